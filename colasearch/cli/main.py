@@ -1,0 +1,103 @@
+"""The ``colasearch`` command: finds sub-commands lazily and turns errors into exit codes.
+
+Exit codes: 0 done, 1 some problems errored, 2 usage, 3 prerequisite or config, 4 corrupt or incompatible file,
+5 out of disk or memory, 130 and 143 for SIGINT and SIGTERM.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from types import FrameType
+
+import click
+
+from colasearch import __version__
+from colasearch.errors import ColasearchError
+
+# name: (module, one line of help). The help stands here so that `colasearch --help` imports no command.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "env": ("colasearch.cli.env", "Print versions, devices and folders, for bug reports."),
+    "models": ("colasearch.cli.models", "List the known models; fetch one's weights."),
+    "solve": ("colasearch.cli.solve", "Solve one problem by tree search."),
+    "train": ("colasearch.cli.train", "Learn latent actions and a policy from text."),
+    "verify": ("colasearch.cli.verify", "Grade a file of answers."),
+}
+
+
+class LazyGroup(click.Group):
+    """A click group whose commands are imported when they are used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of all commands, sorted."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the module of ``cmd_name``; its ``command`` is the click command."""
+        if cmd_name not in COMMANDS:
+            return None
+        command = import_module(COMMANDS[cmd_name][0]).command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands from the table alone."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in sorted(COMMANDS.items())])
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "COLASEARCH"},
+    epilog="Example: colasearch solve problem.txt --sims 64",
+)
+@click.version_option(__version__, prog_name="colasearch")
+def group() -> None:
+    """Solve reasoning problems by tree search over a language model's latent actions."""
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived."""
+
+
+def _raise_terminated(signum: int, frame: FrameType | None) -> None:
+    raise Terminated
+
+
+def _fail(message: str, code: int) -> int:
+    click.echo(f"Error: {message}", err=True)
+    return code
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code (also the console script's entry point)."""
+    signal.signal(signal.SIGTERM, _raise_terminated)
+    try:
+        code = group.main(args=list(sys.argv[1:] if args is None else args), standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except click.exceptions.Abort:
+        return _fail("interrupted", 130)
+    except KeyboardInterrupt:
+        return _fail("interrupted", 130)
+    except Terminated:
+        return _fail("terminated", 143)
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except ColasearchError as error:
+        return _fail(str(error), error.exit_code)
+    except BrokenPipeError:
+        # The reader of our output went away (`colasearch ... | head`). Point stdout elsewhere, or Python would
+        # complain again while it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except MemoryError:
+        return _fail("out of memory; use a smaller --batch-size, --max-tokens or model", 5)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return _fail(f"the disk is full ({error.filename or 'no path given'}); free some space and run again", 5)
+        raise

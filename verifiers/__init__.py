@@ -1,0 +1,1 @@
+"""Verifiers: they score answers. See ``colasearch.verifiers.base`` for the interface."""
