@@ -1,0 +1,83 @@
+r"""Bring an answer's many spellings to one: fonts, spacing commands, units, money, trailing words.
+
+Only spelling is changed here, never mathematics: what comes out is what the author meant to write. All patterns are
+linear in the length of the text.
+"""
+
+from __future__ import annotations
+
+import re
+
+_SPACES = re.compile(
+    r"\\[,;:> ]|\\q?quad(?![A-Za-z])|\\(?:left|right|middle|bigl?|bigr|Bigl?|Bigr|biggl?|biggr|Biggl?|Biggr)(?![A-Za-z])\.?"
+    r"|\\(?:displaystyle|textstyle|scriptstyle|limits|nolimits|hfill|boldsymbol|bm|mathstrut|phantom\{[^{}]*\})(?![A-Za-z])"
+    r"|\\(?:hspace|vspace)\*?\{[^{}]*\}|~"
+)
+_FONT = re.compile(
+    r"\\(?:mathrm|mathbf|mathit|mathsf|mathnormal|rm|bf|textbf|textit|textrm|textnormal|texttt|mbox|hbox|emph)(?![A-Za-z])\s*(?=\{)"
+)
+_CHARACTERS = str.maketrans(
+    {
+        "−": "-", "–": "-", "—": "-", "×": r"\times ", "·": r"\cdot ", "⋅": r"\cdot ", "÷": "/", "∕": "/", "⁄": "/",
+        "π": r"\pi ", "∞": r"\infty ", "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ", "∪": r"\cup ", "∩": r"\cap ",
+        "∈": r"\in ", "√": r"\sqrt ", "°": r"^{\circ}", "′": "'", "±": r"\pm ", "∅": r"\emptyset ", "θ": r"\theta ",
+        "α": r"\alpha ", "β": r"\beta ", "γ": r"\gamma ", "λ": r"\lambda ", "μ": r"\mu ", "φ": r"\phi ", "ω": r"\omega ",
+        "²": "^{2}", "³": "^{3}", "½": r"\frac{1}{2}", "¼": r"\frac{1}{4}", "¾": r"\frac{3}{4}", "⅓": r"\frac{1}{3}",
+        "⅔": r"\frac{2}{3}", "\u00a0": " ", "\u2009": " ", "\u202f": " ", "“": "", "”": "", "‘": "'",
+        "’": "'", "\u200b": "", "％": "%", "，": ",", "（": "(", "）": ")", "…": r"\ldots ",
+    }
+)  # fmt: skip
+_REPLACEMENTS = (
+    (re.compile(r"\\[dtc]frac(?![A-Za-z])"), r"\\frac"),
+    (re.compile(r"\\(?:dbinom|tbinom|choose)(?=\s*\{)"), r"\\binom"),
+    (re.compile(r"\\leq(?:slant)?(?![A-Za-z])"), r"\\le "),
+    (re.compile(r"\\geq(?:slant)?(?![A-Za-z])"), r"\\ge "),
+    (re.compile(r"\\neq(?![A-Za-z])"), r"\\ne "),
+    (re.compile(r"\\l[dv]ots(?![A-Za-z])|\\cdots(?![A-Za-z])|\\dots[cmb]?(?![A-Za-z])"), r"\\ldots "),
+    (re.compile(r"\\(?:lbrace|rbrace)(?![A-Za-z])"), lambda m: r"\{" if m.group()[1] == "l" else r"\}"),
+    (re.compile(r"\\(?:lbrack|rbrack)(?![A-Za-z])"), lambda m: "[" if m.group()[1] == "l" else "]"),
+    (re.compile(r"\^\s*(?:\{\s*\\circ\s*\}|\\circ(?![A-Za-z]))|\\degrees?(?![A-Za-z])|\\textdegree(?![A-Za-z])"), r"\\degree "),
+    (re.compile(r"\\varnothing(?![A-Za-z])"), r"\\emptyset "),
+    (re.compile(r"\\mathbb\s*\{?\s*([A-Z])\s*\}?"), r"\\mathbb{\1}"),
+    (re.compile(r"\\text\s+\{"), r"\\text{"),
+    (re.compile(r"\{\s*,\s*\}"), ","),
+)  # fmt: skip
+
+_THIN_THOUSANDS = re.compile(r"(?<=\d)(?:\\[,;: ]|\{,\})\s*(?=\d{3}(?!\d))")
+
+_WRAPPERS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "**"), ("__", "__"), ("`", "`"))
+
+
+def unwrap(answer: str) -> str:
+    """Take off what stands around a whole answer: dollar signs, ``**``, a box, a final full stop."""
+    answer = answer.strip()
+    for _ in range(8):
+        before = answer
+        if answer.endswith((".", ",", ";")) and not answer.endswith(("...", r"\.", r"\,", r"\;")):
+            answer = answer[:-1].rstrip()
+        for left, right in _WRAPPERS:
+            inner = answer[len(left) : -len(right)]
+            if (
+                len(answer) >= len(left) + len(right)
+                and answer.startswith(left)
+                and answer.endswith(right)
+                and left not in inner
+                and right not in inner
+            ):
+                answer = inner.strip()
+        if answer == before:
+            break
+    return answer
+
+
+def tidy(answer: str) -> str:
+    """One spelling of an answer's symbols, spaces and fonts; linear in its length."""
+    answer = unwrap(answer)
+    answer = answer.replace(r"\!", "")
+    answer = _THIN_THOUSANDS.sub(",", answer)
+    answer = answer.translate(_CHARACTERS)
+    answer = _SPACES.sub(" ", answer)
+    answer = _FONT.sub(r"\\text", answer)
+    for pattern, replacement in _REPLACEMENTS:
+        answer = pattern.sub(replacement, answer)
+    return re.sub(r"\s+", " ", answer).strip()
