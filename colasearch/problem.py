@@ -26,6 +26,8 @@ class StopReason(StrEnum):
     """The token limit was reached."""
     INTERRUPTED = "interrupted"
     """The user pressed Ctrl-C; what had been found by then is reported."""
+    EARLY = "early"
+    """The root's choice could no longer change with the simulations left."""
     NAN = "nan"
     """The model gave a NaN or infinite logit, value or prior."""
 
@@ -106,9 +108,7 @@ class SolveResult:
             "seed": self.seed,
             "answer": self.answer,
             "text": self.text,
-            "candidates": [
-                {"answer": c.answer, "weight": c.weight, "count": c.count} for c in self.candidates
-            ],
+            "candidates": [{"answer": c.answer, "weight": c.weight, "count": c.count} for c in self.candidates],
             "stop": str(self.stop),
             "sims": self.sims,
             "effective_branching": self.effective_branching,

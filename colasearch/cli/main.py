@@ -101,3 +101,7 @@ def main(args: Sequence[str] | None = None) -> int:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             return _fail(f"the disk is full ({error.filename or 'no path given'}); free some space and run again", 5)
         raise
+
+
+if __name__ == "__main__":
+    sys.exit(main())

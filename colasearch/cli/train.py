@@ -1,0 +1,342 @@
+"""``colasearch train``: learn latent actions and a policy from text."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+PathType = click.Path(path_type=Path)
+
+
+@click.group(name="train")
+def command() -> None:
+    """Learn latent actions (stage 1) and a policy over them (stage 2) from text.
+
+    \b
+    colasearch train actions --data texts.jsonl --output runs/actions
+    colasearch train policy --model runs/actions/model --data texts.jsonl --output runs/policy
+    colasearch train evaluate --model runs/policy/model --data texts.jsonl
+    """
+
+
+def _options(*decorators: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def apply(function: Any) -> Any:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return apply
+
+
+data_options = _options(
+    click.option("--data", multiple=True, required=True, type=PathType, help="jsonl: problem, solution; or text."),
+    click.option("--max-tokens", default=512, show_default=True, help="Cut longer texts off here."),
+    click.option("--heldout", default=0.03, show_default=True, help="Share of texts never trained on."),
+    click.option("--device", default="auto", show_default=True),
+    click.option("--dtype", default="auto", show_default=True, help="Element type of the base's weights."),
+    click.option("--threads", type=int, default=None, help="CPU threads (default: torch's own choice)."),
+)
+run_options = _options(
+    click.option("--output", required=True, type=PathType, help="Run folder to create."),
+    click.option("--resume", is_flag=True, help="Go on with the run in --output."),
+    click.option("--epochs", default=2, show_default=True),
+    click.option("--batch-tokens", default=8192, show_default=True, help="Padded tokens in one update."),
+    click.option("--micro-tokens", default=4096, show_default=True, help="Padded tokens in one pass (memory)."),
+    click.option("--lr", default=1e-3, show_default=True),
+    click.option("--warmup-steps", default=50, show_default=True),
+    click.option("--save-every", default=100, show_default=True, help="Steps between checkpoints."),
+    click.option("--evaluate-every", default=500, show_default=True, help="Steps between held-out measures."),
+    click.option("--seed", default=0, show_default=True),
+)
+
+
+class _Bar:
+    """A rich progress bar on stderr, or a line now and then where stderr is no terminal."""
+
+    def __init__(self, title: str) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self.console = Console(stderr=True)
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=self.console,
+            disable=not self.console.is_terminal,
+        )
+        self.title, self.task, self.last = title, self.bar.add_task(title, total=None, note=""), 0.0
+
+    def __enter__(self) -> _Bar:
+        self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+    def update(self, done: int, total: int, note: str = "") -> None:
+        """Show that ``done`` of ``total`` is done."""
+        import time
+
+        self.bar.update(self.task, completed=done, total=total, note=note)
+        now = time.monotonic()
+        if not self.console.is_terminal and (now - self.last > 30 or done == total):
+            click.echo(f"{self.title}: {done}/{total} {note}", err=True)
+            self.last = now
+
+
+def _note(metrics: dict[str, float]) -> str:
+    return " ".join(f"{key} {value:.3g}" for key, value in metrics.items())
+
+
+def _prepare(model: Any, data: tuple[Path, ...], max_tokens: int, heldout: float) -> tuple[Any, list[int], list[int]]:
+    """Hidden states of the corpus, and the indices of its training and held-out documents."""
+    from colasearch.training.data import load_corpus, split_heldout
+    from colasearch.training.hidden_cache import hidden_states
+
+    end_id = min(model.base.end_ids)
+    corpus = load_corpus(data, model.base.tokenizer, end_id, max_tokens)
+    train, held = split_heldout(corpus, heldout)
+    if not train or not held:
+        raise click.UsageError(
+            f"{len(corpus.documents)} texts leave {len(train)} to train on and {len(held)} held out; "
+            "both need at least one: give more text or another --heldout"
+        )
+    click.echo(f"{len(train)} texts to train on, {len(held)} held out, {corpus.tokens} tokens that count", err=True)
+    with _Bar("hidden states") as bar:
+        states = hidden_states(model.base, corpus, bar.update)
+    return states, train, held
+
+
+def _load(model: str, device: str, dtype: str, threads: int | None) -> Any:
+    import torch
+
+    from colasearch.model.latent_lm import LatentLM
+
+    if threads:
+        torch.set_num_threads(threads)
+    return LatentLM.from_pretrained(model, device, dtype, lambda line: click.echo(line, err=True))
+
+
+def _finish(run: Any, modules: Any, kind: str, config: dict[str, Any], result: dict[str, float]) -> None:
+    """Write the finished model with its card into the run folder and print the held-out measures as JSON."""
+    import json
+
+    from colasearch.model.latent_lm import save_latents
+    from colasearch.training.card import model_card
+
+    notes = {**modules.config.training, kind: {"config": config, "heldout": result}}
+    modules.config = dataclasses.replace(modules.config, training=notes)
+    save_latents(modules, run.folder / "model", model_card(modules.config))
+    click.echo(json.dumps({"schema": 1, "kind": kind, "model": str(run.folder / "model"), "heldout": result}))
+
+
+@command.command()
+@click.option("--model", default="smollm2-135m", show_default=True, help="Base: known name, folder or hub name.")
+@data_options
+@run_options
+@click.option("--codes", default=64, show_default=True, help="Size of the codebook.")
+@click.option("--output-form", type=click.Choice(["residual", "subtractive"]), default="residual", show_default=True)
+@click.option("--idm-layers", default=1, show_default=True)
+@click.option("--policy-layers", default=2, show_default=True)
+@click.option("--temperature", default=2.0, show_default=True, help="Gumbel-softmax temperature at the start.")
+@click.option("--final-temperature", default=1.0, show_default=True, help="... and at the end.")
+@click.option("--entropy-weight", default=0.001, show_default=True, help="Published per-token entropy term.")
+@click.option("--usage-weight", default=0.1, show_default=True, help="Entropy of the marginal use of codes.")
+@click.option("--revive-every", default=100, show_default=True, help="Steps between revivals of dead codes; 0: never.")
+def actions(
+    model: str,
+    data: tuple[Path, ...],
+    max_tokens: int,
+    heldout: float,
+    device: str,
+    dtype: str,
+    threads: int | None,
+    output: Path,
+    resume: bool,
+    epochs: int,
+    batch_tokens: int,
+    micro_tokens: int,
+    lr: float,
+    warmup_steps: int,
+    save_every: int,
+    evaluate_every: int,
+    seed: int,
+    codes: int,
+    output_form: str,
+    idm_layers: int,
+    policy_layers: int,
+    temperature: float,
+    final_temperature: float,
+    entropy_weight: float,
+    usage_weight: float,
+    revive_every: int,
+) -> None:
+    """Stage 1: inverse dynamics model, codebook and merge head, with the base frozen."""
+    from colasearch.model.latent_lm import LatentLM, new_latents
+    from colasearch.training.actions import ActionLearner, ActionsConfig
+    from colasearch.training.data import batches
+    from colasearch.training.evaluate import evaluate
+    from colasearch.training.loop import LoopConfig, TrainRun, fit, manifest
+
+    settings = ActionsConfig(temperature, final_temperature, entropy_weight, usage_weight, revive_every, micro_tokens)
+    loop = LoopConfig(
+        lr=lr,
+        final_lr=lr / 10,
+        warmup_steps=warmup_steps,
+        save_every=save_every,
+        evaluate_every=evaluate_every,
+        seed=seed,
+    )
+    loaded: LatentLM = _load(model, device, dtype, threads)
+    config = {
+        "model": model,
+        "data": [p.name for p in data],
+        "max_tokens": max_tokens,
+        "heldout": heldout,
+        "epochs": epochs,
+        "batch_tokens": batch_tokens,
+        "codes": codes,
+        "output_form": output_form,
+        "idm_layers": idm_layers,
+        "policy_layers": policy_layers,
+        **dataclasses.asdict(settings),
+    }
+    states, train, held = _prepare(loaded, data, max_tokens, heldout)
+    run = TrainRun(output, manifest("actions", config, loop, base=dataclasses.asdict(loaded.base.identity)), resume)
+    modules = new_latents(
+        loaded.base,
+        seed,
+        num_codes=codes,
+        output_form=output_form,
+        idm_layers=idm_layers,
+        policy_layers=policy_layers,
+    ).to(states.device)
+    learner = ActionLearner(modules, loaded.base, states, settings, seed)
+    with _Bar("actions") as bar:
+        result = fit(
+            run,
+            modules,
+            learner.parameters(),
+            loop,
+            plan=lambda epoch: batches(states.documents, train, batch_tokens, seed, epoch),
+            epochs=epochs,
+            accumulate=learner.accumulate,
+            evaluate=lambda: evaluate(modules, loaded.base, states, held),
+            progress=lambda done, total, metrics: bar.update(done, total, _note(metrics)),
+            no_decay=[modules.codebook.weight],
+            after_step=learner.after_step,
+        )
+    _finish(run, modules, "actions", {**config, "lr": lr, "seed": seed}, result)
+
+
+@command.command()
+@click.option("--model", required=True, help="Model folder that stage 1 wrote.")
+@data_options
+@run_options
+def policy(
+    model: str,
+    data: tuple[Path, ...],
+    max_tokens: int,
+    heldout: float,
+    device: str,
+    dtype: str,
+    threads: int | None,
+    output: Path,
+    resume: bool,
+    epochs: int,
+    batch_tokens: int,
+    micro_tokens: int,
+    lr: float,
+    warmup_steps: int,
+    save_every: int,
+    evaluate_every: int,
+    seed: int,
+) -> None:
+    """Stage 2: the policy clones the inverse dynamics model's codes."""
+    from colasearch.model.latent_lm import LatentLM
+    from colasearch.training.cloning import PolicyCloner
+    from colasearch.training.data import batches
+    from colasearch.training.evaluate import evaluate
+    from colasearch.training.loop import LoopConfig, TrainRun, fit, manifest
+
+    loop = LoopConfig(
+        lr=lr,
+        final_lr=lr / 10,
+        warmup_steps=warmup_steps,
+        save_every=save_every,
+        evaluate_every=evaluate_every,
+        seed=seed,
+    )
+    loaded: LatentLM = _load(model, device, dtype, threads)
+    modules = loaded.require_latents().float()
+    config = {
+        "model": model,
+        "data": [p.name for p in data],
+        "max_tokens": max_tokens,
+        "heldout": heldout,
+        "epochs": epochs,
+        "batch_tokens": batch_tokens,
+        "micro_tokens": micro_tokens,
+    }
+    states, train, held = _prepare(loaded, data, max_tokens, heldout)
+    run = TrainRun(output, manifest("policy", config, loop, base=dataclasses.asdict(loaded.base.identity)), resume)
+    cloner = PolicyCloner(modules, states, micro_tokens)
+    with _Bar("policy") as bar:
+        result = fit(
+            run,
+            modules,
+            cloner.parameters(),
+            loop,
+            plan=lambda epoch: batches(states.documents, train, batch_tokens, seed, epoch),
+            epochs=epochs,
+            accumulate=cloner.accumulate,
+            evaluate=lambda: evaluate(modules, loaded.base, states, held),
+            progress=lambda done, total, metrics: bar.update(done, total, _note(metrics)),
+        )
+    _finish(run, modules, "policy", {**config, "lr": lr, "seed": seed}, result)
+
+
+@command.command("evaluate")
+@click.option("--model", default="smollm2-135m", show_default=True, help="Known name or model folder.")
+@data_options
+@click.option("--limit", type=int, default=None, help="Use only the first LIMIT held-out texts.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def evaluate_command(
+    model: str,
+    data: tuple[Path, ...],
+    max_tokens: int,
+    heldout: float,
+    device: str,
+    dtype: str,
+    threads: int | None,
+    limit: int | None,
+    as_json: bool,
+) -> None:
+    """Measure a trained model on held-out text."""
+    import json
+
+    from colasearch.training.data import Corpus, load_corpus, split_heldout
+    from colasearch.training.evaluate import evaluate
+    from colasearch.training.hidden_cache import hidden_states
+
+    loaded = _load(model, device, dtype, threads)
+    modules = loaded.require_latents().float()
+    corpus = load_corpus(data, loaded.base.tokenizer, min(loaded.base.end_ids), max_tokens)
+    _, held = split_heldout(corpus, heldout)
+    chosen = Corpus([corpus.documents[i] for i in held[:limit]], f"{corpus.sha256} heldout {heldout} {limit}")
+    with _Bar("hidden states") as bar:
+        states = hidden_states(loaded.base, chosen, bar.update)
+    result = evaluate(modules, loaded.base, states, range(len(chosen.documents)))
+    if as_json:
+        click.echo(json.dumps({"schema": 1, "kind": "evaluate", "model": model, "heldout": result}))
+        return
+    for key, value in result.items():
+        click.echo(f"{key:20} {value:.4f}" if not math.isnan(value) else f"{key:20} nan")

@@ -1,0 +1,203 @@
+"""The base model: any causal LM of transformers, seen as hidden states, an output head and a tokenizer."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from colasearch.errors import CorruptFileError, PrerequisiteError
+from colasearch.model.config import BaseIdentity
+from colasearch.model.sources import BaseFolder, Report, _silent, find_base
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+FINAL_NORMS = ("norm", "ln_f", "final_layernorm", "final_layer_norm")
+
+
+@contextlib.contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Silence transformers' progress bars and advice while a model is loaded; errors still come out."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    from transformers.utils import logging as hf_logging
+
+    level, bars = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
+    hf_logging.set_verbosity_error()
+    hf_logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            logging.getLogger("transformers").setLevel(logging.ERROR)
+            yield
+    finally:
+        hf_logging.set_verbosity(level)
+        if bars:
+            hf_logging.enable_progress_bar()
+
+
+def pick_device(name: str) -> torch.device:
+    """``auto`` is CUDA when there is one, else the CPU.
+
+    Raises:
+        PrerequisiteError: torch does not know the device, or it is not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise PrerequisiteError(f"unknown device {name!r}; use auto, cpu, cuda or cuda:N") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise PrerequisiteError(f"device {name!r} was asked for, but torch sees no CUDA device; use --device cpu")
+    return device
+
+
+def pick_dtype(name: str, device: torch.device) -> torch.dtype:
+    """``auto`` is bfloat16 on CUDA and float32 on a CPU (AVX2 machines run bfloat16 several times slower)."""
+    if name == "auto":
+        return torch.bfloat16 if device.type == "cuda" else torch.float32
+    if name not in DTYPES:
+        raise PrerequisiteError(f"unknown dtype {name!r}; use auto, {', '.join(DTYPES)}")
+    return DTYPES[name]
+
+
+@dataclass(slots=True)
+class BaseModel:
+    """A frozen causal LM.
+
+    Attributes:
+        model: The transformers model.
+        tokenizer: Its tokenizer.
+        identity: Name, revision and SHA-256 of the weights.
+    """
+
+    model: Any
+    tokenizer: Any
+    identity: BaseIdentity
+
+    @classmethod
+    def load(cls, name: str, device: str = "auto", dtype: str = "auto", report: Report = _silent) -> BaseModel:
+        """Find, check and load base model ``name`` (see ``sources.find_base``), frozen and in evaluation mode.
+
+        Raises:
+            PrerequisiteError: It cannot be found, or it is no causal LM that transformers knows.
+            CorruptFileError: Its files are damaged.
+        """
+        torch_device = pick_device(device)
+        torch_dtype = pick_dtype(dtype, torch_device)
+        return cls.from_folder(find_base(name, report), torch_device, torch_dtype)
+
+    @classmethod
+    def from_folder(cls, found: BaseFolder, device: torch.device, dtype: torch.dtype) -> BaseModel:
+        """Load the model in ``found``."""
+        from safetensors import SafetensorError
+
+        with quiet_transformers():
+            from transformers import AutoModelForCausalLM, AutoTokenizer
+
+            common = {"local_files_only": True, "trust_remote_code": False}
+            try:
+                tokenizer = AutoTokenizer.from_pretrained(str(found.path), **common)
+                model = AutoModelForCausalLM.from_pretrained(
+                    str(found.path), dtype=dtype, use_safetensors=True, **common
+                )
+            except SafetensorError as error:
+                raise CorruptFileError(f"{found.path} has a damaged safetensors file: {error}") from None
+            except (ValueError, OSError, KeyError) as error:
+                first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+                raise PrerequisiteError(
+                    f"{found.path} cannot be loaded as a causal LM ({first[:200]}); the folder needs config.json, "
+                    "tokenizer files and safetensors of an architecture that transformers knows"
+                ) from None
+        model.requires_grad_(False).eval().to(device)
+        return cls(model=model, tokenizer=tokenizer, identity=found.identity)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return cast(torch.device, self.model.device)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Element type of the weights."""
+        return cast(torch.dtype, self.model.dtype)
+
+    @property
+    def head(self) -> nn.Module:
+        """The output head W_lm."""
+        return cast(nn.Module, self.model.get_output_embeddings())
+
+    @property
+    def hidden_size(self) -> int:
+        """Width D of the last hidden state."""
+        return int(cast(Tensor, self.head.weight).shape[1])
+
+    @property
+    def vocab_size(self) -> int:
+        """Rows of the output head."""
+        return int(cast(Tensor, self.head.weight).shape[0])
+
+    @property
+    def context_length(self) -> int:
+        """Most tokens that the base can attend to."""
+        return int(getattr(self.model.config, "max_position_embeddings", 0) or 1 << 20)
+
+    @property
+    def end_ids(self) -> frozenset[int]:
+        """Tokens that end a text."""
+        ids: set[int] = set()
+        for value in (
+            self.tokenizer.eos_token_id,
+            getattr(self.model.generation_config, "eos_token_id", None),
+        ):
+            ids.update([value] if isinstance(value, int) else value or [])
+        return frozenset(ids)
+
+    @property
+    def final_norm(self) -> nn.Module:
+        """The norm after the last layer, RMSNorm_f.
+
+        Raises:
+            PrerequisiteError: The architecture keeps it somewhere unknown.
+        """
+        for name in FINAL_NORMS:
+            norm = getattr(self.model.base_model, name, None)
+            if isinstance(norm, nn.Module):
+                return norm
+        raise PrerequisiteError(
+            f"{type(self.model).__name__} has no final norm under any of {FINAL_NORMS}; use --output-form residual"
+        )
+
+    def apply_final_norm(self, states: Tensor) -> Tensor:
+        """``final_norm`` of ``states`` ``[..., D]``."""
+        return cast(Tensor, self.final_norm(states))
+
+    def hidden(
+        self, tokens: Tensor, mask: Tensor | None = None, positions: Tensor | None = None, cache: Any = None
+    ) -> Tensor:
+        """Hidden states e ``[B, T, D]`` after the final norm, of ``tokens`` ``[B, T]``.
+
+        Args:
+            tokens: Token ids.
+            mask: ``[B, cached + T]``, 1 for real tokens; None when all are.
+            positions: ``[B, T]`` positions, needed with left padding.
+            cache: A transformers ``Cache`` that holds the prefix and takes the new keys and values.
+        """
+        out = self.model.base_model(
+            input_ids=tokens,
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=cache is not None,
+        )
+        return cast(Tensor, out.last_hidden_state)
+
+    def logits(self, states: Tensor) -> Tensor:
+        """Float32 logits ``[..., V]`` of head inputs ``[..., D]``."""
+        return cast(Tensor, self.head(states)).float()

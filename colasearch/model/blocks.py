@@ -1,0 +1,140 @@
+"""Llama-style transformer blocks for the inverse dynamics model and the policy.
+
+They know nothing of tokens: they map hidden states to hidden states, with a causal mask and rotary positions. The
+policy's blocks can run on a key/value cache; whoever owns the cache decides what it is (see ``engine/kv.py``).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Protocol, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class LayerCache(Protocol):
+    """One layer's key/value store: takes the new columns, gives all columns."""
+
+    def update(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Append ``key`` and ``value`` ``[B, kv_heads, T, head_dim]``; return everything stored so far."""
+        ...
+
+
+class RMSNorm(nn.Module):
+    """Root-mean-square norm over the last axis, computed in float32."""
+
+    def __init__(self, size: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(size))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise ``x`` ``[..., D]``."""
+        y = x.float()
+        y = y * torch.rsqrt(y.pow(2).mean(-1, keepdim=True) + self.eps)
+        return y.to(x.dtype) * self.weight
+
+
+def rotary(positions: Tensor, head_dim: int, theta: float) -> tuple[Tensor, Tensor]:
+    """Cosines and sines ``[B, 1, T, head_dim]`` of the rotary embedding at ``positions`` ``[B, T]``."""
+    half = torch.arange(0, head_dim, 2, device=positions.device, dtype=torch.float32) / head_dim
+    angles = positions[..., None].float() * torch.pow(theta, -half)
+    angles = torch.cat([angles, angles], dim=-1)[:, None]
+    return angles.cos(), angles.sin()
+
+
+def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    left, right = x.chunk(2, dim=-1)
+    return (x * cos + torch.cat([-right, left], dim=-1) * sin).to(x.dtype)
+
+
+class Block(nn.Module):
+    """Pre-norm attention (grouped keys and values) and a SwiGLU MLP."""
+
+    def __init__(self, width: int, heads: int, kv_heads: int, head_dim: int, ffn: int, eps: float, depth: int) -> None:
+        super().__init__()
+        self.heads, self.kv_heads, self.head_dim = heads, kv_heads, head_dim
+        self.attention_norm = RMSNorm(width, eps)
+        self.q = nn.Linear(width, heads * head_dim, bias=False)
+        self.k = nn.Linear(width, kv_heads * head_dim, bias=False)
+        self.v = nn.Linear(width, kv_heads * head_dim, bias=False)
+        self.o = nn.Linear(heads * head_dim, width, bias=False)
+        self.mlp_norm = RMSNorm(width, eps)
+        self.gate = nn.Linear(width, ffn, bias=False)
+        self.up = nn.Linear(width, ffn, bias=False)
+        self.down = nn.Linear(ffn, width, bias=False)
+        for linear in (self.q, self.k, self.v, self.gate, self.up):
+            nn.init.normal_(linear.weight, std=math.sqrt(2 / (5 * width)))
+        for linear in (self.o, self.down):
+            nn.init.normal_(linear.weight, std=1 / (math.sqrt(width) * depth))
+
+    def forward(
+        self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None, cache: LayerCache | None = None
+    ) -> Tensor:
+        """Map ``x`` ``[B, T, D]``; ``mask`` is boolean ``[B, 1, T, keys]``, or None for plain causal attention."""
+        batch, length, _ = x.shape
+        y = self.attention_norm(x)
+        q = self.q(y).view(batch, length, self.heads, self.head_dim).transpose(1, 2)
+        k = self.k(y).view(batch, length, self.kv_heads, self.head_dim).transpose(1, 2)
+        v = self.v(y).view(batch, length, self.kv_heads, self.head_dim).transpose(1, 2)
+        q, k = _rotate(q, cos, sin), _rotate(k, cos, sin)
+        if cache is not None:
+            k, v = cache.update(k, v)
+        a = F.scaled_dot_product_attention(
+            q, k, v, attn_mask=mask, is_causal=mask is None, enable_gqa=self.heads != self.kv_heads
+        )
+        x = x + self.o(a.transpose(1, 2).reshape(batch, length, -1))
+        y = self.mlp_norm(x)
+        return cast(Tensor, x + self.down(F.silu(self.gate(y)) * self.up(y)))
+
+
+class BlockStack(nn.Module):
+    """Blocks, a final norm and a linear head onto the codes: the shape of both the IDM and the policy."""
+
+    def __init__(
+        self,
+        *,
+        layers: int,
+        width: int,
+        heads: int,
+        kv_heads: int,
+        head_dim: int,
+        ffn: int,
+        eps: float,
+        theta: float,
+        outputs: int,
+    ) -> None:
+        super().__init__()
+        self.theta, self.head_dim = theta, head_dim
+        self.blocks = nn.ModuleList(
+            Block(width, heads, kv_heads, head_dim, ffn, eps, max(layers, 1)) for _ in range(layers)
+        )
+        self.norm = RMSNorm(width, eps)
+        self.head = nn.Linear(width, outputs, bias=False)
+        nn.init.normal_(self.head.weight, std=math.sqrt(2 / (5 * width)))
+
+    def forward(
+        self,
+        hidden: Tensor,
+        positions: Tensor | None = None,
+        mask: Tensor | None = None,
+        caches: list[LayerCache] | None = None,
+    ) -> Tensor:
+        """Scores ``[B, T, outputs]`` of the codes for hidden states ``[B, T, D]``.
+
+        Args:
+            hidden: The base's hidden states.
+            positions: ``[B, T]`` token positions; 0..T-1 when None.
+            mask: Boolean ``[B, 1, T, keys]``, true where a key may be seen; plain causal when None.
+            caches: One key/value store a block, or None.
+        """
+        if positions is None:
+            positions = torch.arange(hidden.shape[1], device=hidden.device)[None]
+        cos, sin = rotary(positions, self.head_dim, self.theta)
+        cos, sin = cos.to(hidden.dtype), sin.to(hidden.dtype)
+        x = hidden
+        for i, block in enumerate(self.blocks):
+            x = block(x, cos, sin, mask, caches[i] if caches is not None else None)
+        return cast(Tensor, self.head(self.norm(x)))

@@ -1,0 +1,40 @@
+"""The inverse dynamics model: which latent action led from x_t to x_{t+1}."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from colasearch.model.blocks import BlockStack
+from colasearch.model.config import LatentConfig
+
+
+class InverseDynamicsModel(BlockStack):
+    """Causal blocks on the base's hidden states; scores each code (cola-spec section 1).
+
+    ``forward`` gives unshifted scores z. Position t of ``transition_scores`` is the score of the code that produced
+    token t+1: z is shifted left by one, so the model has seen exactly one token of the future, x_{t+1}.
+    """
+
+    def __init__(self, config: LatentConfig) -> None:
+        super().__init__(
+            layers=config.idm_layers,
+            width=config.hidden_size,
+            heads=config.num_heads,
+            kv_heads=config.num_kv_heads,
+            head_dim=config.head_dim,
+            ffn=config.idm_ffn,
+            eps=config.norm_eps,
+            theta=config.rope_theta,
+            outputs=config.num_codes,
+        )
+
+    def transition_scores(self, hidden: Tensor) -> Tensor:
+        """Scores ``[B, T-1, K]`` of the codes of transitions t -> t+1, from hidden states ``[B, T, D]``."""
+        scores: Tensor = self(hidden)
+        return scores[:, 1:]
+
+    @torch.no_grad()
+    def codes(self, hidden: Tensor) -> Tensor:
+        """The most probable code ``[B, T-1]`` of each transition."""
+        return self.transition_scores(hidden).argmax(-1)

@@ -1,0 +1,243 @@
+"""The whole latent-action language model: base, latent modules, and their checkpoint folder.
+
+A checkpoint holds ``config.json``, ``model.safetensors`` (latent modules only; the base is named by SHA-256, not
+copied), ``README.md`` (the model card) and ``SHA256SUMS``. Nothing in it is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from colasearch.errors import CorruptFileError, PrerequisiteError
+from colasearch.files import SUMS_NAME, check_sums, folder_atomic, read_json, write_json, write_sums
+from colasearch.model.base import BaseModel
+from colasearch.model.codebook import Codebook
+from colasearch.model.config import LatentConfig
+from colasearch.model.inverse_dynamics import InverseDynamicsModel
+from colasearch.model.policy import Policy
+from colasearch.model.sources import Report, _silent
+from colasearch.model.value import QHead, ValueHead
+from colasearch.model.world_model import MergeHead
+
+WEIGHTS_NAME = "model.safetensors"
+
+
+class LatentModules(nn.Module):
+    """IDM, codebook, merge head, policy and, where the config has them, value and Q heads."""
+
+    def __init__(self, config: LatentConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.idm = InverseDynamicsModel(config)
+        self.codebook = Codebook(config.num_codes, config.hidden_size)
+        self.merge = MergeHead(config)
+        self.policy = Policy(config)
+        self.value = ValueHead(config.hidden_size, config.value_hidden) if config.value_hidden else None
+        self.q = QHead(config.hidden_size, config.num_codes) if config.q_head else None
+
+
+class LatentLM:
+    """A base model with or without latent modules.
+
+    Attributes:
+        name: What the user called it.
+        base: The frozen base.
+        latents: The latent modules; None when the model has none (then only sampled actions work).
+    """
+
+    def __init__(self, name: str, base: BaseModel, latents: LatentModules | None) -> None:
+        self.name, self.base, self.latents = name, base, latents
+
+    @classmethod
+    def from_pretrained(
+        cls, name: str, device: str = "auto", dtype: str = "auto", report: Report = _silent
+    ) -> LatentLM:
+        """Load a model by known name, checkpoint folder of latent modules, base folder or hub name.
+
+        Raises:
+            PrerequisiteError: A part cannot be found.
+            CorruptFileError: A part is damaged, or the latent modules do not fit the base.
+        """
+        folder = latents_folder(name)
+        if folder is None:
+            return cls(name, BaseModel.load(name, device, dtype, report), None)
+        latents = load_latents(folder)
+        base = BaseModel.load(latents.config.base.name, device, dtype, report)
+        _check_fit(latents.config, base, folder)
+        latents.to(device=base.device, dtype=base.dtype)
+        return cls(name, base, latents)
+
+    @property
+    def num_codes(self) -> int:
+        """Size K of the codebook (64 sampled actions for a model without one)."""
+        return self.latents.config.num_codes if self.latents else 64
+
+    def require_latents(self) -> LatentModules:
+        """The latent modules.
+
+        Raises:
+            PrerequisiteError: The model has none.
+        """
+        if self.latents is None:
+            raise PrerequisiteError(
+                f"model {self.name!r} has no latent modules; train them with `colasearch train actions`, give the "
+                "trained folder as --model, or search over sampled actions with --actions sampled"
+            )
+        return self.latents
+
+    def save_pretrained(self, folder: str | Path, card: str = "") -> None:
+        """Write the latent modules in half precision to ``folder``, replacing a checkpoint that is there."""
+        save_latents(self.require_latents(), Path(folder), card)
+
+    def push_to_hub(self, repo_id: str, *, private: bool = False) -> str:
+        """Upload the latent modules and their card to the hub; returns the commit's address."""
+        import tempfile
+
+        from huggingface_hub import HfApi
+
+        api = HfApi()
+        api.create_repo(repo_id, private=private, exist_ok=True)
+        with tempfile.TemporaryDirectory() as parent:
+            folder = Path(parent) / "model"
+            self.save_pretrained(folder)
+            return str(api.upload_folder(repo_id=repo_id, folder_path=str(folder)))
+
+
+def packaged_names() -> list[str]:
+    """Names of the latent modules that ship with the package."""
+    root = Path(str(files("colasearch"))) / "pretrained"
+    return sorted(p.name for p in root.iterdir() if (p / "config.json").is_file()) if root.is_dir() else []
+
+
+def latents_folder(name: str) -> Path | None:
+    """The checkpoint folder that ``name`` stands for: a packaged name or a folder with our config; else None."""
+    if name in packaged_names():
+        return Path(str(files("colasearch"))) / "pretrained" / name
+    folder = Path(name).expanduser()
+    config = folder / "config.json"
+    if config.is_file() and read_json(config).get("model_type") == "colasearch-latent":
+        return folder
+    return None
+
+
+def save_latents(modules: LatentModules, folder: Path, card: str = "", dtype: torch.dtype = torch.float16) -> None:
+    """Write a checkpoint folder atomically: it is the old one or the complete new one, never a mixture."""
+    from safetensors.torch import save_file
+
+    tensors = {k: v.detach().to("cpu", dtype).contiguous() for k, v in modules.state_dict().items()}
+    with folder_atomic(folder, replace=True) as temporary:
+        save_file(tensors, str(temporary / WEIGHTS_NAME), metadata={"format": "pt"})
+        write_json(temporary / "config.json", modules.config.to_dict())
+        (temporary / "README.md").write_text(card or f"# Latent modules for {modules.config.base.name}\n")
+        write_sums(temporary)
+
+
+def load_latents(folder: Path) -> LatentModules:
+    """Read a checkpoint folder into float32 modules in evaluation mode.
+
+    Raises:
+        CorruptFileError: A file is missing, damaged, from a newer version, or does not fit its config.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    remedy = "copy the folder again from its source, or train it anew"
+    sums = check_sums(folder, remedy)
+    for name in ("config.json", WEIGHTS_NAME):
+        if name not in sums:
+            raise CorruptFileError(f"{folder / SUMS_NAME} does not list {name}; {remedy}")
+    config = LatentConfig.from_dict(read_json(folder / "config.json"), str(folder / "config.json"))
+    try:
+        tensors = load_file(str(folder / WEIGHTS_NAME))
+    except (SafetensorError, OSError) as error:
+        raise CorruptFileError(f"{folder / WEIGHTS_NAME} is damaged ({error}); {remedy}") from None
+    with torch.device("meta"):
+        modules = LatentModules(config)
+    wanted = {key: tuple(value.shape) for key, value in modules.state_dict().items()}
+    found = {key: tuple(value.shape) for key, value in tensors.items()}
+    for key in sorted(wanted.keys() | found.keys()):
+        if wanted.get(key) != found.get(key):
+            raise CorruptFileError(
+                f"{folder / WEIGHTS_NAME}: tensor {key} has shape {found.get(key)}, config.json says "
+                f"{wanted.get(key)}; {remedy}"
+            )
+    modules.load_state_dict({k: v.float() for k, v in tensors.items()}, assign=True)
+    return modules.requires_grad_(False).eval()
+
+
+def _check_fit(config: LatentConfig, base: BaseModel, folder: Path) -> None:
+    for name, ours, theirs in (
+        ("hidden size", config.hidden_size, base.hidden_size),
+        ("vocabulary", config.vocab_size, base.vocab_size),
+    ):
+        if ours != theirs:
+            raise CorruptFileError(
+                f"{folder} was trained on a base with {name} {ours}, but {base.identity.name} has {theirs}; "
+                "use the base that its config.json names"
+            )
+    if config.base.sha256 and config.base.sha256 != base.identity.sha256:
+        warnings.warn(
+            f"{folder.name} was trained on {config.base.name} {config.base.revision}, and "
+            f"{base.identity.revision or 'a local folder'} is loaded: same shape, other weights "
+            f"(SHA-256 {base.identity.sha256[:12]}, not {config.base.sha256[:12]}); results differ a little",
+            stacklevel=3,
+        )
+
+
+def new_latents(base: BaseModel, seed: int, training: dict[str, Any] | None = None, **sizes: Any) -> LatentModules:
+    """Fresh latent modules whose attention shape follows the base's, with weights fixed by ``seed``.
+
+    Args:
+        base: The base they are for.
+        seed: Fixes the initial weights.
+        training: Notes on the training, kept in ``config.json``.
+        sizes: Fields of ``LatentConfig`` that differ from the defaults.
+    """
+    hf = base.model.config
+    width = base.hidden_size
+    heads = int(getattr(hf, "num_attention_heads", 8))
+    head_dim = int(getattr(hf, "head_dim", None) or width // heads)
+    rope = getattr(hf, "rope_parameters", None) or {}
+    sizes = {
+        "num_heads": heads,
+        "num_kv_heads": int(getattr(hf, "num_key_value_heads", None) or heads),
+        "head_dim": head_dim + head_dim % 2,
+        "rope_theta": float(rope.get("rope_theta") or getattr(hf, "rope_theta", None) or 10000.0),
+        "idm_ffn": width,
+        "policy_ffn": width,
+        "merge_ffn": max(8, math.ceil(width * 5 / 9)),
+        **sizes,
+    }
+    config = LatentConfig(
+        base=base.identity, hidden_size=width, vocab_size=base.vocab_size, training=training or {}, **sizes
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return LatentModules(config)
+
+
+def world_model_states(modules: LatentModules, base: BaseModel, hidden: Tensor, codes: Tensor) -> Tensor:
+    """Head inputs ``[..., D]`` of the world model for states ``[..., D]`` under integer codes ``[...]``."""
+    return modules.merge.merge(hidden, modules.codebook(codes), base.apply_final_norm)
+
+
+def fan_out_states(modules: LatentModules, base: BaseModel, hidden: Tensor) -> Tensor:
+    """Head inputs ``[B, K, D]`` of every code at each state of ``hidden`` ``[B, D]``."""
+    return modules.merge.merge_all(hidden, modules.codebook.weight, base.apply_final_norm)
+
+
+def trainable(modules: LatentModules, *names: str) -> Iterator[nn.Parameter]:
+    """Make exactly the named sub-modules trainable and yield their parameters."""
+    modules.requires_grad_(False)
+    for name in names:
+        for parameter in getattr(modules, name).parameters():
+            parameter.requires_grad_(True)
+            yield parameter

@@ -1,0 +1,53 @@
+"""The policy over latent actions, and the distribution that sampling from it uses."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from colasearch.model.blocks import BlockStack
+from colasearch.model.config import LatentConfig
+
+
+class Policy(BlockStack):
+    """pi(code given x_1..x_t): causal blocks on the base's hidden states (cola-spec section 1)."""
+
+    def __init__(self, config: LatentConfig) -> None:
+        super().__init__(
+            layers=config.policy_layers,
+            width=config.hidden_size,
+            heads=config.num_heads,
+            kv_heads=config.num_kv_heads,
+            head_dim=config.head_dim,
+            ffn=config.policy_ffn,
+            eps=config.norm_eps,
+            theta=config.rope_theta,
+            outputs=config.num_codes,
+        )
+
+
+def sampling_log_probs(logits: Tensor, temperature: float = 1.0, top_k: int = 0) -> Tensor:
+    """Log-probabilities ``[..., K]`` of exactly the distribution that ``sample_codes`` draws from.
+
+    Args:
+        logits: ``[..., K]`` policy scores.
+        temperature: > 0.
+        top_k: Keep the k most probable codes; 0 keeps all.
+    """
+    scaled = logits.float() / temperature
+    if 0 < top_k < scaled.shape[-1]:
+        floor = scaled.topk(top_k, dim=-1).values[..., -1:]
+        scaled = scaled.masked_fill(scaled < floor, float("-inf"))
+    return torch.log_softmax(scaled, dim=-1)
+
+
+def sample_codes(log_probs: Tensor, uniform: Tensor) -> Tensor:
+    """Draw codes ``[B]`` by inverting the cumulative distribution at ``uniform`` ``[B]`` in [0, 1).
+
+    The caller brings the randomness, so that a draw depends on its own seed and never on its batch-mates.
+    """
+    cumulative = log_probs.double().exp().cumsum(-1)
+    cumulative = cumulative / cumulative[..., -1:]
+    return torch.searchsorted(cumulative, uniform.double()[:, None], right=True)[:, 0].clamp_max(
+        log_probs.shape[-1] - 1
+    )

@@ -1,0 +1,74 @@
+"""Tasks: what to tell the model, for each kind of problem. Training and solving use the same prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from colasearch.errors import InputError
+from colasearch.problem import Problem
+
+
+def _math_request(problem: Problem) -> str:
+    return f"{problem.text.strip()}\nPut the final answer in \\boxed{{}}."
+
+
+def _countdown_request(problem: Problem) -> str:
+    numbers = problem.data.get("numbers")
+    if numbers is None:
+        return problem.text.strip()
+    listed = ", ".join(str(n) for n in numbers)
+    return (
+        f"Use the numbers {listed}, each at most once, with + - * / and parentheses to make "
+        f"{problem.data['target']}.\nPut the final expression in \\boxed{{}}."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """How problems of one kind are put to the model.
+
+    Attributes:
+        name: As in ``--task``; the verifier registry uses the same name.
+        request: The user's message for a problem.
+    """
+
+    name: str
+    request: Callable[[Problem], str]
+
+
+TASKS = {
+    "math": Task("math", _math_request),
+    "countdown": Task("countdown", _countdown_request),
+}
+
+
+def get_task(name: str) -> Task:
+    """The task called ``name``.
+
+    Raises:
+        InputError: There is none.
+    """
+    if name not in TASKS:
+        raise InputError(f"unknown task {name!r}; known tasks are {', '.join(sorted(TASKS))}")
+    return TASKS[name]
+
+
+def encode(tokenizer: Any, text: str) -> list[int]:
+    """Token ids of ``text``, with no special tokens added."""
+    return [int(i) for i in tokenizer(text, add_special_tokens=False)["input_ids"]]
+
+
+def prompt_text(tokenizer: Any, problem: Problem) -> str:
+    """The prompt of ``problem``: the tokenizer's chat template where it has one, else a plain layout."""
+    request = get_task(problem.task).request(problem)
+    if getattr(tokenizer, "chat_template", None):
+        message = [{"role": "user", "content": request}]
+        return str(tokenizer.apply_chat_template(message, add_generation_prompt=True, tokenize=False))
+    return f"Problem: {request}\nSolution: "
+
+
+def prompt_tokens(tokenizer: Any, problem: Problem) -> list[int]:
+    """Token ids of the prompt of ``problem``."""
+    return encode(tokenizer, prompt_text(tokenizer, problem))

@@ -1,0 +1,39 @@
+"""The model card of a trained checkpoint, written from what its training recorded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from colasearch.model.config import LatentConfig
+
+
+def _table(rows: dict[str, Any]) -> str:
+    body = "\n".join(f"| {k} | {round(v, 4) if isinstance(v, float) else v} |" for k, v in rows.items())
+    return f"| what | value |\n| --- | --- |\n{body}\n"
+
+
+def model_card(config: LatentConfig) -> str:
+    """Markdown card: base, shape, settings and held-out measures of each stage."""
+    base = config.base
+    parts = [
+        f"# Latent actions for {base.name}\n",
+        f"Inverse dynamics model, codebook of {config.num_codes} latent actions, merge head and policy for a frozen "
+        f"base model (CoLA, arXiv 2503.21383). Made by colasearch; holds no base weights.\n",
+        _table(
+            {
+                "base": base.name,
+                "base revision": base.revision,
+                "base weights' SHA-256": base.sha256,
+                "codes": config.num_codes,
+                "output form": config.output_form,
+                "IDM blocks": config.idm_layers,
+                "policy blocks": config.policy_layers,
+            }
+        ),
+    ]
+    for stage, notes in config.training.items():
+        parts.append(f"## Stage: {stage}\n")
+        parts.append(_table(notes["config"]))
+        parts.append("Held-out measures (cross-entropies in nats a token):\n")
+        parts.append(_table(notes["heldout"]))
+    return "\n".join(parts)

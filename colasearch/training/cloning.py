@@ -1,0 +1,44 @@
+"""Stage 2: the policy learns to predict the IDM's codes (behaviour cloning; cola-spec section 2.2).
+
+L = CE(pi(. | x_1..x_t), argmax IDM(x_1..x_{t+1})), with only the policy's parameters trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+
+from colasearch.model.latent_lm import LatentModules, trainable
+from colasearch.training.data import pack
+from colasearch.training.hidden_cache import HiddenStates
+from colasearch.training.loop import Metrics
+
+
+class PolicyCloner:
+    """Accumulates stage-2 gradients."""
+
+    def __init__(self, modules: LatentModules, states: HiddenStates, micro_tokens: int = 8192) -> None:
+        self.modules, self.states, self.micro_tokens = modules, states, micro_tokens
+
+    def parameters(self) -> list[torch.nn.Parameter]:
+        """What stage 2 trains."""
+        return list(trainable(self.modules, "policy"))
+
+    def accumulate(self, indices: Sequence[int], step: int, steps: int) -> Metrics:
+        """Add the gradients of one batch; returns its metrics, averaged over transitions."""
+        documents = self.states.documents
+        total = sum(len(documents[i].tokens) - documents[i].start for i in indices)
+        cross_entropy = correct = 0.0
+        for micro in pack(documents, indices, self.micro_tokens):
+            batch = self.states.batch(micro)
+            with torch.autocast(self.states.device.type, torch.bfloat16, enabled=self.states.device.type == "cuda"):
+                labels = self.modules.idm.codes(batch.hidden_BTD)[batch.valid_BT]
+                scores = self.modules.policy(batch.hidden_BTD)[:, :-1][batch.valid_BT].float()
+                loss = F.cross_entropy(scores, labels)
+            share = len(labels) / total
+            (loss * share).backward()  # type: ignore[no-untyped-call]
+            cross_entropy += float(loss.detach()) * share
+            correct += float((scores.argmax(-1) == labels).sum()) / total
+        return {"ce": cross_entropy, "accuracy": correct}

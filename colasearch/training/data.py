@@ -1,0 +1,182 @@
+"""Training text: jsonl rows to token sequences, split into training and held-out, packed into batches.
+
+A row has ``problem`` and, where there is one, ``solution`` (and ``answer``); or ``text``. Rows are laid out with the
+prompt that solving uses, so that the codes are learned where they will be used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from colasearch.errors import InputError, PrerequisiteError
+from colasearch.problem import Problem
+from colasearch.tasks import encode, prompt_tokens
+
+CALCULATOR_MARK = re.compile(r"<<[^<>]*>>")
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One token sequence; the loss counts targets from position ``start`` on (before it is fixed wording)."""
+
+    tokens: tuple[int, ...]
+    start: int
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """Documents, and the SHA-256 over everything that made them."""
+
+    documents: list[Document]
+    sha256: str
+
+    @property
+    def tokens(self) -> int:
+        """Number of tokens that count in the loss."""
+        return sum(len(d.tokens) - d.start for d in self.documents)
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Rows of a jsonl file.
+
+    Raises:
+        PrerequisiteError: The file is missing.
+        InputError: A line is no JSON object, or has neither ``problem`` nor ``text``.
+    """
+    if not path.is_file():
+        raise PrerequisiteError(
+            f"data file {path} does not exist; give a jsonl file with problem and solution, or text"
+        )
+    rows = []
+    with path.open(encoding="utf-8", errors="strict") as stream:
+        try:
+            for number, line in enumerate(stream, 1):
+                if not line.strip():
+                    continue
+                try:
+                    row = json.loads(line)
+                except ValueError as error:
+                    raise InputError(f"{path} line {number} is not valid JSON: {error}") from None
+                if not isinstance(row, dict) or not isinstance(row.get("problem", row.get("text")), str):
+                    raise InputError(f"{path} line {number} has neither a text 'problem' nor a text 'text'")
+                rows.append(row)
+        except UnicodeDecodeError as error:
+            raise InputError(f"{path} is not UTF-8 ({error}); convert it to UTF-8") from None
+    return rows
+
+
+def solution_text(row: dict[str, Any]) -> str | None:
+    """A row's worked solution ending in ``\\boxed{answer}``; GSM8K's calculator marks and ``####`` line removed."""
+    solution = row.get("solution")
+    if not isinstance(solution, str) or not solution.strip():
+        return None
+    text = CALCULATOR_MARK.sub("", solution)
+    body, mark, answer = text.rpartition("####")
+    if not mark:
+        body, answer = text, str(row.get("answer", "") or "")
+    body = body.strip()
+    answer = answer.strip()
+    if "\\boxed" in body or not answer:
+        return body
+    return f"{body}\nThe answer is \\boxed{{{answer}}}."
+
+
+def _shared_prefix(a: Sequence[int], b: Sequence[int]) -> int:
+    same = 0
+    for x, y in zip(a, b, strict=False):
+        if x != y:
+            break
+        same += 1
+    return same
+
+
+def load_corpus(paths: Sequence[Path], tokenizer: Any, end_id: int, max_tokens: int = 512) -> Corpus:
+    """Read and tokenise jsonl files.
+
+    Args:
+        paths: Files, read in order.
+        tokenizer: The base's tokenizer.
+        end_id: Token that ends a solution.
+        max_tokens: Longer sequences are cut off here.
+
+    Raises:
+        PrerequisiteError: A file is missing.
+        InputError: A file has an unusable line.
+    """
+    template = [prompt_tokens(tokenizer, Problem("", text)) for text in ("a", "b")]
+    fixed = _shared_prefix(*template)
+    digest = hashlib.sha256(json.dumps(["corpus-1", max_tokens, end_id]).encode())
+    documents = []
+    for path in paths:
+        for row in read_rows(path):
+            if "problem" in row:
+                problem = Problem.from_text(row["problem"])
+                tokens = prompt_tokens(tokenizer, problem)
+                solution = solution_text(row)
+                if solution is not None:
+                    tokens = [*tokens, *encode(tokenizer, solution), end_id]
+                start = fixed
+            else:
+                tokens, start = [*encode(tokenizer, row["text"]), end_id], 1
+            tokens = tokens[:max_tokens]
+            digest.update(np.asarray([*tokens, -1], dtype=np.int64).tobytes())
+            if len(tokens) > start + 1:
+                documents.append(Document(tuple(tokens), start))
+    if not documents:
+        raise InputError(f"no usable row in {', '.join(map(str, paths))}")
+    return Corpus(documents, digest.hexdigest())
+
+
+def split_heldout(corpus: Corpus, fraction: float) -> tuple[list[int], list[int]]:
+    """Indices of the training and held-out documents; which are held out depends on their tokens alone.
+
+    Equal documents always fall on the same side, so nothing held out is also trained on.
+    """
+    train, held = [], []
+    for index, document in enumerate(corpus.documents):
+        digest = hashlib.sha256(np.asarray(document.tokens, dtype=np.int64).tobytes()).digest()
+        share = int.from_bytes(digest[:8], "big") / 2**64
+        (held if share < fraction else train).append(index)
+    return train, held
+
+
+def batches(
+    documents: Sequence[Document], indices: Sequence[int], batch_tokens: int, seed: int, epoch: int
+) -> list[list[int]]:
+    """One epoch of batches (lists of document indices), each at most ``batch_tokens`` padded tokens.
+
+    Documents are shuffled, then sorted by length within windows of 64 batches, which keeps padding low without
+    showing all short documents first. The result depends only on the arguments.
+    """
+    rng = np.random.default_rng([seed, epoch])
+    order = rng.permutation(np.asarray(indices))
+    mean = sum(len(documents[i].tokens) for i in indices) / max(1, len(indices))
+    window = max(1, int(64 * batch_tokens / mean))
+    result: list[list[int]] = []
+    for begin in range(0, len(order), window):
+        chunk = sorted(order[begin : begin + window].tolist(), key=lambda i: (len(documents[i].tokens), i))
+        result.extend(pack(documents, chunk, batch_tokens))
+    return [result[i] for i in rng.permutation(len(result))]
+
+
+def pack(documents: Sequence[Document], indices: Sequence[int], most: int) -> Iterator[list[int]]:
+    """Consecutive groups of ``indices`` whose padded size (count x longest) is at most ``most`` tokens."""
+    group: list[int] = []
+    longest = 0
+    for index in indices:
+        length = max(longest, len(documents[index].tokens))
+        if group and length * (len(group) + 1) > most:
+            yield group
+            group, length = [], len(documents[index].tokens)
+        group.append(index)
+        longest = length
+    if group:
+        yield group

@@ -1,0 +1,233 @@
+"""The one training loop: AdamW, warm-up and cosine, clipping, gradient accumulation, exact resume, metrics.
+
+All randomness of step s comes from (seed, s), so a resumed run walks the same curve as an undisturbed one.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from colasearch.errors import ColasearchError, CorruptFileError, InputError
+from colasearch.files import folder_atomic, read_json, write_atomic, write_json
+
+Metrics = dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class LoopConfig:
+    """Hyper-parameters of the loop.
+
+    Attributes:
+        lr, final_lr: Learning rate after warm-up and at the end of the cosine.
+        warmup_steps: Steps of linear warm-up.
+        weight_decay: AdamW's; never applied to parameters in ``no_decay``.
+        clip: Largest gradient norm.
+        save_every, log_every, evaluate_every: In steps; evaluation also happens at the end.
+        seed: Fixes everything.
+    """
+
+    lr: float = 1e-3
+    final_lr: float = 1e-4
+    warmup_steps: int = 100
+    weight_decay: float = 0.01
+    beta2: float = 0.999
+    clip: float = 1.0
+    save_every: int = 200
+    log_every: int = 20
+    evaluate_every: int = 500
+    seed: int = 0
+
+
+def learning_rate(config: LoopConfig, step: int, steps: int) -> float:
+    """Rate of step ``step`` (from 0): linear warm-up, then a cosine to ``final_lr``."""
+    if step < config.warmup_steps:
+        return config.lr * (step + 1) / config.warmup_steps
+    share = (step - config.warmup_steps) / max(1, steps - config.warmup_steps)
+    return config.final_lr + (config.lr - config.final_lr) * (1 + math.cos(math.pi * min(1.0, share))) / 2
+
+
+class TrainRun:
+    """A training run's folder: ``manifest.json``, ``metrics.jsonl`` and ``checkpoint/``.
+
+    Raises:
+        InputError: The folder exists without ``resume``, or was started with another configuration.
+    """
+
+    def __init__(self, folder: Path, manifest: dict[str, Any], resume: bool) -> None:
+        self.folder = folder
+        if (folder / "manifest.json").exists():
+            if not resume:
+                raise InputError(f"{folder} already holds a run; give --resume to go on with it, or another --output")
+            before = read_json(folder / "manifest.json")
+            for key, value in manifest["config"].items():
+                if before.get("config", {}).get(key) != json.loads(json.dumps(value)):
+                    raise InputError(
+                        f"{folder} was started with {key} = {before.get('config', {}).get(key)!r}, now it is "
+                        f"{value!r}; a resumed run must keep its configuration"
+                    )
+        else:
+            if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+                raise InputError(f"{folder} exists and is no run folder; give another --output")
+            folder.mkdir(parents=True, exist_ok=True)
+            write_json(folder / "manifest.json", manifest)
+
+    def log(self, record: dict[str, Any]) -> None:
+        """Append one line to ``metrics.jsonl``."""
+        with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(record) + "\n")
+
+    def save(self, modules: nn.Module, optimizer: torch.optim.AdamW, step: int) -> None:
+        """Save everything that a resume needs, atomically."""
+        from safetensors.torch import save_file
+
+        tensors: dict[str, Tensor] = {}
+        for name, parameter in modules.named_parameters():
+            tensors[f"model.{name}"] = parameter.detach().cpu().contiguous()
+            for key, value in optimizer.state.get(parameter, {}).items():
+                tensors[f"{key}.{name}"] = torch.as_tensor(value).detach().cpu().contiguous()
+        for name, value in modules.named_buffers():
+            tensors[f"model.{name}"] = value.detach().cpu().contiguous()
+        with folder_atomic(self.folder / "checkpoint", replace=True) as temporary:
+            save_file(tensors, str(temporary / "state.safetensors"))
+            write_json(temporary / "step.json", {"step": step})
+
+    def load(self, modules: nn.Module, optimizer: torch.optim.AdamW) -> int:
+        """Restore the last checkpoint; returns the number of steps done (0 when there is none)."""
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        path = self.folder / "checkpoint" / "state.safetensors"
+        if not path.exists():
+            return 0
+        try:
+            tensors = load_file(str(path))
+            step = int(read_json(path.parent / "step.json")["step"])
+            with torch.no_grad():
+                for name, value in [*modules.named_parameters(), *modules.named_buffers()]:
+                    value.copy_(tensors[f"model.{name}"])
+        except (SafetensorError, KeyError, RuntimeError) as error:
+            raise CorruptFileError(f"{path} is damaged or of another model ({error}); start in a new folder") from None
+        for name, parameter in modules.named_parameters():
+            state = {
+                key: tensors[f"{key}.{name}"].to(parameter.device if key != "step" else "cpu")
+                for key in ("step", "exp_avg", "exp_avg_sq")
+                if f"{key}.{name}" in tensors
+            }
+            if state:
+                optimizer.state[parameter] = state
+        self._forget_after(step)
+        return step
+
+    def _forget_after(self, step: int) -> None:
+        """Drop metrics of steps that will be done again, and a torn last line."""
+        path = self.folder / "metrics.jsonl"
+        if not path.exists():
+            return
+        kept = []
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                if json.loads(line)["step"] <= step:
+                    kept.append(line)
+            except (ValueError, KeyError):
+                continue
+        write_atomic(path, "".join(f"{line}\n" for line in kept))
+
+
+def fit(
+    run: TrainRun,
+    modules: nn.Module,
+    parameters: Iterable[nn.Parameter],
+    config: LoopConfig,
+    plan: Callable[[int], Sequence[Sequence[int]]],
+    epochs: int,
+    accumulate: Callable[[Sequence[int], int, int], Metrics],
+    evaluate: Callable[[], Metrics],
+    progress: Callable[[int, int, Metrics], None],
+    no_decay: Sequence[nn.Parameter] = (),
+    after_step: Callable[[int, torch.optim.AdamW], None] | None = None,
+) -> Metrics:
+    """Train ``parameters`` of ``modules`` and return the last evaluation.
+
+    Args:
+        run: The run's folder; its checkpoint is resumed when there is one.
+        modules: What is saved.
+        parameters: What is trained.
+        config: Hyper-parameters.
+        plan: Epoch number to that epoch's batches (each epoch may differ in count by the packing).
+        epochs: Passes over the data.
+        accumulate: ``(batch, step, steps)``: adds the batch's gradients (calling ``backward`` on as many parts as
+            memory wants) and returns the batch's mean metrics.
+        evaluate: Held-out metrics.
+        progress: Called after each step.
+        no_decay: Parameters without weight decay.
+        after_step: Called with the step and the optimizer after each update.
+    """
+    plans = [plan(epoch) for epoch in range(epochs)]
+    steps = sum(len(p) for p in plans)
+    schedule = [batch for p in plans for batch in p]
+    trained = list(parameters)
+    exempt = {id(p) for p in no_decay}
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": [p for p in trained if id(p) not in exempt], "weight_decay": config.weight_decay},
+            {"params": [p for p in trained if id(p) in exempt], "weight_decay": 0.0},
+        ],
+        lr=config.lr,
+        betas=(0.9, config.beta2),
+    )
+    start = run.load(modules, optimizer)
+    result: Metrics = {}
+    begun = time.monotonic()
+    modules.train()
+    for step in range(start, steps):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(config, step, steps)
+        optimizer.zero_grad(set_to_none=True)
+        metrics = accumulate(schedule[step], step, steps)
+        norm = nn.utils.clip_grad_norm_(trained, config.clip)
+        if not torch.isfinite(norm):
+            raise ColasearchError(
+                f"step {step}: the gradient norm is {float(norm)}; lower --lr and resume from the last checkpoint"
+            )
+        optimizer.step()
+        if after_step is not None:
+            after_step(step, optimizer)
+        done = step + 1
+        progress(done, steps, metrics)
+        if done % config.log_every == 0 or done == steps:
+            rate = optimizer.param_groups[0]["lr"]
+            run.log({"step": done, "seconds": round(time.monotonic() - begun, 2), "lr": rate, **metrics})
+        if done % config.evaluate_every == 0 or done == steps:
+            result = evaluate()
+            run.log({"step": done, **{f"heldout/{k}": v for k, v in result.items()}})
+        if done % config.save_every == 0 or done == steps:
+            run.save(modules, optimizer, done)
+    return result or evaluate()
+
+
+def manifest(kind: str, config: dict[str, Any], loop: LoopConfig, **more: Any) -> dict[str, Any]:
+    """What ``manifest.json`` of a training run says."""
+    import transformers
+
+    from colasearch import __version__
+
+    return {
+        "schema": 1,
+        "kind": kind,
+        "config": {**config, **asdict(loop)},
+        "versions": {
+            "colasearch": __version__,
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+        },
+        **more,
+    }
