@@ -1,0 +1,161 @@
+"""``run``: one call that runs any algorithm on any world."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from colasearch.errors import InputError
+from colasearch.problem import StopReason
+from colasearch.searchers.noise import problem_keys
+from colasearch.searchers.options import at_least
+from colasearch.searchers.outcome import Outcome, TreeView
+from colasearch.searchers.registry import Algorithm, make
+from colasearch.searchers.search import Search
+from colasearch.searchers.world import World, discount_of, evaluations, root_evaluations
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is, for ``on_round``.
+
+    Attributes:
+        sims: Simulations done, over all trees.
+        sims_total: Simulations that all trees may do.
+        active: Trees still running.
+    """
+
+    sims: int
+    sims_total: int
+    active: int
+
+
+def begin(
+    algorithm: str | Algorithm,
+    world: World,
+    problems: Sequence[Any],
+    *,
+    sims: int = 64,
+    seed: int = 0,
+    leaves_in_flight: int = 1,
+    max_depth: int | None = None,
+    **options: Any,
+) -> tuple[Algorithm, Search]:
+    """Evaluate the roots and return the algorithm and its :class:`Search`, ready for ``ask`` and ``tell``.
+
+    Arguments and errors as in :func:`run`.
+    """
+    at_least("sims", sims, 1)
+    at_least("leaves_in_flight", leaves_in_flight, 1)
+    if max_depth is not None:
+        at_least("max_depth", max_depth, 1)
+    chosen = make(algorithm, options)
+    search = Search(
+        root_evaluations(world, problems),
+        keys=problem_keys(problems),
+        seed=seed,
+        sims=sims,
+        discount=discount_of(world),
+        leaves_in_flight=leaves_in_flight,
+        max_depth=max_depth,
+    )
+    chosen.start(search)
+    return chosen, search
+
+
+def conclude(algorithm: Algorithm, search: Search) -> Outcome:
+    """The outcome of a search as it stands; leaves in flight do not count."""
+    choice = algorithm.conclude(search)
+    has_action_B = (search.tree.logits_BNA[:, 0] > -np.inf).any(axis=1)
+    return Outcome(
+        visits_BA=choice.visits_BA,
+        value_B=search.tree.values_BN[:, 0].copy(),
+        policy_target_BA=choice.policy_target_BA,
+        best_action_B=np.where(has_action_B, choice.best_action_B, -1),
+        stop_B=[reason if reason is not None else StopReason.BUDGET for reason in search.stop_B],
+        sims_B=search.sims_B.copy(),
+        expanded_B=search.expanded_B.copy(),
+        tree=TreeView.of(search.tree),
+    )
+
+
+def run(
+    algorithm: str | Algorithm,
+    world: World,
+    problems: Sequence[Any],
+    *,
+    sims: int = 64,
+    seed: int = 0,
+    leaves_in_flight: int = 1,
+    max_depth: int | None = None,
+    max_seconds: float | None = None,
+    max_tokens: int | None = None,
+    on_round: Callable[[Progress], None] | None = None,
+    should_stop: Callable[[], StopReason | None] | None = None,
+    **options: Any,
+) -> Outcome:
+    """Search all problems in lock step: each round sends the leaves of all trees to the world in one call.
+
+    Args:
+        algorithm: Name in the registry (``gumbel``, ``puct``, ...) or an algorithm object.
+        world: See :class:`colasearch.searchers.world.World`.
+        problems: Passed to ``world.root``; an ``id`` attribute, else the place in the list, keys randomness, so a
+            problem's result does not depend on which others are in the batch.
+        sims: Simulations a tree, in addition to the evaluation of its root.
+        seed: Run seed.
+        leaves_in_flight: Most leaves a tree may have in one call; more makes fuller batches and a slightly
+            different search.
+        max_depth: Nodes this deep are never continued; they keep the world's value estimate.
+        max_seconds: Wall-clock limit, looked at between calls of the world.
+        max_tokens: Limit on each tree's tokens as counted by ``world.tokens(states)``; a tree may pass it by what one
+            round costs.
+        on_round: Called after each round.
+        should_stop: Polled before each call of the world; a reason ends all trees with what they have.
+        options: Options of the algorithm, or nothing if ``algorithm`` is an object.
+
+    Returns:
+        The outcome, valid even after 0 simulations.
+
+    Raises:
+        InputError: A bad option, or arrays from the world that do not have the contract's shapes.
+    """
+    deadline = None
+    if max_seconds is not None:
+        at_least("max_seconds", max_seconds, 0)
+        deadline = time.monotonic() + max_seconds
+    if max_tokens is not None:
+        at_least("max_tokens", max_tokens, 1)
+        if not hasattr(world, "tokens"):
+            raise InputError("max_tokens needs a world with a method tokens(states); drop max_tokens or add it")
+    chosen, search = begin(
+        algorithm, world, problems, sims=sims, seed=seed, leaves_in_flight=leaves_in_flight, max_depth=max_depth,
+        **options,
+    )  # fmt: skip
+    total = sims * len(problems)
+    tokens_B = np.zeros(len(problems), np.int64)
+    every_B = np.arange(len(problems))
+    while True:
+        if max_tokens is not None:
+            search.stop(np.flatnonzero(tokens_B >= max_tokens), StopReason.MAX_TOKENS)
+        reason = should_stop() if should_stop is not None else None
+        if reason is None and deadline is not None and time.monotonic() >= deadline:
+            reason = StopReason.MAX_SECONDS
+        if reason is not None:
+            search.stop(every_B, reason)
+            break
+        leaves = search.ask()
+        if not len(leaves):
+            break
+        results = evaluations(world, leaves.states, leaves.action_L, search.tree.num_actions)
+        if max_tokens is not None:
+            spent_L = np.asarray(world.tokens(results.states), np.int64)  # type: ignore[attr-defined]
+            np.add.at(tokens_B, leaves.tree_L, spent_L)
+        search.tell(leaves.ticket_L, results)
+        if on_round is not None:
+            active = sum(reason is None for reason in search.stop_B)
+            on_round(Progress(int(search.sims_B.sum()), total, active))
+    return conclude(chosen, search)
