@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from colasearch.problem import LabelledProblem
 from colasearch.verifiers.base import Verdict
-from colasearch.verifiers.canonical import canonical_key
+from colasearch.verifiers.compare import compare
 from colasearch.verifiers.extract import extract_answer
 
 
@@ -23,7 +23,7 @@ class Math:
         answer = extract_answer(answer_text)
         if answer is None:
             return Verdict(0.0, "no answer", time.perf_counter() - start)
-        equal = canonical_key(answer) == canonical_key(labelled.gold)
+        equal = compare(labelled.gold, answer) is True
         return Verdict(float(equal), "equal" if equal else "different", time.perf_counter() - start)
 
     def score_batch(self, items: Sequence[tuple[LabelledProblem, str]]) -> list[Verdict]:

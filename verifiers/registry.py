@@ -47,9 +47,7 @@ def checkable_verifier(task: str, **options: Any) -> CheckableVerifier:
         InputError: if there is no such task, or its verifier needs the gold answer.
     """
     if not is_checkable(task):
-        raise InputError(
-            f"the verifier of task {task!r} needs the gold answer; a search may use checkable ones only"
-        )
+        raise InputError(f"the verifier of task {task!r} needs the gold answer; a search may use checkable ones only")
     verifier: CheckableVerifier = get_verifier(task, **options)
     return verifier
 

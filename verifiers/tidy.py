@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 
 _SPACES = re.compile(
-    r"\\[,;:> ]|\\q?quad(?![A-Za-z])|\\(?:left|right|middle|bigl?|bigr|Bigl?|Bigr|biggl?|biggr|Biggl?|Biggr)(?![A-Za-z])\.?"
-    r"|\\(?:displaystyle|textstyle|scriptstyle|limits|nolimits|hfill|boldsymbol|bm|mathstrut|phantom\{[^{}]*\})(?![A-Za-z])"
-    r"|\\(?:hspace|vspace)\*?\{[^{}]*\}|~"
+    r"(?<!\\)\\[,;:> ]|\\q?quad(?![A-Za-z])|\\(?:left|right|middle|bigl?|bigr|Bigl?|Bigr|biggl?|biggr|Biggl?|Biggr)(?![A-Za-z])\.?"
+    r"|\\(?:displaystyle|textstyle|scriptstyle|limits|nolimits|hfill|boldsymbol|bm|mathstrut)(?![A-Za-z])"
+    r"|\\[hv]?phantom\s*(?:\{[^{}]*\}|\S)|\\(?:hspace|vspace)\*?\{[^{}]*\}|~"
 )
 _FONT = re.compile(
     r"\\(?:mathrm|mathbf|mathit|mathsf|mathnormal|rm|bf|textbf|textit|textrm|textnormal|texttt|mbox|hbox|emph)(?![A-Za-z])\s*(?=\{)"
@@ -45,6 +45,8 @@ _REPLACEMENTS = (
 
 _THIN_THOUSANDS = re.compile(r"(?<=\d)(?:\\[,;: ]|\{,\})\s*(?=\d{3}(?!\d))")
 
+_DOLLAR_LIST = re.compile(r"(?<!\\)\$\s*(,|;|and|or|,\s*and)\s*\$")
+
 _WRAPPERS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "**"), ("__", "__"), ("`", "`"))
 
 
@@ -75,6 +77,7 @@ def tidy(answer: str) -> str:
     answer = unwrap(answer)
     answer = answer.replace(r"\!", "")
     answer = _THIN_THOUSANDS.sub(",", answer)
+    answer = _DOLLAR_LIST.sub(r" \1 ", answer).replace(r"\$", "").replace("$", "")
     answer = answer.translate(_CHARACTERS)
     answer = _SPACES.sub(" ", answer)
     answer = _FONT.sub(r"\\text", answer)

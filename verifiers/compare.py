@@ -1,0 +1,387 @@
+r"""Equality of a gold answer and a predicted one, decided in this process in bounded time.
+
+``compare`` says equal, different, or undecided; the last is left to math-verify in a worker process. The rules for
+what has several readings follow math-verify's, and are asymmetric as its are: the gold answer says what is asked for.
+
+- ``x = 5`` answers a gold 5, and 5 a gold ``x = 5``; ``y = 5`` does not answer ``x = 5``.
+- A percent sign may be a unit or a hundredth: ``10\%`` answers 10 and 0.1.
+- Units are ignored, unless both sides give one and they differ.
+- Lists without brackets are unordered; points are ordered; brackets of intervals count.
+- A gold inequality may be answered by the interval that it describes, not the other way round.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+
+from colasearch.verifiers.evaluate import TooCostly, symbols
+from colasearch.verifiers.grammar import Node, read
+from colasearch.verifiers.lexer import Unreadable
+from colasearch.verifiers.plain import parse_plain
+from colasearch.verifiers.scalar import equal_scalars, fingerprint, proportional
+from colasearch.verifiers.tidy import tidy
+from colasearch.verifiers.units import conflicting_units
+
+MAX_ANSWER_CHARS = 4096
+"""A longer answer is not read."""
+MAX_LIST = 64
+"""A longer list is compared in its written order only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer as read.
+
+    Attributes:
+        text: The tidied text.
+        squashed: The text without spaces and fonts, for comparison letter by letter.
+        node: Its syntax tree; ``None`` if it is outside the grammar.
+    """
+
+    text: str
+    squashed: str
+    node: Node | None
+
+
+def squash(text: str) -> str:
+    """A tidied text without spaces, fonts and outer full stops."""
+    text = re.sub(r"\\text\s*\{([^{}]*)\}", r"\1", text)
+    text = re.sub(r"\s+|\\text(?![A-Za-z])", "", text).strip(".")
+    return re.sub(r"\{([A-Za-z0-9])\}", r"\1", text)
+
+
+@lru_cache(maxsize=8192)
+def parse(answer: str) -> Answer:
+    """Read an answer; never raises."""
+    if len(answer) > MAX_ANSWER_CHARS:
+        return Answer(answer, answer, None)
+    text = tidy(answer)
+    plain = parse_plain(text)
+    if plain is not None:
+        number: Node = ("num", plain.value, plain.decimals)
+        return Answer(text, squash(text), ("pct", number) if plain.percent else number)
+    try:
+        node: Node | None = _simplified(read(text))
+    except Unreadable:
+        node = None
+    return Answer(text, squash(text), node)
+
+
+def _simplified(node: Node) -> Node:
+    """Write out plus-minus as two values."""
+    if node[0] == "list":
+        flat: list[Node] = []
+        for item in node[1]:
+            simple = _simplified(item)
+            flat.extend(simple[1] if simple[0] == "list" else [simple])
+        return ("list", tuple(flat))
+    if node[0] == "rel" and node[1] == ("=",):
+        right = _simplified(node[2][1])
+        if right[0] == "list":
+            return ("list", tuple(("rel", ("=",), (node[2][0], value)) for value in right[1]))
+    if _has_plus_minus(node):
+        plus, minus = _choose(node, 1), _choose(node, -1)
+        return ("list", (plus, minus))
+    return node
+
+
+def _has_plus_minus(node: Node) -> bool:
+    if node[0] == "pm":
+        return True
+    return node[0] in ("add", "mul", "div", "neg", "pow", "fn", "root") and any(
+        isinstance(n, tuple) and _has_plus_minus(n) for n in node[1:]
+    )
+
+
+def _choose(node: Node, sign: int) -> Node:
+    if node[0] == "pm":
+        right = _choose(node[2], sign)
+        return ("add", _choose(node[1], sign), right if sign > 0 else ("neg", right))
+    if node[0] in ("add", "mul", "div", "neg", "pow", "fn", "root"):
+        return (node[0], *(_choose(n, sign) if isinstance(n, tuple) else n for n in node[1:]))
+    return node
+
+
+def compare(gold: str, pred: str) -> bool | None:
+    """Whether ``pred`` answers ``gold``; ``None`` when that is for math-verify to decide. Never raises."""
+    g, p = parse(gold), parse(pred)
+    if not p.squashed:
+        return False
+    if g.squashed == p.squashed:
+        return True
+    if len(g.text) > MAX_ANSWER_CHARS or len(p.text) > MAX_ANSWER_CHARS:
+        return False
+    if g.node is None or p.node is None:
+        return None
+    try:
+        return same(g.node, p.node)
+    except TooCostly:
+        return alike(g.node, p.node)
+    except (Unreadable, RecursionError):
+        return None
+
+
+def alike(gold: Node, pred: Node) -> bool:
+    """Equality of values that are too large to compute: the same operation on equal operands."""
+    if gold[0] != pred[0] or len(gold) != len(pred):
+        return False
+    for a, b in zip(gold[1:], pred[1:], strict=True):
+        if isinstance(a, tuple) and isinstance(b, tuple) and a and b and isinstance(a[0], str):
+            try:
+                if not (isinstance(b[0], str) and same(a, b)):
+                    return False
+            except TooCostly:
+                if not alike(a, b):
+                    return False
+            except Unreadable:
+                return False
+        elif a != b:
+            return False
+    return True
+
+
+_COLLECTIONS = ("list", "set", "group", "union", "setop", "matrix")
+
+
+def same(gold: Node, pred: Node) -> bool:
+    """Whether two trees are equal as answers.
+
+    Raises:
+        TooCostly: if a value is too large to compute.
+        Unreadable: if they cannot be compared here.
+    """
+    if gold[0] == "unit" or pred[0] == "unit":
+        return _same_with_units(gold, pred)
+    if gold[0] == "text" or pred[0] == "text":
+        words = spelled(gold)
+        return words is not None and words == spelled(pred)
+    if gold[0] == "rel" or pred[0] == "rel":
+        return _same_relations(gold, pred)
+    if gold[0] == "based" or pred[0] == "based":
+        return _same_based(gold, pred)
+    if gold[0] == "ratio" and pred[0] == "ratio" and len(gold) == len(pred):
+        return all(same(a, b) for a, b in zip(gold[1:], pred[1:], strict=True)) or (
+            len(gold) == 3 and equal_scalars(gold, pred)
+        )
+    if gold[0] in _COLLECTIONS or pred[0] in _COLLECTIONS:
+        return _same_collections(gold, pred)
+    return _same_scalars(gold, pred)
+
+
+def spelled(node: Node) -> str | None:
+    """The letters of words, or of variables side by side that may be a word (B, even); ``None`` for the rest."""
+    if node[0] in ("text", "sym"):
+        return re.sub(r"[^a-z0-9]+", "", node[1].lower())
+    if node[0] == "const" and node[1] in ("e", "i"):
+        return str(node[1])
+    if node[0] == "group" and len(node[3]) == 1:
+        return spelled(node[3][0])
+    if node[0] == "mul":
+        parts = [spelled(n) for n in node[1:]]
+        return None if None in parts else "".join(p for p in parts if p)
+    return None
+
+
+def _same_with_units(gold: Node, pred: Node) -> bool:
+    unit_g = gold[2] if gold[0] == "unit" else None
+    unit_p = pred[2] if pred[0] == "unit" else None
+    if unit_g and unit_p and conflicting_units(unit_g, unit_p):
+        return False
+    return same(gold[1] if unit_g is not None else gold, pred[1] if unit_p is not None else pred)
+
+
+def _same_based(gold: Node, pred: Node) -> bool:
+    """Numbers with a base: the digits count, so that 1011_2 is not answered by 11."""
+    if gold[0] == "based" and pred[0] == "based":
+        return bool(gold[1:] == pred[1:])
+    digits, other = (gold[1], pred) if gold[0] == "based" else (pred[1], gold)
+    return other[0] == "num" and str(other[1]) == digits
+
+
+def _percent(node: Node) -> tuple[Node, bool]:
+    if node[0] == "pct":
+        return node[1], True
+    if node[0] == "neg" and node[1][0] == "pct":
+        return ("neg", node[1][1]), True
+    return node, False
+
+
+def _same_scalars(gold: Node, pred: Node) -> bool:
+    g, g_percent = _percent(gold)
+    p, p_percent = _percent(pred)
+    if equal_scalars(g, p):
+        return True
+    hundred: Node = ("num", Fraction(100), None)
+    if g_percent and not p_percent:
+        return equal_scalars(("div", g, hundred), p)
+    if p_percent and not g_percent:
+        return equal_scalars(g, ("div", p, hundred))
+    return False
+
+
+def _same_collections(gold: Node, pred: Node) -> bool:
+    kinds = (gold[0], pred[0])
+    if kinds == ("group", "group"):
+        if len(gold[3]) != len(pred[3]):
+            return False
+        if len(gold[3]) == 2 and gold[1:3] != pred[1:3]:
+            return False
+        return _ordered(gold[3], pred[3])
+    if kinds in (("list", "list"), ("list", "set"), ("set", "list"), ("set", "set")):
+        return _unordered(gold[1], pred[1])
+    if kinds == ("list", "group") or kinds == ("group", "list"):
+        group = gold if gold[0] == "group" else pred
+        members = (gold[3] if gold[0] == "group" else gold[1], pred[3] if pred[0] == "group" else pred[1])
+        return group[1:3] == ("(", ")") and _ordered(*members)
+    if kinds == ("matrix", "matrix"):
+        if [len(r) for r in gold[1]] != [len(r) for r in pred[1]]:
+            return False
+        return all(_ordered(a, b) for a, b in zip(gold[1], pred[1], strict=True))
+    if kinds == ("union", "union"):
+        return _unordered(gold[1:], pred[1:])
+    if kinds == ("setop", "setop"):
+        return bool(gold[1] == pred[1]) and same(gold[2], pred[2]) and same(gold[3], pred[3])
+    if gold[0] in ("set", "list") and len(gold[1]) == 1:
+        return same(gold[1][0], pred)
+    if pred[0] in ("set", "list") and len(pred[1]) == 1:
+        return same(gold, pred[1][0])
+    if "union" in kinds or "setop" in kinds:
+        raise Unreadable("sets that need working out")
+    return False
+
+
+def _ordered(gold: Sequence[Node], pred: Sequence[Node]) -> bool:
+    return len(gold) == len(pred) and all(same(a, b) for a, b in zip(gold, pred, strict=True))
+
+
+def _unordered(gold: Sequence[Node], pred: Sequence[Node]) -> bool:
+    if len(gold) != len(pred):
+        return False
+    if len(gold) > MAX_LIST:
+        return _ordered(gold, pred)
+    left = list(pred)
+    for item in gold:
+        for i, other in enumerate(left):
+            if same(item, other):
+                del left[i]
+                break
+        else:
+            return False
+    return True
+
+
+_ASCENDING = {"<": "<", "<=": "<=", ">": "<", ">=": "<="}
+
+
+def is_name(node: Node) -> bool:
+    """Whether a left side only names what is asked for: ``x``, ``f(x)``, ``AB``, ``(x, y)``, words."""
+    if node[0] in ("sym", "text"):
+        return True
+    if node[0] == "mul":
+        return all(is_name(n) for n in node[1:])
+    if node[0] == "group":
+        return all(is_name(n) for n in node[3])
+    return node[0] in ("unit", "neg") and is_name(node[1])
+
+
+def is_equation(node: Node) -> bool:
+    """Whether a tree is an equation or a chain of them."""
+    return node[0] == "rel" and all(op in ("=", "~", "==") for op in node[1])
+
+
+def _same_relations(gold: Node, pred: Node) -> bool:
+    if gold[0] == "rel" and gold[1] == ("in",):
+        gold = gold[2][1]
+    if pred[0] == "rel" and pred[1] == ("in",):
+        pred = pred[2][1]
+    if gold[0] != "rel" and pred[0] != "rel":
+        return same(gold, pred)
+    if gold[0] != "rel":
+        return _answers_value(gold, pred)
+    if pred[0] != "rel":
+        if is_equation(gold):
+            return is_name(gold[2][0]) and same(gold[2][-1], pred)
+        interval = _interval(gold)
+        return interval is not None and pred[0] in _COLLECTIONS and same(interval, pred)
+    if is_equation(gold) and is_equation(pred):
+        return _same_equations(gold, pred)
+    return _same_inequalities(gold, pred)
+
+
+def _answers_value(gold: Node, pred: Node) -> bool:
+    """A predicted relation against a gold value: its last side counts if the first is a name or a computation."""
+    if not is_equation(pred):
+        return False
+    first = pred[2][0]
+    if not is_name(first) and (first[0] in _COLLECTIONS or symbols(first) - symbols(gold)):
+        return False
+    if same(gold, pred[2][-1]):
+        return True
+    # "22/7 = 3.14..." rounded at its end: the side before the sign of approximation is exact.
+    return pred[1][-1] == "~" and same(gold, pred[2][-2])
+
+
+def _same_equations(gold: Node, pred: Node) -> bool:
+    first_g, last_g, first_p, last_p = gold[2][0], gold[2][-1], pred[2][0], pred[2][-1]
+    if is_name(first_g) and is_name(first_p) and _name(first_g) == _name(first_p):
+        return same(last_g, last_p)
+    try:
+        a = fingerprint(("add", first_g, ("neg", last_g)))
+        b = fingerprint(("add", first_p, ("neg", last_p)))
+    except TooCostly:
+        raise
+    except Unreadable:
+        return same(first_g, first_p) and same(last_g, last_p)
+    if symbols(gold[2][0]) | symbols(last_g) != symbols(first_p) | symbols(last_p) or all(v == 0 for v in a):
+        return False
+    return proportional(a, b, positive=False)
+
+
+def _name(node: Node) -> str:
+    return re.sub(r"\W", "", repr(node))
+
+
+def _ascending(node: Node) -> Node | None:
+    """An inequality or chain of them, read from its smaller end; ``None`` if its signs point both ways."""
+    operators, sides = node[1], node[2]
+    if all(op in ("<", "<=") for op in operators):
+        return node
+    if all(op in (">", ">=") for op in operators):
+        return ("rel", tuple(_ASCENDING[op] for op in reversed(operators)), tuple(reversed(sides)))
+    return None
+
+
+def _interval(node: Node) -> Node | None:
+    """The interval that an inequality in one variable describes."""
+    chain = _ascending(node)
+    if chain is None:
+        return None
+    operators, sides = chain[1], chain[2]
+    infinity: Node = ("const", "infty")
+    if len(sides) == 3 and sides[1][0] == "sym":
+        low, high = sides[0], sides[2]
+        closed = operators
+    elif len(sides) == 2 and sides[0][0] == "sym":
+        low, high, closed = ("neg", infinity), sides[1], ("<", operators[0])
+    elif len(sides) == 2 and sides[1][0] == "sym":
+        low, high, closed = sides[0], infinity, (operators[0], "<")
+    else:
+        return None
+    return ("group", "[" if closed[0] == "<=" else "(", "]" if closed[1] == "<=" else ")", (low, high))
+
+
+def _same_inequalities(gold: Node, pred: Node) -> bool:
+    if gold[1] == ("!=",) or pred[1] == ("!=",):
+        return gold[1] == pred[1] and _same_equations(gold, pred)
+    g, p = _ascending(gold), _ascending(pred)
+    if g is None or p is None or g[1] != p[1]:
+        return bool(gold[1] == pred[1]) and _ordered(gold[2], pred[2])
+    if len(g[1]) == 1:
+        a = fingerprint(("add", g[2][1], ("neg", g[2][0])))
+        b = fingerprint(("add", p[2][1], ("neg", p[2][0])))
+        return proportional(a, b, positive=True)
+    return _ordered(g[2], p[2])

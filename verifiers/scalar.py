@@ -1,0 +1,166 @@
+"""Single values: fingerprints, equality, and keys for grouping.
+
+Exact values are compared exactly. Inexact ones (60 digits) must agree in 35. Where an author wrote a decimal, the
+other side may be what it was rounded from, if at least ``MIN_DECIMALS`` digits were written: 0.333333 is 1/3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from fractions import Fraction
+from typing import Any
+
+from colasearch.verifiers.evaluate import POINTS, Evaluator, Value, many_valued, symbols
+from colasearch.verifiers.grammar import Node
+
+MIN_DECIMALS = 6
+"""A decimal with fewer digits behind the point is taken for exact."""
+_AGREE = Fraction(1, 10**35)
+
+
+def fingerprint(node: Node) -> tuple[Value, ...]:
+    """Values of a tree: one if it has no variables, else one at each sample point.
+
+    Raises:
+        TooCostly: if computing them would cost too much.
+        Unreadable: if it has no single value.
+    """
+    if not symbols(node):
+        return (Evaluator().value(node),)
+    return tuple(Evaluator(point).value(node) for point in range(POINTS - 1 if many_valued(node) else POINTS))
+
+
+def close(a: Value, b: Value) -> bool:
+    """Whether two values are the same number."""
+    if isinstance(a, Fraction) and isinstance(b, Fraction):
+        return a == b
+    evaluator = Evaluator()
+    x, y = evaluator.inexact(a), evaluator.inexact(b)
+    if evaluator.mp.isinf(x) or evaluator.mp.isinf(y):
+        return bool(x == y)
+    return bool(abs(x - y) <= evaluator.inexact(_AGREE) * max(abs(x), abs(y)))
+
+
+def decimal_literal(node: Node) -> tuple[Fraction, int] | None:
+    """Value and number of decimals if a tree is nothing but a written decimal, with sign and power of ten."""
+    if node[0] == "num" and node[2] is not None:
+        return node[1], node[2]
+    if node[0] == "neg":
+        inner = decimal_literal(node[1])
+        return None if inner is None else (-inner[0], inner[1])
+    if node[0] == "mul" and node[2][0] == "pow" and node[2][1] == ("num", Fraction(10), None):
+        inner = decimal_literal(node[1])
+        exponent = node[2][2]
+        sign = 1
+        if exponent[0] == "neg":
+            sign, exponent = -1, exponent[1]
+        if inner and exponent[0] == "num" and exponent[1].denominator == 1 and exponent[1] <= 300:
+            shift = sign * int(exponent[1])
+            return inner[0] * Fraction(10) ** shift, inner[1] - shift
+    return None
+
+
+def rounds_to(value: Value, written: Fraction, decimals: int) -> bool:
+    """Whether a value is what a written decimal was rounded from; enough digits must have been written."""
+    if decimals < MIN_DECIMALS:
+        return False
+    evaluator = Evaluator()
+    if not isinstance(value, Fraction):
+        if isinstance(value, evaluator.mp.mpc) or evaluator.mp.isinf(value):
+            return False
+        value = Fraction(str(evaluator.mp.nstr(value, 40, min_fixed=-5, max_fixed=60)))
+    if value == 0 or abs(value) > 10**40:
+        return False
+    significant = len(str(abs(written.numerator * 10**decimals // written.denominator))) if written else 0
+    # Floating point's last digit is not always rounded right, so long decimals may be one off in it.
+    slack = Fraction(1, 2) if significant < 12 else Fraction(2)
+    return significant >= 4 and abs(value - written) <= slack / Fraction(10) ** decimals
+
+
+def equal_scalars(gold: Node, pred: Node) -> bool:
+    """Whether two trees have the same value, with the tolerance for written decimals.
+
+    Raises:
+        TooCostly: if computing them would cost too much.
+        Unreadable: if one has no single value.
+    """
+    a, b = fingerprint(gold), fingerprint(pred)
+    if symbols(gold) != symbols(pred):
+        return _cancelled(gold, pred)
+    if all(close(x, y) for x, y in zip(a, b, strict=False)):
+        return True
+    written_a, written_b = decimal_literal(gold), decimal_literal(pred)
+    if written_a and written_b:
+        longer, shorter = sorted((written_a, written_b), key=lambda w: -w[1])
+        return rounds_to(longer[0], *shorter)
+    if written_b:
+        return rounds_to(a[0], *written_b)
+    return bool(written_a and rounds_to(b[0], *written_a))
+
+
+def _cancelled(gold: Node, pred: Node) -> bool:
+    """Equality of trees whose variables differ: ``x - x + 1`` is 1, so the sample values decide."""
+    points = range(POINTS - 1)
+    return all(close(Evaluator(p).value(gold), Evaluator(p).value(pred)) for p in points)
+
+
+def proportional(gold: tuple[Value, ...], pred: tuple[Value, ...], positive: bool) -> bool:
+    """Whether one fingerprint is a constant times the other (a positive constant if asked)."""
+    if len(gold) != len(pred):
+        gold, pred = gold[: POINTS - 1], pred[: POINTS - 1]
+    evaluator = Evaluator()
+    ratios: list[Any] = []
+    for a, b in zip(gold, pred, strict=True):
+        if a == 0 or b == 0:
+            if a != b:
+                return False
+            continue
+        ratios.append(evaluator.inexact(a) / evaluator.inexact(b))
+    if not ratios:
+        return True
+    if positive and (isinstance(ratios[0], evaluator.mp.mpc) or ratios[0] < 0):
+        return False
+    return all(close(r, ratios[0]) for r in ratios)
+
+
+def scalar_key(node: Node) -> Hashable:
+    """A key that trees of equal value share.
+
+    Raises:
+        TooCostly: if computing the value would cost too much.
+        Unreadable: if there is no single value.
+    """
+    values = fingerprint(node)
+    if len(values) == 1:
+        return ("number", _value_key(values[0]))
+    return ("formula", tuple(_value_key(v) for v in values[: POINTS - 1]))
+
+
+def proportion_key(node: Node, positive: bool) -> Hashable:
+    """A key that trees share when one is a constant times the other (a positive constant if asked).
+
+    Raises:
+        TooCostly: if computing the values would cost too much.
+        Unreadable: if there is no single value.
+    """
+    evaluator = Evaluator()
+    values = [evaluator.inexact(v) for v in fingerprint(node)[: POINTS - 1]]
+    scale = next((v for v in values if v != 0), None)
+    if scale is None:
+        return "zero"
+    if positive:
+        scale = abs(scale)
+    return tuple(_value_key(v / scale) for v in values)
+
+
+def _value_key(value: Value) -> Hashable:
+    evaluator = Evaluator()
+    if isinstance(value, Fraction):
+        return (value.numerator, value.denominator)
+    if isinstance(value, evaluator.mp.mpc):
+        return ("complex", _value_key(value.real), _value_key(value.imag))
+    if not evaluator.mp.isinf(value) and abs(value) < 1e20:
+        near = Fraction(str(evaluator.mp.nstr(value, 50, min_fixed=-60, max_fixed=60))).limit_denominator(10**6)
+        if close(value, near):  # (sqrt 2)^2 is 2
+            return (near.numerator, near.denominator)
+    return str(evaluator.mp.nstr(value, 25))
