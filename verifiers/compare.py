@@ -73,12 +73,12 @@ def parse(answer: str) -> Answer:
 
 def _simplified(node: Node) -> Node:
     """Write out plus-minus as two values."""
-    if node[0] == "list":
+    if node[0] in ("list", "set"):
         flat: list[Node] = []
         for item in node[1]:
             simple = _simplified(item)
             flat.extend(simple[1] if simple[0] == "list" else [simple])
-        return ("list", tuple(flat))
+        return (node[0], tuple(flat))
     if node[0] == "rel" and node[1] == ("=",):
         right = _simplified(node[2][1])
         if right[0] == "list":
@@ -161,6 +161,8 @@ def same(gold: Node, pred: Node) -> bool:
         return words is not None and words == spelled(pred)
     if gold[0] == "rel" or pred[0] == "rel":
         return _same_relations(gold, pred)
+    if gold[0] == "neg" and gold[1][0] == "based" and pred[0] == "neg":
+        gold, pred = gold[1], pred[1]
     if gold[0] == "based" or pred[0] == "based":
         return _same_based(gold, pred)
     if gold[0] == "ratio" and pred[0] == "ratio" and len(gold) == len(pred):
@@ -304,7 +306,9 @@ def _same_relations(gold: Node, pred: Node) -> bool:
         return _answers_value(gold, pred)
     if pred[0] != "rel":
         if is_equation(gold):
-            return is_name(gold[2][0]) and same(gold[2][-1], pred)
+            if is_name(gold[2][0]) or (not symbols(gold[2][0]) and gold[2][0][0] not in _COLLECTIONS):
+                return same(gold[2][-1], pred)
+            return False
         interval = _interval(gold)
         return interval is not None and pred[0] in _COLLECTIONS and same(interval, pred)
     if is_equation(gold) and is_equation(pred):
@@ -337,7 +341,7 @@ def _same_equations(gold: Node, pred: Node) -> bool:
     except Unreadable:
         return same(first_g, first_p) and same(last_g, last_p)
     if symbols(gold[2][0]) | symbols(last_g) != symbols(first_p) | symbols(last_p) or all(v == 0 for v in a):
-        return False
+        return all(same(x, y) for x, y in ((first_g, first_p), (last_g, last_p)))
     return proportional(a, b, positive=False)
 
 

@@ -209,6 +209,8 @@ def _answer_is(text: str) -> str | None:
 def _last_formula_or_number(text: str) -> str | None:
     formulas = _formulas(text)
     formula = formulas[-1] if formulas else None
+    if not formulas and (expression := _trailing_expression(text)):
+        return expression
     tail = text[formula[1] :] if formula else text
     numbers = list(_NUMBER.finditer(tail))
     if numbers:
@@ -226,12 +228,36 @@ def body(text: str) -> str:
     return str(answers[-1]) if answers else text
 
 
+def stated_answer(text: str) -> str | None:
+    """The answer that a text marks as such with a box, ``####`` or "answer is"; ``None`` without such a mark."""
+    text = body(text)
+    return _last_box(text) or _hashes(text) or _answer_is(text)
+
+
+_TAIL_WORD = re.compile(r"(?<![\\A-Za-z{])[A-Za-z]{2,}[,.:]?(?=\s)")
+
+
+def _trailing_expression(text: str) -> str | None:
+    """A formula without dollar signs at the end of the last line, behind its last word of prose."""
+    lines = [line for line in text[-2000:].split("\n") if line.strip()]
+    if not lines:
+        return None
+    line = _strip_wrapping(lines[-1])
+    start = 0
+    for word in _TAIL_WORD.finditer(line):
+        if word.group().strip(",.:").lower() not in _MATH_WORDS:
+            start = word.end()
+    tail = line[start:].strip(" :,")
+    formula = any(c.isdigit() or c == "\\" for c in tail) and re.search(r"\\[A-Za-z]|[=^/*+(]", tail)
+    return tail if formula and "$" not in tail and not _prose_words(tail) else None
+
+
 def extract_math(text: str) -> str | None:
     """The answer of a text about mathematics, as written; ``None`` when there is none."""
     text = body(text)
     answer = _last_box(text) or _hashes(text) or _answer_is(text)
     if answer is None:
-        whole = _strip_wrapping(text)
+        whole = _strip_wrapping(text.replace("\n", " ") if "\\begin{" in text else text)
         if looks_like_answer(whole):
             inner = _formulas(whole)
             answer = inner[0][2] if len(inner) == 1 and inner[0][:2] == (0, len(whole)) else whole

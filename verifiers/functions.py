@@ -48,7 +48,13 @@ def apply(evaluator: Evaluator, name: str, args: tuple[Node, ...]) -> Value:
     if name == "abs" and len(args) == 1:
         return abs(values[0])
     if all(isinstance(v, Fraction) for v in values):
-        return _exact(name, values)
+        whole = all(v.denominator == 1 and v >= 0 for v in values)
+        if whole or name not in ("factorial", "binom"):
+            return _exact(name, values)
+    if name in ("factorial", "binom") and all(abs(v) < 1000 for v in values):
+        # Variables have broken sample values: there these functions mean their continuations.
+        numbers = [evaluator.inexact(v) for v in values]
+        return evaluator.mp.factorial(*numbers) if name == "factorial" else evaluator.mp.binomial(*numbers)
     if name in ("min", "max") and not any(isinstance(v, evaluator.mp.mpc) for v in values):
         return (min if name == "min" else max)(values)
     if name in ("floor", "ceil") and not isinstance(values[0], evaluator.mp.mpc) and abs(values[0]) < 1e30:
@@ -104,15 +110,11 @@ def _exact(name: str, values: list[Fraction]) -> Value:
 
     if name == "factorial" and len(values) == 1:
         n = values[0]
-        if n.denominator != 1 or n < 0:
-            raise Unreadable("the factorial of that is not defined here")
         if n > 1 and (n > MAX_BITS or float(n) * math.log2(float(n)) > MAX_BITS):
             raise TooCostly("the factorial is too large to compute")
         return Fraction(math.factorial(int(n)))
     if name == "binom" and len(values) == 2:
         n, k = values
-        if n.denominator != 1 or k.denominator != 1 or n < 0 or k < 0:
-            raise Unreadable("that binomial is not defined here")
         if n > 1 and min(k, max(n - k, Fraction(0))) * n.numerator.bit_length() > MAX_BITS:
             raise TooCostly("the binomial is too large to compute")
         return Fraction(math.comb(int(n), int(k)))

@@ -1,0 +1,80 @@
+r"""Math-Verify behind a check, for answers outside our grammar. Runs in worker processes only.
+
+What is in front of it: extraction, our own grammar for all that it can read, bare answers set in a formula (math-verify
+reads LaTeX only there), the right order of arguments. What is behind it: its equality is believed only if the values
+also agree to 30 digits, where both have values, because it rounds to 6 decimals (1/2004! = 1/2006!) and takes any
+equation for its right side (3x + 4y + 14 = 0 for 0).
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import sympy
+from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse, verify
+from sympy.core.relational import Relational
+
+logging.getLogger("math_verify").setLevel(logging.CRITICAL)
+logging.getLogger("latex2sympy2_extended").setLevel(logging.CRITICAL)
+
+_AGREE = sympy.Float("1e-25", 30)
+
+
+def _parse(answer: str) -> list[Any]:
+    """What math-verify reads in a bare answer, set in a formula or, failing that, as plain text."""
+    # Its own timeouts are signals; here the process is killed instead.
+    boxed = parse(
+        "$\\boxed{" + answer + "}$",
+        extraction_config=[LatexExtractionConfig(boxed_match_priority=0)],
+        parsing_timeout=None,
+    )
+    if any(not isinstance(item, str) for item in boxed):
+        return list(boxed)
+    plain = parse(answer, extraction_config=[ExprExtractionConfig()], parsing_timeout=None)
+    return [*plain, *boxed]
+
+
+def _has_float(value: Any) -> bool:
+    return bool(isinstance(value, sympy.Basic) and value.has(sympy.Float))
+
+
+def _agree(gold: Any, pred: Any) -> bool:
+    """Whether two values that math-verify calls equal are so to many digits; true where there is nothing to check."""
+    if isinstance(pred, Relational) and not isinstance(gold, Relational | sympy.Set):
+        return bool(getattr(pred, "lhs", None) is not None and pred.lhs.is_Symbol)
+    if not isinstance(gold, sympy.Expr) or not isinstance(pred, sympy.Expr):
+        return True
+    if gold.free_symbols or pred.free_symbols or _has_float(gold) or _has_float(pred):
+        return True
+    if gold == pred:
+        return True
+    a, b = sympy.N(gold.doit(), 40), sympy.N(pred.doit(), 40)
+    if not (a.is_number and b.is_number):
+        return True
+    scale = max(abs(a), abs(b))
+    if scale == 0:
+        return True
+    percent = (1, 100, sympy.Rational(1, 100))  # its reading of a percent sign is ours too
+    return any(bool(abs(a - b * factor) <= _AGREE * max(scale, abs(b * factor))) for factor in percent)
+
+
+def judge(job: list[str]) -> dict[str, Any]:
+    """Compare ``job`` = [gold, predicted answer], both bare.
+
+    Returns:
+        ``verdict``: equal or not, ``None`` if the gold answer cannot be read; ``reason``.
+    """
+    gold_text, pred_text = job
+    gold = _parse(gold_text)
+    if not any(not isinstance(item, str) for item in gold):
+        return {"verdict": None, "reason": "the gold answer cannot be read"}
+    pred = [item for item in _parse(pred_text) if not isinstance(item, str)]
+    if not pred:
+        return {"verdict": False, "reason": "the answer cannot be read"}
+    gold = [item for item in gold if not isinstance(item, str)]
+    for g in gold:
+        for p in pred:
+            if verify(g, p, timeout_seconds=None) and _agree(g, p):
+                return {"verdict": True, "reason": "equal (math-verify)"}
+    return {"verdict": False, "reason": "different (math-verify)"}
