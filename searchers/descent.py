@@ -13,8 +13,9 @@ from typing import Protocol
 import numpy as np
 
 from colasearch.problem import StopReason
+from colasearch.searchers.backup import back_up
 from colasearch.searchers.search import Search
-from colasearch.searchers.tree import Bools, Floats, Ints, Tree
+from colasearch.searchers.tree import Bools, Ints, Tree
 
 
 class Rule(Protocol):
@@ -51,8 +52,12 @@ class Descent:
         self.max_backup, self.early_stop = max_backup, early_stop
         self.parallel = search.leaves_in_flight > 1
         self._touched: list[Ints] = []
-        tree_T = np.arange(search.tree.num_trees)
-        search.tree.next_BN[:, 0] = rule.choose_root(search, tree_T)
+        tree = search.tree
+        tree_T = np.arange(tree.num_trees)
+        inherited = np.flatnonzero((np.arange(tree.capacity) < tree.size_B[:, None]).ravel() & (tree.parents_R >= 0))
+        if inherited.size:  # a reused subtree
+            tree.next_R[inherited] = rule.choose(search, inherited)
+        tree.next_BN[:, 0] = rule.choose_root(search, tree_T)
 
     def gather(self, tree_T: Ints) -> None:
         """Send simulations down each tree until it has its leaves in flight or runs out of budget."""
@@ -110,7 +115,8 @@ class Descent:
             child = tree.children_E[row * tree.num_actions + action]
             row_T[place], action_T[place], child_T[place] = row, action, child
             place = place[(child >= 0) & ~tree.finished_R[base_T[place] + child]]
-        return row_T - base_T, action_T, child_T
+        slot_T: Ints = row_T - base_T
+        return slot_T, action_T, child_T
 
     def absorb(self, tree_L: Ints, node_L: Ints) -> None:
         """Back the new leaves' values up to the root and take them out of flight."""
@@ -120,9 +126,10 @@ class Descent:
         self._back_up(tree_L, node_L)
 
     def drop(self, tree_L: Ints, node_L: Ints, action_L: Ints) -> None:
-        """Take unusable leaves out of flight."""
+        """Take unusable or merged leaves out of flight."""
         if self.parallel:
             self._fly(tree_L, node_L, action_L, -1)
+        self._touched.append(tree_L * self.search.tree.capacity + node_L)
 
     def settle(self, tree_T: Ints) -> None:
         """Choose anew at every node that the round has touched."""
@@ -142,38 +149,7 @@ class Descent:
             row = base + parent[above]
 
     def _back_up(self, tree_L: Ints, node_L: Ints) -> None:
-        """Add a visit to each node and edge from the leaf to the root, and the leaf's value to the means."""
-        tree = self.search.tree
-        base = tree_L * tree.capacity
-        row = base + node_L
-        return_L: Floats = tree.values_R[row]
-        tree.visits_R[row] += 1
-        while True:
-            parent = tree.parents_R[row]
-            above = parent != Tree.NO_PARENT
-            if not above.all():
-                base, row, parent, return_L = base[above], row[above], parent[above], return_L[above]
-            if not row.size:
-                break
-            reward, action = tree.rewards_R[row], tree.actions_R[row]
-            return_L = reward + tree.discount * return_L
-            edge_value = reward + tree.discount * tree.values_R[row]
-            row = base + parent
-            edge = row * tree.num_actions + action
-            tree.edge_visits_E[edge] += 1
-            tree.q_E[edge] = edge_value
-            visits, mean = tree.visits_R[row], tree.means_R[row]
-            mean = (mean * visits + return_L) / (visits + 1)
-            tree.visits_R[row] = visits + 1
-            tree.means_R[row] = mean
-            tree.values_R[row] = self._mixed(row, mean) if self.max_backup else mean
-            self._touched.append(row)
-
-    def _mixed(self, row: Ints, mean: Floats) -> Floats:
-        tree = self.search.tree
-        best = np.where(tree.edge_visits_RA[row] > 0, tree.q_RA[row], -np.inf).max(axis=1)
-        mixed: Floats = (1 - self.max_backup) * mean + self.max_backup * best
-        return mixed
+        self._touched += back_up(self.search.tree, tree_L, node_L, self.max_backup)
 
     def _refresh(self, tree_T: Ints) -> None:
         """Let the rule choose anew at the rows touched since the last time; roots by their own rule."""

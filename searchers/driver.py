@@ -13,10 +13,10 @@ from colasearch.errors import InputError
 from colasearch.problem import StopReason
 from colasearch.searchers.noise import problem_keys
 from colasearch.searchers.options import at_least
-from colasearch.searchers.outcome import Outcome, TreeView
+from colasearch.searchers.outcome import Outcome
 from colasearch.searchers.registry import Algorithm, make
 from colasearch.searchers.search import Search
-from colasearch.searchers.world import World, discount_of, evaluations, root_evaluations
+from colasearch.searchers.world import World, discount_of, evaluations, root_evaluations, tokens_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,7 @@ def begin(
     seed: int = 0,
     leaves_in_flight: int = 1,
     max_depth: int | None = None,
+    merge_equal_states: bool = False,
     **options: Any,
 ) -> tuple[Algorithm, Search]:
     """Evaluate the roots and return the algorithm and its :class:`Search`, ready for ``ask`` and ``tell``.
@@ -62,25 +63,57 @@ def begin(
         discount=discount_of(world),
         leaves_in_flight=leaves_in_flight,
         max_depth=max_depth,
+        merge_equal_states=merge_equal_states,
     )
+    search.answers = getattr(world, "answers", None)
     chosen.start(search)
     return chosen, search
 
 
 def conclude(algorithm: Algorithm, search: Search) -> Outcome:
     """The outcome of a search as it stands; leaves in flight do not count."""
-    choice = algorithm.conclude(search)
-    has_action_B = (search.tree.logits_BNA[:, 0] > -np.inf).any(axis=1)
-    return Outcome(
-        visits_BA=choice.visits_BA,
-        value_B=search.tree.values_BN[:, 0].copy(),
-        policy_target_BA=choice.policy_target_BA,
-        best_action_B=np.where(has_action_B, choice.best_action_B, -1),
-        stop_B=[reason if reason is not None else StopReason.BUDGET for reason in search.stop_B],
-        sims_B=search.sims_B.copy(),
-        expanded_B=search.expanded_B.copy(),
-        tree=TreeView.of(search.tree),
-    )
+    return Outcome.of(search, algorithm.conclude(search))
+
+
+def drive(
+    search: Search,
+    world: World,
+    *,
+    max_seconds: float | None = None,
+    max_tokens: int | None = None,
+    on_round: Callable[[Progress], None] | None = None,
+    should_stop: Callable[[], StopReason | None] | None = None,
+) -> None:
+    """Ask and tell until every tree has stopped. Arguments and errors as in :func:`run`."""
+    deadline = None
+    if max_seconds is not None:
+        at_least("max_seconds", max_seconds, 0)
+        deadline = time.monotonic() + max_seconds
+    if max_tokens is not None:
+        at_least("max_tokens", max_tokens, 1)
+        if not hasattr(world, "tokens"):
+            raise InputError("max_tokens needs a world with a method tokens(states); drop max_tokens or add it")
+    num_trees = search.tree.num_trees
+    tokens_B = np.zeros(num_trees, np.int64)
+    while True:
+        if max_tokens is not None:
+            search.stop(np.flatnonzero(tokens_B >= max_tokens), StopReason.MAX_TOKENS)
+        reason = should_stop() if should_stop is not None else None
+        if reason is None and deadline is not None and time.monotonic() >= deadline:
+            reason = StopReason.MAX_SECONDS
+        if reason is not None:
+            search.stop(np.arange(num_trees), reason)
+            return
+        leaves = search.ask()
+        if not len(leaves):
+            return
+        results = evaluations(world, leaves.states, leaves.action_L, search.tree.num_actions)
+        if max_tokens is not None:
+            np.add.at(tokens_B, leaves.tree_L, tokens_of(world, results.states))
+        search.tell(leaves.ticket_L, results)
+        if on_round is not None:
+            active = sum(reason is None for reason in search.stop_B)
+            on_round(Progress(int(search.sims_B.sum()), search.sims * num_trees, active))
 
 
 def run(
@@ -92,6 +125,7 @@ def run(
     seed: int = 0,
     leaves_in_flight: int = 1,
     max_depth: int | None = None,
+    merge_equal_states: bool = False,
     max_seconds: float | None = None,
     max_tokens: int | None = None,
     on_round: Callable[[Progress], None] | None = None,
@@ -110,6 +144,9 @@ def run(
         leaves_in_flight: Most leaves a tree may have in one call; more makes fuller batches and a slightly
             different search.
         max_depth: Nodes this deep are never continued; they keep the world's value estimate.
+        merge_equal_states: Merge an action into its sibling when both turn out to give the same state and reward. The
+            discovery costs a row of the world but no simulation. A world that knows beforehand says so with
+            ``equal_actions(states)``, at no cost.
         max_seconds: Wall-clock limit, looked at between calls of the world.
         max_tokens: Limit on each tree's tokens as counted by ``world.tokens(states)``; a tree may pass it by what one
             round costs.
@@ -123,39 +160,9 @@ def run(
     Raises:
         InputError: A bad option, or arrays from the world that do not have the contract's shapes.
     """
-    deadline = None
-    if max_seconds is not None:
-        at_least("max_seconds", max_seconds, 0)
-        deadline = time.monotonic() + max_seconds
-    if max_tokens is not None:
-        at_least("max_tokens", max_tokens, 1)
-        if not hasattr(world, "tokens"):
-            raise InputError("max_tokens needs a world with a method tokens(states); drop max_tokens or add it")
     chosen, search = begin(
         algorithm, world, problems, sims=sims, seed=seed, leaves_in_flight=leaves_in_flight, max_depth=max_depth,
-        **options,
+        merge_equal_states=merge_equal_states, **options,
     )  # fmt: skip
-    total = sims * len(problems)
-    tokens_B = np.zeros(len(problems), np.int64)
-    every_B = np.arange(len(problems))
-    while True:
-        if max_tokens is not None:
-            search.stop(np.flatnonzero(tokens_B >= max_tokens), StopReason.MAX_TOKENS)
-        reason = should_stop() if should_stop is not None else None
-        if reason is None and deadline is not None and time.monotonic() >= deadline:
-            reason = StopReason.MAX_SECONDS
-        if reason is not None:
-            search.stop(every_B, reason)
-            break
-        leaves = search.ask()
-        if not len(leaves):
-            break
-        results = evaluations(world, leaves.states, leaves.action_L, search.tree.num_actions)
-        if max_tokens is not None:
-            spent_L = np.asarray(world.tokens(results.states), np.int64)  # type: ignore[attr-defined]
-            np.add.at(tokens_B, leaves.tree_L, spent_L)
-        search.tell(leaves.ticket_L, results)
-        if on_round is not None:
-            active = sum(reason is None for reason in search.stop_B)
-            on_round(Progress(int(search.sims_B.sum()), total, active))
+    drive(search, world, max_seconds=max_seconds, max_tokens=max_tokens, on_round=on_round, should_stop=should_stop)
     return conclude(chosen, search)

@@ -82,6 +82,8 @@ class GumbelRule:
         self.options = options
         tree = search.tree
         self.noise_BA = self._noise(search)
+        # A reused subtree brings visits along; sequential halving counts from there.
+        self.start_visits_BA = tree.edge_visits_BNA[:, 0].copy()
         legal_B = np.count_nonzero(tree.logits_BNA[:, 0] > -np.inf, axis=1)
         self.considered_B = np.minimum(options.max_num_considered_actions, legal_B)
         most = int(self.considered_B.max(initial=0))
@@ -115,30 +117,34 @@ class GumbelRule:
     def choose(self, search: Search, row_R: Ints) -> Ints:
         """The action furthest below its share of visits under the improved policy."""
         edges = rules.edges_of(search.tree, row_R, search.leaves_in_flight > 1, self.options.loss)
-        return rules.improved_policy_scores(search.tree, edges, self._sigma_q(search, edges)).argmax(axis=1)
+        scores_RA = rules.improved_policy_scores(search.tree, edges, self._sigma_q(search, edges))
+        chosen_R: Ints = scores_RA.argmax(axis=1)
+        return chosen_R
 
     def choose_root(self, search: Search, tree_T: Ints) -> Ints:
         """The best-scoring action among those at the visit count that sequential halving asks for."""
         tree = search.tree
         row_T = tree_T * tree.capacity
         edges = rules.edges_of(tree, row_T, search.leaves_in_flight > 1, self.options.loss)
-        started_T = np.minimum(edges.count_RA.sum(axis=1).astype(np.int64), self.table.shape[1] - 1)
+        new_TA = edges.count_RA - self.start_visits_BA[tree_T]
+        started_T = np.minimum(new_TA.sum(axis=1).astype(np.int64), self.table.shape[1] - 1)
         wanted_T = self.table[self.considered_B[tree_T], started_T]
-        return self._best(search, tree_T, edges, wanted_T)
+        return self._best(search, tree_T, edges, new_TA, wanted_T)
 
-    def _best(self, search: Search, tree_T: Ints, edges: rules.Edges, wanted_T: Ints | Floats) -> Ints:
+    def _best(self, search: Search, tree_T: Ints, edges: rules.Edges, new_TA: Floats, wanted_T: Ints | Floats) -> Ints:
         logits_TA = search.tree.logits_RA[edges.row_R]
         scores_TA = np.maximum(LOW_SCORE, self.noise_BA[tree_T] + logits_TA + self._sigma_q(search, edges))
         # Without merged children some action is always at the wanted count. A merge can leave none there; then
         # the nearest count decides, rather than an arbitrary action.
-        distance_TA = np.abs(edges.count_RA - wanted_T[:, None])
+        distance_TA = np.abs(new_TA - wanted_T[:, None])
         distance_TA[logits_TA == -np.inf] = np.inf
         nearest_T1 = distance_TA.min(axis=1, keepdims=True)
-        return np.where(distance_TA == nearest_T1, scores_TA, -np.inf).argmax(axis=1)
+        best_T: Ints = np.where(distance_TA == nearest_T1, scores_TA, -np.inf).argmax(axis=1)
+        return best_T
 
     def may_go_on(self, search: Search, tree_T: Ints) -> Bools:
         """Leaves of one halving phase may fly together; the next phase needs all their results."""
-        counts_TA = search.tree.edge_visits_BNA[tree_T, 0]
+        counts_TA = search.tree.edge_visits_BNA[tree_T, 0] - self.start_visits_BA[tree_T]
         last = self.phases.shape[1] - 1
         done_T = np.minimum(counts_TA.sum(axis=1).astype(np.int64), last)
         next_T = np.minimum(done_T + search.asked_B[tree_T], last)
@@ -151,7 +157,7 @@ class GumbelRule:
 
         Sequential halving keeps two actions level to the end, so this is rare by design.
         """
-        visits_TA = search.tree.edge_visits_BNA[tree_T, 0]
+        visits_TA = search.tree.edge_visits_BNA[tree_T, 0] - self.start_visits_BA[tree_T]
         alone_T: Bools = self.considered_B[tree_T] == 1
         if visits_TA.shape[1] == 1:
             return alone_T
@@ -165,5 +171,6 @@ class GumbelRule:
         edges = rules.edges_of(tree, tree_B * tree.capacity, parallel=False)
         sigma_BA = self._sigma_q(search, edges)
         target_BA = rules.softmax(tree.logits_BNA[:, 0] + sigma_BA)
-        best_B = self._best(search, tree_B, edges, edges.count_RA.max(axis=1))
+        new_BA = edges.count_RA - self.start_visits_BA
+        best_B = self._best(search, tree_B, edges, new_BA, new_BA.max(axis=1))
         return Choice(root_visits(search), target_BA, best_B)

@@ -19,11 +19,15 @@ class Choice:
         visits_BA: Root visit counts.
         policy_target_BA: What to train the policy on; rows sum to 1 (0 without a legal action).
         best_action_B: The action to commit to; -1 without a legal action.
+        best_node_B: The node selected as the answer, finished if any is; None leaves it to the best return.
+        ends_B: Finished nodes that count as candidates, with their counts; None means all, by visits.
     """
 
     visits_BA: Ints
     policy_target_BA: Floats
     best_action_B: Ints
+    best_node_B: Ints | None = None
+    ends_B: list[dict[int, int]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,24 @@ class TreeView:
             states=tree.states_BN[:, :size],
         )
 
+    def scores(self, discount: float) -> Floats:
+        """``[B, N]`` discounted reward on the way to each node plus the discounted estimate of what is to come."""
+        collected: Floats = np.zeros(self.rewards.shape)
+        every_B = np.arange(len(collected))
+        for slot in range(1, len(self.rewards.T)):
+            above_B = np.maximum(self.parents[:, slot], 0)
+            weight_B = discount ** self.depths[every_B, above_B].astype(np.float64)
+            collected[:, slot] = collected[every_B, above_B] + weight_B * self.rewards[:, slot]
+        result: Floats = collected + discount ** self.depths.astype(np.float64) * self.raw_values
+        return result
+
+    def effective_branching(self) -> Floats:
+        """``[B]`` mean share of distinct legal actions over the nodes that are not finished, 0 to 1."""
+        open_BN = ~self.finished & (np.arange(self.finished.shape[1]) < self.size_B[:, None])
+        share_BN = (self.prior > 0).mean(axis=2)
+        share_B: Floats = np.where(open_BN, share_BN, 0).sum(axis=1) / np.maximum(open_BN.sum(axis=1), 1)
+        return share_B
+
     def path(self, tree: int, slot: int) -> list[int]:
         """Actions from the root to a slot."""
         actions: list[int] = []
@@ -91,6 +113,21 @@ class TreeView:
             actions.append(int(self.actions[tree, slot]))
             slot = int(self.parents[tree, slot])
         return actions[::-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A finished node as a candidate answer.
+
+    Attributes:
+        node: Slot in the tree.
+        score: Discounted reward on the way; at the depth cap plus the discounted value estimate.
+        count: How often the search came to it.
+    """
+
+    node: int
+    score: float
+    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +141,10 @@ class Outcome:
         best_action_B: Action to commit to; -1 for a root without a legal action.
         stop_B: Why each tree stopped.
         sims_B: Simulations done.
-        expanded_B: Rows of ``World.expand`` that went into each tree.
+        expanded_B: Rows of ``World.expand`` that were spent on each tree.
+        candidates_B: Finished nodes of each tree, oldest first.
+        best_node_B: Slot of the node selected as the answer: a candidate if there is one, else the best-scored
+            node; 0 if only the root is known.
         tree: The trees, for traces.
     """
 
@@ -115,7 +155,51 @@ class Outcome:
     stop_B: list[StopReason]
     sims_B: Ints
     expanded_B: Ints
+    candidates_B: list[list[Candidate]]
+    best_node_B: Ints
     tree: TreeView
+
+    @classmethod
+    def of(cls, search: Search, choice: Choice) -> Outcome:
+        """The outcome of a search as it stands; leaves in flight do not count."""
+        tree = TreeView.of(search.tree)
+        score_BN = tree.scores(search.tree.discount)
+        ends_B = choice.ends_B if choice.ends_B is not None else _finished_ends(tree)
+        candidates_B = [
+            [Candidate(node, float(score_N[node]), count) for node, count in sorted(ends.items())]
+            for score_N, ends in zip(score_BN, ends_B, strict=True)
+        ]
+        best_node_B = choice.best_node_B
+        if best_node_B is None:
+            sizes = tree.size_B.tolist()
+            best_node_B = np.array([_best_node(*row) for row in zip(score_BN, ends_B, sizes, strict=True)], np.int64)
+        has_action_B = (search.tree.logits_BNA[:, 0] > -np.inf).any(axis=1)
+        return cls(
+            visits_BA=choice.visits_BA,
+            value_B=search.tree.values_BN[:, 0].copy(),
+            policy_target_BA=choice.policy_target_BA,
+            best_action_B=np.where(has_action_B, choice.best_action_B, -1),
+            stop_B=[reason if reason is not None else StopReason.BUDGET for reason in search.stop_B],
+            sims_B=search.sims_B.copy(),
+            expanded_B=search.expanded_B.copy(),
+            candidates_B=candidates_B,
+            best_node_B=best_node_B,
+            tree=tree,
+        )
+
+
+def _best_node(score_N: Floats, ends: dict[int, int], size: int) -> int:
+    """The best-scored candidate; without any, the best-scored node below the root; else the root."""
+    nodes = sorted(ends) or range(1, size)
+    return max(nodes, key=lambda node: float(score_N[node]), default=Tree.ROOT)
+
+
+def _finished_ends(tree: TreeView) -> list[dict[int, int]]:
+    """All finished nodes of each tree but the root, with their visits."""
+    return [
+        {int(node): int(tree.visits[place, node]) for node in np.flatnonzero(finished_N[:size]) if node}
+        for place, (finished_N, size) in enumerate(zip(tree.finished, tree.size_B.tolist(), strict=True))
+    ]
 
 
 def root_visits(search: Search) -> Ints:

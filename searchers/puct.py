@@ -88,11 +88,17 @@ class Puct(DescentOptions):
             scaled_RA = rules.q_by_min_max(edges, self.min_value, self.max_value)
         else:
             scaled_RA = rules.q_by_parent_and_siblings(tree, edges)
-        return rules.puct_scores(tree, edges, scaled_RA, self.pb_c_init, self.pb_c_base)
+        scores_RA = rules.puct_scores(tree, edges, scaled_RA, self.pb_c_init, self.pb_c_base)
+        return self._restrict(search, edges, scores_RA)
+
+    def _restrict(self, search: Search, edges: rules.Edges, scores_RA: Floats) -> Floats:
+        """For variants that rule actions out."""
+        return scores_RA
 
     def choose(self, search: Search, row_R: Ints) -> Ints:
         """See :class:`colasearch.searchers.descent.Rule`."""
-        return self._scores(search, row_R).argmax(axis=1)
+        chosen_R: Ints = self._scores(search, row_R).argmax(axis=1)
+        return chosen_R
 
     def choose_root(self, search: Search, tree_T: Ints) -> Ints:
         """The same rule as at other nodes."""

@@ -7,10 +7,17 @@ from dataclasses import fields
 from typing import Any, Protocol
 
 from colasearch.errors import InputError
+from colasearch.searchers.abmcts import AbMcts
+from colasearch.searchers.beam import Beam, DiverseBeam, Dvts
+from colasearch.searchers.cola_reference import ColaReference
 from colasearch.searchers.gumbel import Gumbel
 from colasearch.searchers.outcome import Choice
 from colasearch.searchers.puct import Puct
+from colasearch.searchers.rebase import Rebase
+from colasearch.searchers.sampling import BestOfN, Greedy, Majority, WeightedVote
 from colasearch.searchers.search import Search
+from colasearch.searchers.uct import Uct
+from colasearch.searchers.widening import Widening
 
 
 class Algorithm(Protocol):
@@ -24,10 +31,25 @@ class Algorithm(Protocol):
 
 
 ALGORITHMS: dict[str, Callable[..., Algorithm]] = {
-    "gumbel": Gumbel,
-    "puct": Puct,
+    kind.name: kind
+    for kind in (
+        Gumbel,
+        Puct,
+        Uct,
+        Widening,
+        Beam,
+        DiverseBeam,
+        Dvts,
+        Rebase,
+        BestOfN,
+        Majority,
+        WeightedVote,
+        Greedy,
+        AbMcts,
+        ColaReference,
+    )
 }
-"""Every algorithm by the name that ``run`` and ``--searcher`` take."""
+"""Every algorithm by the name that ``run`` and ``--searcher`` take; ``-`` and ``_`` mean the same."""
 
 
 def make(algorithm: str | Algorithm, options: Mapping[str, Any]) -> Algorithm:

@@ -97,8 +97,7 @@ def completed_q(
         mean_q_R1 = (weight_RA * edges.q_RA).sum(axis=1, keepdims=True) / np.where(total_R1 > 0, total_R1, 1.0)
         visits_R1 = edges.count_RA.sum(axis=1, keepdims=True)
         fill_R1 = (raw_R1 + visits_R1 * mean_q_R1) / (visits_R1 + 1)
-        if not edges.seen_RA.any(axis=1).all():  # everything is still in flight: nothing to mix in
-            fill_R1 = np.where(edges.seen_RA.any(axis=1, keepdims=True), fill_R1, raw_R1)
+        fill_R1 = np.where(total_R1 > 0, fill_R1, raw_R1)  # all in flight: nothing to mix in
     q_RA = np.where(edges.seen_RA, edges.q_RA, fill_R1)
     if rescale_values:
         low_R1 = q_RA.min(axis=1, keepdims=True)
@@ -113,7 +112,8 @@ def softmax(logits_RA: Floats) -> Floats:
     top_R1 = logits_RA.max(axis=-1, keepdims=True)
     weights_RA: Floats = np.exp(logits_RA - np.where(np.isneginf(top_R1), 0.0, top_R1))
     total_R1 = weights_RA.sum(axis=-1, keepdims=True)
-    return weights_RA / np.where(total_R1 > 0, total_R1, 1.0)
+    weights_RA /= np.where(total_R1 > 0, total_R1, 1.0)
+    return weights_RA
 
 
 def improved_policy_scores(tree: Tree, edges: Edges, sigma_q_RA: Floats) -> Floats:
@@ -123,4 +123,31 @@ def improved_policy_scores(tree: Tree, edges: Edges, sigma_q_RA: Floats) -> Floa
     Source: Danihelka et al. 2022, eq. 14.
     """
     target_RA = softmax(tree.logits_RA[edges.row_R] + sigma_q_RA)
-    return target_RA - edges.count_RA / (1 + edges.count_RA.sum(axis=1, keepdims=True))
+    share_RA: Floats = edges.count_RA / (1 + edges.count_RA.sum(axis=1, keepdims=True))
+    return target_RA - share_RA
+
+
+def uct_scores(tree: Tree, edges: Edges, exploration: float) -> Floats:
+    """``Q + c·√(ln N / n)``; actions not tried yet come before all others, in the order of their priors.
+
+    Without that an unvisited action has no score, and ``ln N = 0`` would make the second simulation greedy.
+    Source: Kocsis and Szepesvári 2006.
+    """
+    bonus_RA = exploration * np.sqrt(np.log(edges.node_visits_R1) / np.maximum(edges.count_RA, 1.0))
+    tried_RA = edges.count_RA > 0
+    # An untried action's prior is in [0, 1], far above any finite Q once this is added; inf would lose the order.
+    first_RA = 1e9 * (1.0 + tree.prior_RA[edges.row_R])
+    scores_RA = np.where(tried_RA, edges.q_RA + bonus_RA, first_RA)
+    return np.where(tree.logits_RA[edges.row_R] == -np.inf, -np.inf, scores_RA)
+
+
+def widened(tree: Tree, edges: Edges, scores_RA: Floats, width: float, exponent: float) -> Floats:
+    """Scores with all but the ``⌈k·N^α⌉`` actions of largest prior set to ``-inf``.
+
+    Source: progressive widening (Coulom 2007; Chaslot et al. 2008), ordered by prior.
+    """
+    allowed_R1 = np.ceil(width * edges.node_visits_R1**exponent)
+    order_RA = np.argsort(-tree.logits_RA[edges.row_R], axis=1, kind="stable")
+    rank_RA = np.empty_like(order_RA)
+    np.put_along_axis(rank_RA, order_RA, np.arange(order_RA.shape[1])[None], axis=1)
+    return np.where(rank_RA < allowed_R1, scores_RA, -np.inf)

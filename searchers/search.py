@@ -8,7 +8,7 @@ chosen (that is the :class:`Strategy`), worlds, clocks or threads.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -112,9 +112,10 @@ class Search:
         sims: Simulations that each tree may do.
         sims_B: Simulations done.
         asked_B: Leaves in flight.
-        expanded_B: Leaves taken in, i.e. nodes that the world evaluated, the root not counted.
+        expanded_B: Leaves told, i.e. rows that the world evaluated, the root not counted.
         stop_B: Why each tree stopped; None while it runs.
         leaves_in_flight: Most leaves that one tree may ask for at a time.
+        answers: The world's answers of finished states, if it gives any.
     """
 
     def __init__(
@@ -127,11 +128,13 @@ class Search:
         discount: float = 1.0,
         leaves_in_flight: int = 1,
         max_depth: int | None = None,
+        merge_equal_states: bool = False,
     ) -> None:
         num_trees, num_actions = root.logits_LA.shape
         self.tree = Tree(num_trees, num_actions, discount, capacity=max(2, min(sims + 1, 512)))
         self.keys, self.seed, self.sims = list(keys), seed, sims
         self.leaves_in_flight, self.max_depth = leaves_in_flight, max_depth
+        self.merge_equal_states = merge_equal_states
         self.sims_B = np.zeros(num_trees, np.int64)
         self.asked_B = np.zeros(num_trees, np.int64)
         self.expanded_B = np.zeros(num_trees, np.int64)
@@ -141,6 +144,7 @@ class Search:
         self._requests: list[tuple[Ints, Ints, Ints]] = []
         self._next_ticket = 0
         self.strategy: Strategy | None = None
+        self.answers: Callable[[States], Sequence[Hashable]] | None = None
         self._plant(root)
 
     def _plant(self, root: Evaluations) -> None:
@@ -287,6 +291,7 @@ class Search:
             if bad.size:
                 self.strategy.drop(tree_L[bad], node_L[bad], action_L[bad])
             self.asked_B[tree_L[index]] -= 1
+            self.expanded_B[tree_L[index]] += 1
         self.strategy.settle(np.unique(tree_L))
         if not usable_L.all():
             self.stop(np.unique(tree_L[~usable_L]), StopReason.NAN)
@@ -294,6 +299,12 @@ class Search:
     def _grow(self, tree_L: Ints, node_L: Ints, action_L: Ints, result: Evaluations) -> None:
         assert self.strategy is not None
         tree = self.tree
+        if self.merge_equal_states:
+            twin_L = self._merge(tree_L, node_L, action_L, result)
+            tree_L, node_L, action_L = tree_L[~twin_L], node_L[~twin_L], action_L[~twin_L]
+            result = result.take(~twin_L)
+            if not tree_L.size:
+                return
         finished_L = result.terminal_L | (result.logits_LA == -np.inf).all(axis=1)
         if self.max_depth is not None:
             finished_L |= tree.depths_BN[tree_L, node_L] + 1 >= self.max_depth
@@ -303,8 +314,28 @@ class Search:
             tree_L, node_L, action_L, result.states, result.reward_L, finished_L, result.logits_LA, value_L
         )
         self.sims_B[tree_L] += 1
-        self.expanded_B[tree_L] += 1
         self.strategy.absorb(tree_L, slot_L)
+
+    def _merge(self, tree_L: Ints, node_L: Ints, action_L: Ints, result: Evaluations) -> Bools:
+        """Merge leaves that equal a sibling into it; such a leaf costs a row of the world but no simulation."""
+        assert self.strategy is not None
+        tree = self.tree
+        assert tree.states_BN is not None
+        twin_L = np.zeros(tree_L.size, np.bool_)
+        for place, (b, node, action) in enumerate(zip(tree_L, node_L, action_L, strict=True)):
+            sibling_A = tree.children_BNA[b, node]
+            for other in np.flatnonzero(sibling_A != Tree.UNVISITED):
+                slot = sibling_A[other]
+                if tree.logits_BNA[b, node, other] > -np.inf and (
+                    np.array_equal(tree.states_BN[b, slot], result.states[place])
+                    and tree.rewards_BN[b, slot] == result.reward_L[place]
+                ):
+                    tree.merge(int(b), int(node), int(action), int(other))
+                    twin_L[place] = True
+                    break
+        if twin_L.any():
+            self.strategy.drop(tree_L[twin_L], node_L[twin_L], action_L[twin_L])
+        return twin_L
 
 
 def _waves(tree_L: Ints, most: int) -> list[Ints]:

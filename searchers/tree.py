@@ -145,6 +145,19 @@ class Tree:
             self.open_B[tree_L] -= 1
         return slot_L
 
+    def merge(self, tree: int, node: int, action: int, into: int) -> None:
+        """Make ``action`` of a node an alias of its visited action ``into``, which gets both priors.
+
+        The alias becomes illegal but leads to the same child.
+        """
+        logits_A, prior_A = self.logits_BNA[tree, node], self.prior_BNA[tree, node]
+        logits_A[into] = np.logaddexp(logits_A[into], logits_A[action])
+        prior_A[into] += prior_A[action]
+        logits_A[action], prior_A[action] = -np.inf, 0.0
+        logits_A -= logits_A.max()
+        self.children_BNA[tree, node, action] = self.children_BNA[tree, node, into]
+        self.open_B[tree] -= 1
+
     def path(self, tree: int, slot: int) -> list[int]:
         """Actions from the root to a node."""
         actions: list[int] = []

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from colasearch.errors import InputError
 from colasearch.searchers.search import Evaluations
-from colasearch.searchers.tree import Bools, Floats, States
+from colasearch.searchers.tree import Bools, Floats, Ints, States
 
 
 class World(Protocol):
@@ -18,8 +18,13 @@ class World(Protocol):
 
     ``states`` is any array-like of ints of the world's own making, first axis B. Priors are logits; ``-inf`` marks an
     illegal action. ``value_B`` estimates the discounted reward still to come, and is ignored for terminal states. An
-    optional attribute ``discount`` (default 1; negative for two players) weighs each further step, and an
-    optional method ``tokens(states) -> count_B`` tells what making each state has cost, for token budgets.
+    optional attribute ``discount`` (default 1; negative for two players) weighs each further step. Further optional
+    methods are looked for by name:
+
+    - ``tokens(states) -> count_B``: what making each state has cost, for token budgets;
+    - ``equal_actions(states) -> group_BA``: actions of one group lead to the same child; they are merged into the
+      group's first action and their priors summed;
+    - ``answers(states) -> list``: a hashable answer for each finished state, for votes.
     """
 
     def root(self, problems: Sequence[Any]) -> tuple[npt.ArrayLike, npt.ArrayLike, npt.ArrayLike]:
@@ -45,11 +50,12 @@ def root_evaluations(world: World, problems: Sequence[Any]) -> Evaluations:
             f"world.root gave prior logits of shape {logits_LA.shape} for {count} problems; "
             f"return an array of shape ({count}, number of actions)"
         )
+    first_states = _states("root", states, count)
     return Evaluations(
-        _states("root", states, count),
+        first_states,
         np.zeros(count),
         np.zeros(count, np.bool_),
-        logits_LA,
+        _merged(world, first_states, logits_LA),
         _column("root", "values", value, count),
     )
 
@@ -69,13 +75,47 @@ def evaluations(world: World, states: States, actions: npt.NDArray[np.int64], nu
             f"return an array of shape {(count, num_actions)}"
         )
     terminal_L: Bools = _column("expand", "terminal flags", terminal, count) != 0
+    after = _states("expand", new_states, count)
     return Evaluations(
-        _states("expand", new_states, count),
+        after,
         _column("expand", "rewards", reward, count),
         terminal_L,
-        logits_LA,
+        _merged(world, after, logits_LA),
         _column("expand", "values", value, count),
     )
+
+
+def tokens_of(world: World, states: States) -> Ints:
+    """Tokens that each state has cost, ``[L]``; the world must have the optional method ``tokens``."""
+    count: Ints = _column("tokens", "counts", world.tokens(states), len(states)).astype(np.int64)  # type: ignore[attr-defined]
+    return count
+
+
+def _merged(world: World, states: States, logits_LA: Floats) -> Floats:
+    """Logits with equal actions merged, if the world knows which are equal."""
+    if not hasattr(world, "equal_actions"):
+        return logits_LA
+    group_LA = np.asarray(world.equal_actions(states))
+    if group_LA.shape != logits_LA.shape:
+        raise InputError(
+            f"world.equal_actions gave shape {group_LA.shape}; return one group number an action, {logits_LA.shape}"
+        )
+    return merge_equal_actions(logits_LA, group_LA)
+
+
+def merge_equal_actions(logits_LA: Floats, group_LA: npt.NDArray[Any]) -> Floats:
+    """Give the first legal action of each group the group's whole probability and make the others illegal.
+
+    Args:
+        logits_LA: Prior logits; ``-inf`` marks illegal actions, which stay so.
+        group_LA: Group of each action; groups of different rows are unrelated.
+    """
+    merged_LA = np.full_like(logits_LA, -np.inf)
+    for row_A, group_A, out_A in zip(logits_LA, group_LA, merged_LA, strict=True):
+        legal = np.flatnonzero(~(row_A == -np.inf))  # NaN is kept: it must stop the tree
+        _, first, which = np.unique(group_A[legal], return_index=True, return_inverse=True)
+        np.logaddexp.at(out_A, legal[first][which], row_A[legal])
+    return merged_LA
 
 
 def discount_of(world: World) -> float:
