@@ -6,6 +6,7 @@ unit (``10\%`` is 10), ``x = 5`` is 5, and a written decimal is exact.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Hashable, Sequence
 from functools import lru_cache
 
@@ -13,7 +14,6 @@ from colasearch.verifiers.compare import is_equation, is_name, parse, spelled
 from colasearch.verifiers.countdown import ExpressionError, evaluate_expression
 from colasearch.verifiers.extract import plain_arithmetic
 from colasearch.verifiers.grammar import Node
-from colasearch.verifiers.lexer import Unreadable
 from colasearch.verifiers.scalar import proportion_key, scalar_key
 
 
@@ -37,10 +37,8 @@ def _countdown_key(answer: str) -> Hashable:
 def _math_key(answer: str) -> Hashable:
     parsed = parse(answer)
     if parsed.node is not None:
-        try:
+        with contextlib.suppress(ValueError, ArithmeticError, TypeError, LookupError, RecursionError):
             return node_key(parsed.node)
-        except (Unreadable, RecursionError):
-            pass
     return ("text", parsed.squashed.lower())
 
 

@@ -18,9 +18,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 
-from colasearch.verifiers.evaluate import TooCostly, symbols
+from colasearch.verifiers.evaluate import TooCostly, sample_points, symbols
 from colasearch.verifiers.grammar import Node, read
 from colasearch.verifiers.lexer import Unreadable
+from colasearch.verifiers.matrices import has_matrix, worked_out
 from colasearch.verifiers.plain import parse_plain
 from colasearch.verifiers.scalar import equal_scalars, fingerprint, proportional
 from colasearch.verifiers.tidy import tidy
@@ -83,6 +84,8 @@ def _simplified(node: Node) -> Node:
         right = _simplified(node[2][1])
         if right[0] == "list":
             return ("list", tuple(("rel", ("=",), (node[2][0], value)) for value in right[1]))
+    if has_matrix(node):
+        return worked_out(node)
     if _has_plus_minus(node):
         plus, minus = _choose(node, 1), _choose(node, -1)
         return ("list", (plus, minus))
@@ -121,8 +124,8 @@ def compare(gold: str, pred: str) -> bool | None:
         return same(g.node, p.node)
     except TooCostly:
         return alike(g.node, p.node)
-    except (Unreadable, RecursionError):
-        return None
+    except (ValueError, ArithmeticError, TypeError, LookupError, RecursionError):
+        return None  # unreadable, or beyond what this grammar foresees: a worker may know better
 
 
 def alike(gold: Node, pred: Node) -> bool:
@@ -156,11 +159,11 @@ def same(gold: Node, pred: Node) -> bool:
     """
     if gold[0] == "unit" or pred[0] == "unit":
         return _same_with_units(gold, pred)
+    if gold[0] == "rel" or pred[0] == "rel":
+        return _same_relations(gold, pred)
     if gold[0] == "text" or pred[0] == "text":
         words = spelled(gold)
         return words is not None and words == spelled(pred)
-    if gold[0] == "rel" or pred[0] == "rel":
-        return _same_relations(gold, pred)
     if gold[0] == "neg" and gold[1][0] == "based" and pred[0] == "neg":
         gold, pred = gold[1], pred[1]
     if gold[0] == "based" or pred[0] == "based":
@@ -201,7 +204,7 @@ def _same_based(gold: Node, pred: Node) -> bool:
     if gold[0] == "based" and pred[0] == "based":
         return bool(gold[1:] == pred[1:])
     digits, other = (gold[1], pred) if gold[0] == "based" else (pred[1], gold)
-    return other[0] == "num" and str(other[1]) == digits
+    return bool(other[0] == "num" and str(other[1]) == digits)
 
 
 def _percent(node: Node) -> tuple[Node, bool]:
@@ -217,6 +220,8 @@ def _same_scalars(gold: Node, pred: Node) -> bool:
     p, p_percent = _percent(pred)
     if equal_scalars(g, p):
         return True
+    if _drops_letter_unit(g, p) or _drops_letter_unit(p, g):
+        return True
     hundred: Node = ("num", Fraction(100), None)
     if g_percent and not p_percent:
         return equal_scalars(("div", g, hundred), p)
@@ -225,12 +230,23 @@ def _same_scalars(gold: Node, pred: Node) -> bool:
     return False
 
 
+_LETTER_UNITS = frozenset("mgshLlNJWVAKFC")
+
+
+def _drops_letter_unit(quantity: Node, number: Node) -> bool:
+    """Whether one side is the other with a unit of one letter, which reads as a variable (``5 m``)."""
+    if quantity[0] != "mul" or quantity[2][0] != "sym" or quantity[2][1] not in _LETTER_UNITS:
+        return False
+    return not symbols(number) and not symbols(quantity[1]) and equal_scalars(quantity[1], number)
+
+
 def _same_collections(gold: Node, pred: Node) -> bool:
     kinds = (gold[0], pred[0])
     if kinds == ("group", "group"):
         if len(gold[3]) != len(pred[3]):
             return False
-        if len(gold[3]) == 2 and gold[1:3] != pred[1:3]:
+        points = {("(", ")"), ("[", "]")}  # of three or more coordinates, with either kind of bracket
+        if gold[1:3] != pred[1:3] and (len(gold[3]) == 2 or not {gold[1:3], pred[1:3]} <= points):
             return False
         return _ordered(gold[3], pred[3])
     if kinds in (("list", "list"), ("list", "set"), ("set", "list"), ("set", "set")):
@@ -251,6 +267,9 @@ def _same_collections(gold: Node, pred: Node) -> bool:
         return same(gold[1][0], pred)
     if pred[0] in ("set", "list") and len(pred[1]) == 1:
         return same(gold, pred[1][0])
+    if gold[0] == "list" and pred[0] == "union":
+        intervals = [_interval(n) if n[0] == "rel" else n for n in gold[1]]
+        return all(n is not None for n in intervals) and _unordered([n for n in intervals if n], pred[1:])
     if "union" in kinds or "setop" in kinds:
         raise Unreadable("sets that need working out")
     return False
@@ -296,6 +315,8 @@ def is_equation(node: Node) -> bool:
 
 
 def _same_relations(gold: Node, pred: Node) -> bool:
+    if gold[0] == "rel" == pred[0] and gold[1] == pred[1] == ("in",):
+        return _name(gold[2][0]) == _name(pred[2][0]) and same(gold[2][1], pred[2][1])
     if gold[0] == "rel" and gold[1] == ("in",):
         gold = gold[2][1]
     if pred[0] == "rel" and pred[1] == ("in",):
@@ -306,9 +327,9 @@ def _same_relations(gold: Node, pred: Node) -> bool:
         return _answers_value(gold, pred)
     if pred[0] != "rel":
         if is_equation(gold):
-            if is_name(gold[2][0]) or (not symbols(gold[2][0]) and gold[2][0][0] not in _COLLECTIONS):
-                return same(gold[2][-1], pred)
-            return False
+            if not is_name(gold[2][0]) and (symbols(gold[2][0]) or gold[2][0][0] in _COLLECTIONS):
+                return False
+            return same(gold[2][-1], pred) or (gold[1][-1] == "~" and same(gold[2][-2], pred))
         interval = _interval(gold)
         return interval is not None and pred[0] in _COLLECTIONS and same(interval, pred)
     if is_equation(gold) and is_equation(pred):
@@ -333,9 +354,16 @@ def _same_equations(gold: Node, pred: Node) -> bool:
     first_g, last_g, first_p, last_p = gold[2][0], gold[2][-1], pred[2][0], pred[2][-1]
     if is_name(first_g) and is_name(first_p) and _name(first_g) == _name(first_p):
         return same(last_g, last_p)
+    if not symbols(gold) and not symbols(pred):  # 2/3 ~ 0.67 says its two sides, nothing can be solved
+        sides_p = (first_p, last_p)
+        return all(same(g, p) for g, p in zip((first_g, last_g), sides_p, strict=True)) or all(
+            same(g, p) for g, p in zip((last_g, first_g), sides_p, strict=True)
+        )
     try:
-        a = fingerprint(("add", first_g, ("neg", last_g)))
-        b = fingerprint(("add", first_p, ("neg", last_p)))
+        difference_g: Node = ("add", first_g, ("neg", last_g))
+        difference_p: Node = ("add", first_p, ("neg", last_p))
+        points = sample_points(difference_g, difference_p)
+        a, b = fingerprint(difference_g, points), fingerprint(difference_p, points)
     except TooCostly:
         raise
     except Unreadable:
@@ -385,7 +413,8 @@ def _same_inequalities(gold: Node, pred: Node) -> bool:
     if g is None or p is None or g[1] != p[1]:
         return bool(gold[1] == pred[1]) and _ordered(gold[2], pred[2])
     if len(g[1]) == 1:
-        a = fingerprint(("add", g[2][1], ("neg", g[2][0])))
-        b = fingerprint(("add", p[2][1], ("neg", p[2][0])))
-        return proportional(a, b, positive=True)
+        difference_g: Node = ("add", g[2][1], ("neg", g[2][0]))
+        difference_p: Node = ("add", p[2][1], ("neg", p[2][0]))
+        points = sample_points(difference_g, difference_p)
+        return proportional(fingerprint(difference_g, points), fingerprint(difference_p, points), positive=True)
     return _ordered(g[2], p[2])

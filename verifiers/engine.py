@@ -15,6 +15,8 @@ import sympy
 from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse, verify
 from sympy.core.relational import Relational
 
+from colasearch.verifiers.extract import prose_words
+
 logging.getLogger("math_verify").setLevel(logging.CRITICAL)
 logging.getLogger("latex2sympy2_extended").setLevel(logging.CRITICAL)
 
@@ -33,6 +35,11 @@ def _parse(answer: str) -> list[Any]:
         return list(boxed)
     plain = parse(answer, extraction_config=[ExprExtractionConfig()], parsing_timeout=None)
     return [*plain, *boxed]
+
+
+def is_prose(text: str) -> bool:
+    """Whether a text is sentences with formulas in them: math-verify would pick one of the formulas."""
+    return "$" in text.strip("$") or len(prose_words(text)) > 4
 
 
 def _has_float(value: Any) -> bool:
@@ -66,6 +73,10 @@ def judge(job: list[str]) -> dict[str, Any]:
         ``verdict``: equal or not, ``None`` if the gold answer cannot be read; ``reason``.
     """
     gold_text, pred_text = job
+    if is_prose(gold_text):
+        return {"verdict": None, "reason": "the gold answer cannot be read"}
+    if is_prose(pred_text):
+        return {"verdict": False, "reason": "the answer cannot be read"}
     gold = _parse(gold_text)
     if not any(not isinstance(item, str) for item in gold):
         return {"verdict": None, "reason": "the gold answer cannot be read"}

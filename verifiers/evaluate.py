@@ -24,6 +24,10 @@ DIGITS = 60
 """Decimal digits of inexact values."""
 POINTS = 3
 """Sample points for variables; at the last one they are negative."""
+WHOLE_POINTS = 48
+"""Sample points with whole numbers, for trees with floors, ceilings or remainders."""
+CONSECUTIVE = 36
+"""So many of them follow each other, so that every remainder and the neighbours of squares occur."""
 _MAX_EXPONENT = 1_000_000
 _TOO_SMALL = 1e-50
 
@@ -50,8 +54,15 @@ def _context() -> Any:
 
 
 def sample(name: str, point: int) -> Fraction:
-    """Value of a variable at a sample point: between 0.4 and 2.4, negative at the last point."""
+    """Value of a variable at a sample point: between 0.4 and 2.4, negative at the last of ``POINTS``.
+
+    Points behind those are whole numbers up to 1,000, where floors and remainders show what they are.
+    """
     spread = zlib.crc32(f"{point}/{name}".encode()) % 20011
+    if point >= POINTS + CONSECUTIVE:
+        return Fraction(spread % 997 + 3)
+    if point >= POINTS:
+        return Fraction(point - POINTS + 1 + zlib.crc32(name.encode()) % 7)
     value = Fraction(4001 + spread, 10007)
     return -value if point == POINTS - 1 else value
 
@@ -69,6 +80,22 @@ def symbols(node: Node) -> frozenset[str]:
                 if isinstance(grandchild, tuple) and grandchild:
                     found |= symbols(grandchild if isinstance(grandchild[0], str) else ("row", *grandchild))
     return found
+
+
+def stepped(node: Node) -> bool:
+    """Whether a tree has floors, ceilings or remainders, which hardly change from one small value to the next."""
+    if node[0] == "fn" and node[1] in ("floor", "ceil", "mod", "gcd", "lcm"):
+        return True
+    return any(isinstance(c, tuple) and c and isinstance(c[0], str) and stepped(c) for c in node[1:])
+
+
+def sample_points(*nodes: Node) -> list[int]:
+    """The points at which trees are to be compared."""
+    if not any(symbols(node) for node in nodes):
+        return [0]
+    if any(stepped(node) for node in nodes):
+        return list(range(POINTS, POINTS + WHOLE_POINTS))
+    return list(range(POINTS - 1 if any(many_valued(node) for node in nodes) else POINTS))
 
 
 def many_valued(node: Node) -> bool:

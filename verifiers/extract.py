@@ -114,7 +114,8 @@ def joined_boxes(text: str) -> str | None:
     return ", ".join(reversed(contents)) if len(contents) > 1 else None
 
 
-def _prose_words(text: str) -> list[str]:
+def prose_words(text: str) -> list[str]:
+    """Words of a text that are neither mathematics nor set as text within a formula."""
     bare = re.sub(r"\\(?:text|mathrm|textbf|mbox|operatorname)\s*\{[^{}]*\}|\\[A-Za-z]+", " ", text)
     return [w for w in _WORD.findall(bare) if w.lower() not in _MATH_WORDS]
 
@@ -123,7 +124,7 @@ def looks_like_answer(text: str) -> bool:
     """True when a text is an answer already: short, one line, at most a unit's worth of words beside the formula."""
     if not text or "\n" in text or len(text) > 400:
         return False
-    words = _prose_words(text)
+    words = prose_words(text)
     if not words:
         return True
     if any(w.lower() in _PROSE for w in words) or re.search(r",\s*(?:I\b|[A-Za-z]{4,})", text):
@@ -179,11 +180,11 @@ def _from_statement(rest: str) -> str | None:
     formulas = _formulas(rest)
     if formulas and formulas[0][0] <= 1:
         parts, end = [formulas[0][2]], formulas[0][1]
-        for start, stop, content in formulas[1:]:
+        for start, finish, content in formulas[1:]:
             if not _CONNECTIVE.match(rest[end:start]):
                 break
             parts.append(content)
-            end = stop
+            end = finish
         return ", ".join(parts)
     stop = _SENTENCE_END.search(rest)
     sentence = _strip_wrapping(rest[: stop.start()] if stop else rest)
@@ -249,7 +250,7 @@ def _trailing_expression(text: str) -> str | None:
             start = word.end()
     tail = line[start:].strip(" :,")
     formula = any(c.isdigit() or c == "\\" for c in tail) and re.search(r"\\[A-Za-z]|[=^/*+(]", tail)
-    return tail if formula and "$" not in tail and not _prose_words(tail) else None
+    return tail if formula and "$" not in tail and not prose_words(tail) else None
 
 
 def extract_math(text: str) -> str | None:
@@ -287,6 +288,7 @@ def extract_choice(text: str) -> str | None:
 
 
 _EXPRESSION = re.compile(r"[0-9(+\-−*/×÷·) .\t]*[0-9)][0-9(+\-−*/×÷·) .\t]*")
+_OPERATORS: dict[str, str | int | None] = {"−": "-", "×": "*", "÷": "/", "·": "*", "–": "-"}
 _COUNTDOWN_TEX = (
     (re.compile(r"\\(?:times|cdot|ast)(?![A-Za-z])"), "*"),
     (re.compile(r"\\div(?![A-Za-z])"), "/"),
@@ -304,7 +306,7 @@ def plain_arithmetic(text: str) -> str:
             text, changed = pattern.subn(replacement, text)
             if not changed:
                 break
-    return text.translate(str.maketrans({"−": "-", "×": "*", "÷": "/", "·": "*", "–": "-"}))
+    return text.translate(str.maketrans(_OPERATORS))
 
 
 def extract_countdown(text: str) -> str | None:

@@ -5,6 +5,7 @@ Nodes are tuples whose first member names them:
     ("num", Fraction, decimals or None)   ("sym", name)        ("const", "pi" | "e" | "i" | "infty")
     ("add", a, b, ...)  ("mul", a, b, ...)  ("div", a, b)  ("pow", a, b)  ("neg", a)  ("pm", a, b)
     ("fn", name, a, ...)  ("root", n, a)  ("pct", a)  ("deg", a)
+    ("trunc", Fraction, decimals)         a decimal with dots behind it: the rest is not written
     ("group", open, close, (items))       brackets with a comma inside: points, intervals
     ("set", (items))  ("list", (items))   braces; separated by commas without brackets
     ("rel", (operators), (sides))         ("union", a, b, ...)  ("setop", operator, a, b)
@@ -111,6 +112,8 @@ class _Reader:
         node = self.sum()
         if self.peek().kind == "text":
             return ("unit", node, self.words()[1])
+        if self.accept("pmod"):
+            return ("unit", node, f"mod {_plain_name(self.argument(whole_number=True))}")
         return node
 
     def words(self) -> Node:
@@ -144,12 +147,8 @@ class _Reader:
         self.depth += 1
         if self.depth > MAX_DEPTH:
             raise Unreadable(f"nested deeper than {MAX_DEPTH}")
-        node: Node
-        if sign := self.accept("pm", "mp"):
-            node = ("pm", ("num", Fraction(0), None), self.term())
-        else:
-            node = self.term()
-        terms = [node]
+        signed = self.accept("pm", "mp")
+        terms: list[Node] = [("pm", ("num", Fraction(0), None), self.term()) if signed else self.term()]
         while sign := self.accept("+", "-", "pm", "mp"):
             right = self.term()
             if sign.text in ("pm", "mp"):
@@ -204,7 +203,7 @@ class _Reader:
         return ("mul", left, right)
 
     def starts_factor(self, token: Token) -> bool:
-        if token.kind in ("num", "sym"):
+        if token.kind in ("num", "sym", "rest"):
             return True
         if token.kind == "cmd":
             return (
@@ -222,7 +221,6 @@ class _Reader:
                     "lvert",
                     "boxed",
                     "imath",
-                    "operatorname",
                 )
             )
         if token.text == "|":
@@ -254,6 +252,8 @@ class _Reader:
                 node = ("pct", node)
             elif self.accept("degree"):
                 node = ("deg", node)
+            elif node[0] == "num" and node[2] is not None and self.accept("ldots"):
+                node = ("trunc", node[1], node[2])
             elif node[0] == "sym" and self.accept("'"):
                 node = ("sym", node[1] + "'")
             else:
@@ -274,7 +274,7 @@ class _Reader:
         raise Unreadable("a subscript on something that is no variable or number")
 
     def name_of_braces(self, at: int) -> Node:
-        """What stands in braces as a mere name, as in ``m_{\\max}``."""
+        r"""What stands in braces as a mere name, as in ``m_{\max}``."""
         self.at = at
         if not self.accept("{"):
             raise Unreadable("a strange subscript")
@@ -284,14 +284,11 @@ class _Reader:
         return ("text", name)
 
     def argument(self, whole_number: bool = False) -> Node:
-        """The argument of a command: a group in braces, or one token; ``\\frac12`` splits the 12."""
+        r"""The argument of a command: a group in braces, or one token; ``\frac12`` splits the 12."""
         token = self.peek()
         if token.text == "{" and token.kind == "op":
             self.take()
-            if self.peek().kind == "text":
-                node = self.words()
-            else:
-                node = self.sum()
+            node = self.words() if self.peek().kind == "text" else self.sum()
             self.expect("}")
             return node
         if token.kind == "op" and token.text in ("-", "+"):
@@ -301,13 +298,13 @@ class _Reader:
         if token.kind == "num" and len(token.text) > 1 and not whole_number:
             if "." in token.text:
                 raise Unreadable("a decimal as a bare argument")
-            self.tokens[self.at] = Token("num", token.text[1:])
+            self.tokens[self.at] = Token("rest", token.text[1:])  # a factor: \frac123 is (1/2) 3
             return ("num", Fraction(int(token.text[0])), None)
         return self.atom()
 
     def atom(self) -> Node:
         token = self.take()
-        if token.kind in ("num", "sci", "repeat"):
+        if token.kind in ("num", "sci", "repeat", "rest"):
             return _number(token)
         if token.kind == "sym":
             return ("const", token.text) if token.text in ("e", "i") else ("sym", token.text)
@@ -354,8 +351,10 @@ class _Reader:
     def command(self, name: str) -> Node:
         name = _ALIASES.get(name, name)
         if name == "frac":
-            top = self.argument()
-            return ("div", top, self.argument())
+            top, bottom = self.argument(), self.argument()
+            if top == ("sym", "d") and bottom[0] == "mul" and bottom[1] == top:
+                raise Unreadable("a derivative")
+            return ("div", top, bottom)
         if name in ("sqrt", "cbrt"):
             return self.radical(name)
         if name in ("pi", "infty"):
@@ -373,11 +372,6 @@ class _Reader:
             return self.between_bars("rvert" if name == "lvert" else "vert")
         if name == "boxed":
             return self.argument()
-        if name == "operatorname":
-            inner_name = self.argument()
-            if inner_name[0] == "text" and inner_name[1] in FUNCTIONS:
-                return self.function(_ALIASES.get(inner_name[1], inner_name[1]))
-            raise Unreadable("an operator that is not known")
         if name in _WRAPPERS:
             return ("sym", f"{name}({_plain_name(self.argument())})")
         if name == "begin":
@@ -400,9 +394,11 @@ class _Reader:
         if name == "sqrt" and self.accept("["):
             degree = self.sum()
             self.expect("]")
-        if self.peek().text == "(" and self.peek().kind == "op":
+        token = self.peek()
+        if token.text == "(" and token.kind == "op":
             return ("root", degree, self.atom())
-        return ("root", degree, self.argument())
+        # "\\sqrt 16" is what writers of plain text mean by the root of 16; "\\sqrt2x" is as in LaTeX.
+        return ("root", degree, self.argument(whole_number=token.spaced))
 
     def function(self, name: str) -> Node:
         power: Node | None = None
@@ -418,6 +414,8 @@ class _Reader:
         if token.text == "(" and token.kind == "op":
             inner = self.atom()
             args = inner[3] if inner[0] == "group" else (inner,)
+        elif token.text == r"\{" and name in ("min", "max"):
+            args = self.atom()[1]
         elif token.text == "{" and token.kind == "op":
             args = (self.argument(),)
         else:
@@ -430,7 +428,7 @@ class _Reader:
         return node if power is None else ("pow", node, power)
 
     def bare_argument(self) -> Node:
-        """The argument of a function without brackets: factors side by side, as in ``\\sin 2x``."""
+        r"""The argument of a function without brackets: factors side by side, as in ``\sin 2x``."""
         node = self.factor()
         while True:
             token = self.peek()
@@ -483,7 +481,7 @@ def _braced_name(reader: _Reader) -> str:
 def _number(token: Token) -> Node:
     text = token.text
     if token.kind == "repeat":
-        head, _, cycle = text.partition("\\overline")
+        head, _, cycle = text.partition("\\")
         whole, _, fixed = head.strip().partition(".")
         cycle = re.sub(r"\D", "", cycle)
         start = Fraction(int((whole or "0") + fixed), 10 ** len(fixed))
@@ -492,8 +490,8 @@ def _number(token: Token) -> Node:
         mantissa, _, exponent = text.lower().partition("e")
         if abs(int(exponent)) > 400:
             raise Unreadable("the exponent is too large")
-        digits = len(mantissa.partition(".")[2])
-        return ("num", Fraction(mantissa) * Fraction(10) ** int(exponent), max(0, digits - int(exponent)) or None)
+        decimals = max(0, len(mantissa.partition(".")[2]) - int(exponent))
+        return ("num", Fraction(mantissa) * Fraction(10) ** int(exponent), decimals or None)
     if len(text) > 1000:
         raise Unreadable("the number is too long")
     whole, _, digits = text.partition(".")

@@ -43,9 +43,9 @@ _GREEK = frozenset(
 _LEXEME = re.compile(
     r"(?P<space>\s+)"
     r"|(?P<text>\\text\s*\{(?P<body>[^{}]*)\})"
-    r"|(?P<repeat>\d*\.\d*\\overline\s*\{\s*\d+\s*\})"
+    r"|(?P<repeat>\d*\.\d*(?:\\overline\s*\{\s*\d+\s*\}|\\dot\s*\{?\d\}?(?:\d*\\dot\s*\{?\d\}?)?))"
     r"|(?P<sci>\d+(?:\.\d*)?(?:[eE][+-]\d+|E\d+|(?<=\.\d)e\d+))"
-    r"|(?P<num>\d{1,3}(?:,\d{3})+(?![\d,])(?:\.\d+)?|\d+\.\d+|\d+\.(?![.\d])|\.\d+|\d+)"
+    r"|(?P<num>\d{1,3}(?:,\d{3})+(?!\d|,\d)(?:\.\d+)?|\d+\.\d+|\d+\.(?![.\d])|\.\d+|\d+)"
     r"|(?P<cmd>\\[A-Za-z]+)"
     r"|(?P<esc>\\[{}|%$&#_\\])"
     r"|(?P<word>[A-Za-z]+)"

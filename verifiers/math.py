@@ -118,7 +118,7 @@ class Math:
         if waiting:
             pool = shared_pool("math", self.workers, self.deadline_s)
             for key, reply in zip(waiting, pool.run([list(key) for key in waiting]), strict=True):
-                verdict = _from_reply(reply)
+                verdict = _from_reply(reply, parse(key[0]).node is not None)
                 self._remember(key, verdict)
                 for i in waiting[key]:
                     verdicts[i] = verdict
@@ -166,9 +166,11 @@ def _answers(text: str, gold: Answer) -> list[str]:
     return [answer]
 
 
-def _from_reply(reply: Reply) -> Verdict:
+def _from_reply(reply: Reply, gold_is_read: bool) -> Verdict:
     if reply.status == "done":
         verdict = reply.result["verdict"]
+        if verdict is None and gold_is_read:
+            return Verdict(0.0, "the answer cannot be compared", reply.seconds)
         return Verdict(None if verdict is None else float(verdict), reply.result["reason"], reply.seconds)
     return Verdict(
         0.0, {"memory": "out of memory", "crash": "worker crashed"}.get(reply.status, reply.status), reply.seconds

@@ -10,7 +10,7 @@ from collections.abc import Hashable
 from fractions import Fraction
 from typing import Any
 
-from colasearch.verifiers.evaluate import POINTS, Evaluator, Value, many_valued, symbols
+from colasearch.verifiers.evaluate import POINTS, Evaluator, Value, sample_points
 from colasearch.verifiers.grammar import Node
 
 MIN_DECIMALS = 6
@@ -18,16 +18,14 @@ MIN_DECIMALS = 6
 _AGREE = Fraction(1, 10**35)
 
 
-def fingerprint(node: Node) -> tuple[Value, ...]:
-    """Values of a tree: one if it has no variables, else one at each sample point.
+def fingerprint(node: Node, points: list[int] | None = None) -> tuple[Value, ...]:
+    """Values of a tree: one if it has no variables, else one at each sample point (``points``, or its own).
 
     Raises:
         TooCostly: if computing them would cost too much.
         Unreadable: if it has no single value.
     """
-    if not symbols(node):
-        return (Evaluator().value(node),)
-    return tuple(Evaluator(point).value(node) for point in range(POINTS - 1 if many_valued(node) else POINTS))
+    return tuple(Evaluator(point).value(node) for point in (points or sample_points(node)))
 
 
 def close(a: Value, b: Value) -> bool:
@@ -72,9 +70,32 @@ def rounds_to(value: Value, written: Fraction, decimals: int) -> bool:
     if value == 0 or abs(value) > 10**40:
         return False
     significant = len(str(abs(written.numerator * 10**decimals // written.denominator))) if written else 0
-    # Floating point's last digit is not always rounded right, so long decimals may be one off in it.
-    slack = Fraction(1, 2) if significant < 12 else Fraction(2)
-    return significant >= 4 and abs(value - written) <= slack / Fraction(10) ** decimals
+    if significant >= 15:  # a floating-point number as printed: the last digits are noise
+        return bool(abs(value - written) <= abs(value) / 10**12)
+    return bool(significant >= 4 and abs(value - written) <= Fraction(1, 2) / Fraction(10) ** decimals)
+
+
+def truncated_literal(node: Node) -> tuple[Fraction, int] | None:
+    """Value and number of decimals if a tree is a decimal with dots behind it, with sign and power of ten."""
+    if node[0] == "trunc":
+        return node[1], node[2]
+    if node[0] in ("neg", "mul"):
+        inner = truncated_literal(node[1])
+        as_number: Node = ("num", *inner) if inner else node
+        return decimal_literal((node[0], as_number, *node[2:])) if inner else None
+    return None
+
+
+def _continues(gold: Node, pred: Node) -> bool | None:
+    """Whether a value begins with the digits of a truncated decimal; ``None`` if neither side is one."""
+    for literal, other in ((truncated_literal(gold), pred), (truncated_literal(pred), gold)):
+        if literal is not None:
+            other_literal = truncated_literal(other)
+            evaluator = Evaluator()
+            value = other_literal[0] if other_literal else evaluator.value(other)
+            difference = abs(evaluator.inexact(value) - evaluator.inexact(literal[0]))
+            return bool(literal[1] >= 2 and difference <= evaluator.mp.mpf(10) ** -literal[1])
+    return None
 
 
 def equal_scalars(gold: Node, pred: Node) -> bool:
@@ -84,30 +105,26 @@ def equal_scalars(gold: Node, pred: Node) -> bool:
         TooCostly: if computing them would cost too much.
         Unreadable: if one has no single value.
     """
-    a, b = fingerprint(gold), fingerprint(pred)
-    if symbols(gold) != symbols(pred):
-        return _cancelled(gold, pred)
-    if all(close(x, y) for x, y in zip(a, b, strict=False)):
+    continues = _continues(gold, pred)
+    if continues is not None:
+        return continues
+    points = sample_points(gold, pred)
+    a, b = fingerprint(gold, points), fingerprint(pred, points)
+    if all(close(x, y) for x, y in zip(a, b, strict=True)):
         return True
+    if len(points) > 1:
+        return False
     written_a, written_b = decimal_literal(gold), decimal_literal(pred)
     if written_a and written_b:
         longer, shorter = sorted((written_a, written_b), key=lambda w: -w[1])
-        return rounds_to(longer[0], *shorter)
+        return rounds_to(longer[0], *shorter) or (longer[1] >= 12 and rounds_to(shorter[0], *longer))
     if written_b:
         return rounds_to(a[0], *written_b)
     return bool(written_a and rounds_to(b[0], *written_a))
 
 
-def _cancelled(gold: Node, pred: Node) -> bool:
-    """Equality of trees whose variables differ: ``x - x + 1`` is 1, so the sample values decide."""
-    points = range(POINTS - 1)
-    return all(close(Evaluator(p).value(gold), Evaluator(p).value(pred)) for p in points)
-
-
 def proportional(gold: tuple[Value, ...], pred: tuple[Value, ...], positive: bool) -> bool:
     """Whether one fingerprint is a constant times the other (a positive constant if asked)."""
-    if len(gold) != len(pred):
-        gold, pred = gold[: POINTS - 1], pred[: POINTS - 1]
     evaluator = Evaluator()
     ratios: list[Any] = []
     for a, b in zip(gold, pred, strict=True):
@@ -130,10 +147,12 @@ def scalar_key(node: Node) -> Hashable:
         TooCostly: if computing the value would cost too much.
         Unreadable: if there is no single value.
     """
-    values = fingerprint(node)
-    if len(values) == 1:
-        return ("number", _value_key(values[0]))
-    return ("formula", tuple(_value_key(v) for v in values[: POINTS - 1]))
+    points = sample_points(node)
+    if len(points) == 1:
+        return ("number", _value_key(fingerprint(node, points)[0]))
+    # The negative point is left out: of two equal trees one may have roots and the other not.
+    points = [p for p in points if p != POINTS - 1]
+    return ("formula", tuple(_value_key(v) for v in fingerprint(node, points)))
 
 
 def proportion_key(node: Node, positive: bool) -> Hashable:
@@ -144,7 +163,8 @@ def proportion_key(node: Node, positive: bool) -> Hashable:
         Unreadable: if there is no single value.
     """
     evaluator = Evaluator()
-    values = [evaluator.inexact(v) for v in fingerprint(node)[: POINTS - 1]]
+    points = [p for p in sample_points(node) if p != POINTS - 1]
+    values = [evaluator.inexact(v) for v in fingerprint(node, points)]
     scale = next((v for v in values if v != 0), None)
     if scale is None:
         return "zero"

@@ -28,7 +28,10 @@ _CHARACTERS = str.maketrans(
     }
 )  # fmt: skip
 _REPLACEMENTS = (
-    (re.compile(r"\\[dtc]frac(?![A-Za-z])"), r"\\frac"),
+    (re.compile(r"\\(?:[dtcsx]|nice|display)frac(?![A-Za-z])"), r"\\frac"),
+    (re.compile(r"\\\||\\[lr][vV]ert(?![A-Za-z])"), "|"),
+    (re.compile(r"(?<=\d)\s*\.\.\.+"), r"\\ldots "),
+    (re.compile(r"\\operatorname\*?\s*\{\s*([a-z]+)\s*\}"), r"\\\1 "),
     (re.compile(r"\\(?:dbinom|tbinom|choose)(?=\s*\{)"), r"\\binom"),
     (re.compile(r"\\leq(?:slant)?(?![A-Za-z])"), r"\\le "),
     (re.compile(r"\\geq(?:slant)?(?![A-Za-z])"), r"\\ge "),
@@ -57,6 +60,8 @@ def unwrap(answer: str) -> str:
         before = answer
         if answer.endswith((".", ",", ";")) and not answer.endswith(("...", r"\.", r"\,", r"\;")):
             answer = answer[:-1].rstrip()
+        if answer.startswith("{") and answer.endswith("}") and "{" not in answer[1:-1]:
+            answer = answer[1:-1].strip()
         for left, right in _WRAPPERS:
             inner = answer[len(left) : -len(right)]
             if (

@@ -65,7 +65,7 @@ class _Grader:
         self.task = task
         self.math = Math(deadline_s=deadline_s, workers=workers)
         self.countdown = get_verifier("countdown")
-        self.other = None if task in ("math", "countdown") else get_verifier(task)
+        self.other = get_verifier(task)
 
     def prepare(self, row: Any, line: int) -> Callable[[], Verdict]:
         """The check of a row, ready to be called.
@@ -86,7 +86,6 @@ class _Grader:
             return lambda: self.math.score_pairs([(gold, pred)], bare=form == "answer")[0]
         data = {key: value for key, value in row.items() if key not in ("id", "gold", "pred", "format")}
         problem = Problem(id=str(row.get("id")), text="", task=self.task, data=data)
-        assert self.other is not None
         if is_checkable(self.task):
             return lambda: self.other.score(problem, pred)
         labelled = LabelledProblem(problem, _text(row, "gold", line))
@@ -96,7 +95,7 @@ class _Grader:
         for name in ("numbers", "target"):
             if name not in row:
                 raise RowError(f'line {line} has no {name!r}; a Countdown row needs "numbers", "target", "pred"')
-        data = {name: row[name] for name in ("numbers", "target", "use") if name in row}
+        data: dict[str, Any] = {name: row[name] for name in ("numbers", "target", "use") if name in row}
         problem = Problem(id=str(row.get("id")), text="", task="countdown", data=data)
         return lambda: self.countdown.score(problem, pred)
 
