@@ -96,7 +96,8 @@ class Descent:
         search.stop(tree_T[solved_T], StopReason.SOLVED)
         decided_T = idle_T & ~solved_T & self.rule.decided(search, tree_T)
         search.stop(tree_T[decided_T], StopReason.EARLY)
-        return tree_T[~(solved_T | decided_T)]
+        left_T: Ints = tree_T[~(solved_T | decided_T)]
+        return left_T
 
     def _descend(self, tree_T: Ints) -> tuple[Ints, Ints, Ints]:
         """Follow ``next_BN`` from the roots to an edge without a child or into a finished node.
