@@ -11,7 +11,8 @@ class TableWorld:
     """A random MDP: the state is a row of the tables; each problem (an int) is the state it starts from.
 
     ``next_SA``, ``logits_SA``, ``reward_SA``, ``value_S`` and ``terminal_S`` are the whole environment. Rewards and
-    values lie in [0, 1] unless changed. Numbers are rounded to float32, so that a float32 peer sees the same ones.
+    values lie in [0, 1] unless changed; with ``only_at_end`` only steps to terminal states are rewarded. Numbers are
+    rounded to float32, so that a float32 peer sees the same ones.
     """
 
     def __init__(
@@ -25,6 +26,7 @@ class TableWorld:
         illegal: float = 0.2,
         sharpness: float = 2.0,
         rewards: tuple[float, float] = (0.0, 1.0),
+        only_at_end: bool = False,
     ) -> None:
         rng = np.random.default_rng(seed)
         self.discount = discount
@@ -37,6 +39,9 @@ class TableWorld:
         self.reward_SA = rng.uniform(low, high, (states, actions)).astype(np.float32).astype(np.float64)
         self.value_S = rng.random(states).astype(np.float32).astype(np.float64)
         self.terminal_S = rng.random(states) < terminal
+        self.terminal_S[0] = False  # there is always a start
+        if only_at_end:
+            self.reward_SA[~self.terminal_S[self.next_SA]] = 0.0
         self.rows = 0
         self.calls = 0
 
@@ -47,7 +52,7 @@ class TableWorld:
     def expand(self, states: np.ndarray, actions: np.ndarray) -> tuple[np.ndarray, ...]:
         self.rows += len(actions)
         self.calls += 1
-        assert not self.terminal_S[states].any() or self.calls == 0, "a terminal state was continued"
+        assert not self.terminal_S[states].any(), "a terminal state was continued"
         assert np.isfinite(self.logits_SA[states, actions]).all(), "an illegal action was taken"
         after = self.next_SA[states, actions]
         reward, terminal = self.reward_SA[states, actions], self.terminal_S[after]
