@@ -346,6 +346,8 @@ def _answers_value(gold: Node, pred: Node) -> bool:
         return False
     if same(gold, pred[2][-1]):
         return True
+    if len(pred[2]) == 2 and is_name(pred[2][1]) and not symbols(first):  # "20 = A"
+        return same(gold, first)
     # "22/7 = 3.14..." rounded at its end: the side before the sign of approximation is exact.
     return pred[1][-1] == "~" and same(gold, pred[2][-2])
 

@@ -29,6 +29,7 @@ _CLOSER = {"$": "$", "$$": "$$", r"\(": r"\)", r"\[": r"\]"}
 _NUMBER = re.compile(
     r"(?<![\w.])[-−+]?[$€£]?(?:\d{1,3}(?:,\d{3})+(?![\d])(?:\.\d+)?|\d+\.\d+|\.\d+|\d+)(?:\s*/\s*\d+(?![\d.]))?(?:\s?\\?%)?"
 )
+_BOLD = re.compile(r"\*\*(?!\s*[\d(])")
 _BLANKS = re.compile(r"\s{3,}")
 _WORD = re.compile(r"(?<![\\A-Za-z{])[A-Za-z]{2,}")
 _MATH_WORDS = frozenset(
@@ -187,7 +188,7 @@ def _from_statement(rest: str) -> str | None:
             end = finish
         return ", ".join(parts)
     stop = _SENTENCE_END.search(rest)
-    sentence = _strip_wrapping(rest[: stop.start()] if stop else rest)
+    sentence = _strip_wrapping(_BOLD.sub("", rest[: stop.start()] if stop else rest))
     if looks_like_answer(sentence):
         return sentence
     if formulas and (stop is None or formulas[0][0] < stop.start()):

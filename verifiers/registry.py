@@ -9,8 +9,12 @@ from colasearch.errors import InputError
 from colasearch.verifiers.base import CheckableVerifier, GoldVerifier
 
 TASKS: dict[str, tuple[str, str]] = {
+    "choice": ("colasearch.verifiers.choice", "Choice"),
     "countdown": ("colasearch.verifiers.countdown", "Countdown"),
+    "format": ("colasearch.verifiers.format", "Format"),
     "math": ("colasearch.verifiers.math", "Math"),
+    "numeric": ("colasearch.verifiers.numeric", "Numeric"),
+    "procedural": ("colasearch.verifiers.procedural", "Procedural"),
 }
 """Task: (module, class)."""
 

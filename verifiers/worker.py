@@ -1,7 +1,8 @@
 """The worker process: reads jobs as JSON lines, writes one JSON line for each.
 
 It runs what may hang, crash or eat memory. Before the first job it takes its own limits: address space, CPU time a
-job, no files, no core dumps, death with its parent.
+job, no core dumps, death with its parent, and an audit hook that refuses to write files, start processes or use the
+network. The hook is a second fence, not a sandbox: the first is that nothing in an answer is run.
 """
 
 from __future__ import annotations
@@ -57,6 +58,25 @@ def _limit(memory_bytes: int) -> None:
         if hard != resource.RLIM_INFINITY:
             value = min(value, hard)
         resource.setrlimit(kind, (value, hard))
+
+
+_FORBIDDEN = (
+    "os.system", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "subprocess.Popen", "pty.spawn",
+    "socket.connect", "socket.bind", "socket.getaddrinfo", "os.remove", "os.rename", "os.rmdir", "os.mkdir",
+    "os.chmod", "os.chown", "os.link", "os.symlink", "os.truncate", "os.kill", "os.putenv", "ctypes.dlopen",
+    "shutil.rmtree", "shutil.copyfile", "shutil.move", "webbrowser.open",
+)  # fmt: skip
+
+
+def _forbid(event: str, args: tuple[Any, ...]) -> None:
+    """Audit hook: arithmetic needs no files to write, no processes and no network."""
+    if event == "open":
+        mode, flags = args[1], args[2]
+        writing = isinstance(mode, str) and any(c in mode for c in "wax+")
+        if writing or (isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC)):
+            raise PermissionError("a verifier's worker writes no files")
+    elif event in _FORBIDDEN:
+        raise PermissionError(f"a verifier's worker does not do {event}")
 
 
 def _resident_bytes() -> int:
@@ -122,6 +142,8 @@ def main(argv: Sequence[str]) -> None:
     _limit(memory_bytes)
     if first_job is not None:
         do(first_job)
+    if kind != "probe":
+        sys.addaudithook(_forbid)
     out.write("ready\n")
     for count, line in enumerate(sys.stdin.buffer, start=1):
         _allow_cpu()
