@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 
-from colasearch.verifiers.evaluate import TooCostly, sample_points, symbols
+from colasearch.verifiers.evaluate import sample_points, symbols
 from colasearch.verifiers.grammar import Node, read
-from colasearch.verifiers.lexer import Unreadable
+from colasearch.verifiers.lexer import TooCostly, Unreadable
 from colasearch.verifiers.matrices import has_matrix, worked_out
 from colasearch.verifiers.plain import parse_plain
 from colasearch.verifiers.scalar import equal_scalars, fingerprint, proportional
@@ -41,11 +41,13 @@ class Answer:
         text: The tidied text.
         squashed: The text without spaces and fonts, for comparison letter by letter.
         node: Its syntax tree; ``None`` if it is outside the grammar.
+        costly: It is inside the grammar, but working it out would cost too much.
     """
 
     text: str
     squashed: str
     node: Node | None
+    costly: bool = False
 
 
 def squash(text: str) -> str:
@@ -66,9 +68,9 @@ def parse(answer: str) -> Answer:
         number: Node = ("num", plain.value, plain.decimals)
         return Answer(text, squash(text), ("pct", number) if plain.percent else number)
     try:
-        node: Node | None = _simplified(read(text))
-    except Unreadable:
-        node = None
+        node = _simplified(read(text))
+    except Unreadable as error:
+        return Answer(text, squash(text), None, isinstance(error, TooCostly))
     return Answer(text, squash(text), node)
 
 
@@ -119,7 +121,7 @@ def compare(gold: str, pred: str) -> bool | None:
     if len(g.text) > MAX_ANSWER_CHARS or len(p.text) > MAX_ANSWER_CHARS:
         return False
     if g.node is None or p.node is None:
-        return None
+        return False if g.costly or p.costly else None
     try:
         return same(g.node, p.node)
     except TooCostly:

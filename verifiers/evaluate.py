@@ -13,11 +13,10 @@ import zlib
 from fractions import Fraction
 from typing import Any
 
+from colasearch.verifiers import functions
 from colasearch.verifiers.grammar import Node
-from colasearch.verifiers.lexer import Unreadable
+from colasearch.verifiers.lexer import MAX_BITS, TooCostly, Unreadable
 
-MAX_BITS = 1 << 15
-"""Largest exact integer that is computed, in bits (about 9,800 digits)."""
 MAX_WORK = 1 << 20
 """Bits that one evaluation may handle in all; a millisecond or so."""
 DIGITS = 60
@@ -28,15 +27,13 @@ WHOLE_POINTS = 48
 """Sample points with whole numbers, for trees with floors, ceilings or remainders."""
 CONSECUTIVE = 36
 """So many of them follow each other, so that every remainder and the neighbours of squares occur."""
+MAX_TERMS = 1000
+"""Longest series that is added up."""
 _MAX_EXPONENT = 1_000_000
 _TOO_SMALL = 1e-50
 
 Value = Any
 """A ``Fraction``, or an inexact ``mpf`` or ``mpc`` of mpmath."""
-
-
-class TooCostly(Unreadable):
-    """Computing the value would cost too much; the answer can only be compared as it is written."""
 
 
 _local = threading.local()
@@ -71,6 +68,8 @@ def symbols(node: Node) -> frozenset[str]:
     """Names of the variables in a tree."""
     if node[0] == "sym":
         return frozenset((node[1],))
+    if node[0] == "series":
+        return symbols(node[3]) | symbols(node[4]) | (symbols(node[5]) - {node[2]})
     found: frozenset[str] = frozenset()
     for child in node[1:]:
         if isinstance(child, tuple) and child and isinstance(child[0], str):
@@ -113,6 +112,7 @@ class Evaluator:
     def __init__(self, point: int = 0) -> None:
         self.point = point
         self.work = 0
+        self.bound: dict[str, Fraction] = {}
         self.mp = _context()
 
     def value(self, node: Node) -> Value:
@@ -160,7 +160,26 @@ class Evaluator:
         return value
 
     def _sym(self, name: str) -> Value:
-        return sample(name, self.point)
+        return self.bound[name] if name in self.bound else sample(name, self.point)
+
+    def _series(self, kind: str, variable: str, low: Node, high: Node, body: Node) -> Value:
+        first, last = self.value(low), self.value(high)
+        if not isinstance(first, Fraction) or not isinstance(last, Fraction):
+            raise Unreadable("a series without whole bounds")
+        if first.denominator != 1 or last.denominator != 1:
+            raise Unreadable("a series without whole bounds")
+        if last - first >= MAX_TERMS:
+            raise TooCostly("the series is too long to add up")
+        outer = self.bound.get(variable)
+        total = Fraction(int(kind == "prod"))
+        for n in range(int(first), int(last) + 1):
+            self.bound[variable] = Fraction(n)
+            term = self.value(body)
+            total = self._tidied(self._plus(total, term) if kind == "sum" else self._times(total, term))
+        self.bound.pop(variable)
+        if outer is not None:
+            self.bound[variable] = outer
+        return total
 
     def _const(self, name: str) -> Value:
         if name == "i":
@@ -263,8 +282,6 @@ class Evaluator:
         raise Unreadable("a matrix has no single value")
 
     def _fn(self, name: str, *args: Node) -> Value:
-        from colasearch.verifiers import functions
-
         return functions.apply(self, name, args)
 
 

@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from colasearch.verifiers.grammar import Node
-from colasearch.verifiers.lexer import Unreadable
+from colasearch.verifiers.lexer import MAX_BITS, TooCostly, Unreadable
 
 if TYPE_CHECKING:
     from colasearch.verifiers.evaluate import Evaluator
@@ -82,8 +82,6 @@ def _clean(evaluator: Evaluator, result: Value, argument: Value) -> Value:
 
 
 def _logarithm(evaluator: Evaluator, name: str, values: list[Value]) -> Value:
-    from colasearch.verifiers.evaluate import TooCostly
-
     x = values[0]
     if name == "exp" and len(values) == 1:
         x = evaluator.inexact(x)
@@ -106,8 +104,6 @@ def _logarithm(evaluator: Evaluator, name: str, values: list[Value]) -> Value:
 
 
 def _exact(name: str, values: list[Fraction]) -> Value:
-    from colasearch.verifiers.evaluate import MAX_BITS, TooCostly
-
     if name == "factorial" and len(values) == 1:
         n = values[0]
         if n > 1 and (n > MAX_BITS or float(n) * math.log2(float(n)) > MAX_BITS):
@@ -134,8 +130,10 @@ def _determinant(evaluator: Evaluator, args: tuple[Node, ...]) -> Value:
     if len(args) != 1 or args[0][0] != "matrix":
         raise Unreadable("a determinant of something that is no matrix")
     rows = [[evaluator.value(cell) for cell in row] for row in args[0][1]]
-    if len(rows) != len(rows[0]) or len(rows) > _MAX_MATRIX:
-        raise Unreadable("a determinant that is not square or too large")
+    if len(rows) != len(rows[0]):
+        raise Unreadable("a determinant that is not square")
+    if len(rows) > _MAX_MATRIX:
+        raise TooCostly("the determinant is too large to compute")
 
     if not all(isinstance(cell, Fraction) for row in rows for cell in row):
         rows = [[evaluator.inexact(cell) for cell in row] for row in rows]

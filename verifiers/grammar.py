@@ -11,6 +11,7 @@ Nodes are tuples whose first member names them:
     ("rel", (operators), (sides))         ("union", a, b, ...)  ("setop", operator, a, b)
     ("matrix", ((row), ...))              ("text", words)       ("based", digits, base)
     ("unit", node, words)                 a quantity and its unit
+    ("series", "sum" | "prod", variable, low, high, node)
 
 What the grammar does not cover raises ``Unreadable``. Depth and number of nodes are bounded, so reading is too.
 """
@@ -21,7 +22,7 @@ import re
 from fractions import Fraction
 from typing import Any
 
-from colasearch.verifiers.lexer import FUNCTIONS, Token, Unreadable, tokenize
+from colasearch.verifiers.lexer import FUNCTIONS, Token, TooCostly, Unreadable, tokenize
 
 Node = tuple[Any, ...]
 
@@ -146,7 +147,7 @@ class _Reader:
     def sum(self) -> Node:
         self.depth += 1
         if self.depth > MAX_DEPTH:
-            raise Unreadable(f"nested deeper than {MAX_DEPTH}")
+            raise TooCostly(f"nested deeper than {MAX_DEPTH}")
         signed = self.accept("pm", "mp")
         terms: list[Node] = [("pm", ("num", Fraction(0), None), self.term()) if signed else self.term()]
         while sign := self.accept("+", "-", "pm", "mp"):
@@ -221,6 +222,8 @@ class _Reader:
                     "lvert",
                     "boxed",
                     "imath",
+                    "sum",
+                    "prod",
                 )
             )
         if token.text == "|":
@@ -230,7 +233,7 @@ class _Reader:
     def factor(self) -> Node:
         self.depth += 1
         if self.depth > MAX_DEPTH:
-            raise Unreadable(f"nested deeper than {MAX_DEPTH}")
+            raise TooCostly(f"nested deeper than {MAX_DEPTH}")
         if self.accept("-"):
             node: Node = ("neg", self.factor())
         elif self.accept("+"):
@@ -361,6 +364,8 @@ class _Reader:
             return ("const", name)
         if name == "imath":
             return ("const", "i")
+        if name in ("sum", "prod"):
+            return self.series(name)
         if name == "binom":
             top = self.argument()
             return ("fn", "binom", top, self.argument())
@@ -381,6 +386,23 @@ class _Reader:
         if name in FUNCTIONS:
             return self.function(name)
         raise Unreadable(f"\\{name} is not known")
+
+    def series(self, name: str) -> Node:
+        """A sum or product over whole numbers; the product of factors behind it is what is added up."""
+        self.expect("_")
+        self.expect("{")
+        variable = self.take()
+        if variable.kind != "sym":
+            raise Unreadable("a series without a variable")
+        self.expect("=")
+        low = self.sum()
+        self.expect("}")
+        self.expect("^")
+        high = self.argument(whole_number=True)
+        body = self.term()
+        if variable.text in ("i", "e"):  # here it counts, and is no constant
+            body = _replaced(body, ("const", variable.text), ("sym", variable.text))
+        return ("series", name, variable.text, low, high, body)
 
     def number_set(self) -> Node:
         letter = self.argument()
@@ -496,6 +518,12 @@ def _number(token: Token) -> Node:
         raise Unreadable("the number is too long")
     whole, _, digits = text.partition(".")
     return ("num", Fraction(int((whole or "0") + digits), 10 ** len(digits)), len(digits) or None)
+
+
+def _replaced(node: Node, old: Node, new: Node) -> Node:
+    if node == old:
+        return new
+    return tuple(_replaced(n, old, new) if isinstance(n, tuple) else n for n in node)
 
 
 def _is_proper(node: Node) -> bool:

@@ -10,7 +10,9 @@ import re
 from typing import NamedTuple
 
 MAX_TOKENS = 600
-"""An answer with more tokens is not read."""
+"""An answer with more tokens is compared as it is written only."""
+MAX_BITS = 1 << 15
+"""Largest exact integer that is computed, in bits (about 9,800 digits)."""
 
 
 class Token(NamedTuple):
@@ -23,6 +25,10 @@ class Token(NamedTuple):
 
 class Unreadable(ValueError):
     """The answer is outside the grammar; math-verify may still read it."""
+
+
+class TooCostly(Unreadable):
+    """Computing the value would cost too much; the answer can only be compared as it is written."""
 
 
 FUNCTIONS = frozenset(
@@ -92,7 +98,7 @@ def tokenize(text: str) -> list[Token]:
     """Tokens of a tidied answer.
 
     Raises:
-        Unreadable: if there are more than ``MAX_TOKENS``.
+        TooCostly: if there are more than ``MAX_TOKENS``.
     """
     tokens: list[Token] = []
     spaced = False
@@ -139,5 +145,5 @@ def tokenize(text: str) -> list[Token]:
             depth += (raw in "([") - (raw in ")]") if kind == "op" else 0
         spaced = False
         if len(tokens) > MAX_TOKENS:
-            raise Unreadable(f"more than {MAX_TOKENS} tokens")
+            raise TooCostly(f"more than {MAX_TOKENS} tokens")
     return tokens

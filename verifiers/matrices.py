@@ -6,7 +6,7 @@ from collections.abc import Callable
 from fractions import Fraction
 
 from colasearch.verifiers.grammar import Node
-from colasearch.verifiers.lexer import Unreadable
+from colasearch.verifiers.lexer import TooCostly, Unreadable
 
 _MAX_CELLS = 100
 
@@ -61,6 +61,8 @@ def _rows(node: Node) -> Rows:
         return _product(node[1], node[2])
     if kind == "pow" and node[2] in (("sym", "T"), ("text", "T")):
         return tuple(zip(*_rows(node[1]), strict=True))
+    if kind == "pow" and node[2][0] == "num" and node[2][1] > 8:
+        raise TooCostly("the power of the matrix is too large to compute")
     raise Unreadable("matrix arithmetic that is not carried out here")
 
 

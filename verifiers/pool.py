@@ -13,6 +13,7 @@ a limit of CPU time. Covered: run-away time, memory, crashes. Not covered: it is
 from __future__ import annotations
 
 import atexit
+import contextlib
 import json
 import os
 import select
@@ -122,7 +123,8 @@ class WorkerPool:
 
     Args:
         kind: What the workers do: the name of a set of jobs in ``colasearch.verifiers.worker``.
-        workers: Answers worked on at the same time; by default one, or two on machines with four cores or more.
+        workers: Most answers worked on at the same time; by default four, or as many as there are cores up to
+            eight. Workers are started as callers come to wait for them, so one caller at a time costs one and a spare.
         deadline_s: Seconds that one answer may take.
         memory_bytes: Address space of a worker.
 
@@ -137,13 +139,14 @@ class WorkerPool:
         memory_bytes: int = MEMORY_BYTES,
     ) -> None:
         self.kind = kind
-        self.workers = workers or (2 if (os.cpu_count() or 1) >= 4 else 1)
+        self.workers = workers or min(8, max(4, os.cpu_count() or 1))
         self.deadline_s = deadline_s
         self.memory_bytes = memory_bytes
         self._changed = threading.Condition()
         self._free: list[_Worker] = []
         self._all: set[_Worker] = set()
         self._active = 0
+        self._waiting = 0
         self._failures = 0
         self._closed = False
         self._starter: threading.Thread | None = None
@@ -164,22 +167,32 @@ class WorkerPool:
             PrerequisiteError: if workers cannot be started.
         """
         replies: list[Reply] = []
+        deadline_s = deadline_s or self.deadline_s
+        # Nobody else is to blame for the time that the first worker takes to start, so the first answer bears it, but
+        # never has less than a quarter of its time left.
+        start = time.monotonic()
+        cold = not self.pids()
         while len(replies) < len(jobs):
             worker = self._acquire()
+            spent = min(time.monotonic() - start, deadline_s * 0.75) if cold else 0.0
+            cold = False
             healthy = False
             try:
-                healthy = self._run_on(worker, jobs[len(replies) :], deadline_s or self.deadline_s, replies)
+                healthy = self._run_on(worker, jobs[len(replies) :], deadline_s, replies, spent)
             finally:
                 self._release(worker, healthy)
         return replies
 
-    def _run_on(self, worker: _Worker, jobs: Sequence[Any], deadline_s: float, replies: list[Reply]) -> bool:
+    def _run_on(
+        self, worker: _Worker, jobs: Sequence[Any], deadline_s: float, replies: list[Reply], spent: float
+    ) -> bool:
         """Do jobs on one worker until one of them costs it its life; whether it can be used again."""
         pending = bytearray(b"".join(json.dumps(job).encode() + b"\n" for job in jobs))
         for _ in jobs:
             start = time.monotonic()
             try:
-                line = worker.exchange(pending, start + deadline_s)
+                line = worker.exchange(pending, start + deadline_s - spent)
+                spent = 0.0
             except EOFError:
                 replies.append(Reply("crash", None, time.monotonic() - start))
                 return False
@@ -205,7 +218,10 @@ class WorkerPool:
                         f"need this Python ({sys.executable}) with colasearch and its dependencies installed: try "
                         f"`{sys.executable} -c 'import colasearch.verifiers.worker, math_verify'`"
                     )
+                self._waiting += 1
+                self._changed.notify_all()  # the starting thread may have to start one more
                 self._changed.wait()
+                self._waiting -= 1
             self._active += 1
             return self._free.pop()
 
@@ -220,30 +236,47 @@ class WorkerPool:
                 self._all.discard(worker)
             self._changed.notify_all()
 
+    def _missing(self) -> int:
+        """Workers to start: one for each caller within the limit, and a spare that is ready when one is killed."""
+        return min(self.workers, max(1, self._active + self._waiting)) + 1 - len(self._all)
+
     def _start_workers(self) -> None:
-        """The starting thread: keep ``workers`` + 1 processes alive."""
+        """The starting thread: keep as many processes alive as are wanted."""
         while True:
             with self._changed:
-                while not self._closed and (len(self._all) > self.workers or self._failures >= MAX_STARTS_IN_A_ROW):
+                while not self._closed and (self._missing() <= 0 or self._failures >= MAX_STARTS_IN_A_ROW):
                     self._changed.wait()
                 if self._closed:
                     return
-            worker: _Worker | None = None
-            try:
-                worker = _Worker(self.kind, self.memory_bytes)
-                ready = worker.exchange(bytearray(), time.monotonic() + START_S) is not None
-            except (OSError, EOFError):
-                ready = False
-            with self._changed:
-                if ready and worker is not None and not self._closed:
-                    self._all.add(worker)
-                    self._free.append(worker)
-                    self._failures = 0
-                else:
-                    if worker is not None:
-                        worker.kill()
-                    self._failures += 1
+                missing = self._missing()
+            starting: list[_Worker] = []
+            with contextlib.suppress(OSError):  # counted as a failure below
+                starting.extend(_Worker(self.kind, self.memory_bytes) for _ in range(missing))
+            for worker in starting:
+                self._admit(worker)
+            if not starting:
+                self._count_failure()
+
+    def _admit(self, worker: _Worker) -> None:
+        """Wait until a worker is ready and hand it to the callers."""
+        try:
+            ready = worker.exchange(bytearray(), time.monotonic() + START_S) is not None
+        except (OSError, EOFError):
+            ready = False
+        with self._changed:
+            if ready and not self._closed:
+                self._all.add(worker)
+                self._free.append(worker)
+                self._failures = 0
                 self._changed.notify_all()
+                return
+        worker.kill()
+        self._count_failure()
+
+    def _count_failure(self) -> None:
+        with self._changed:
+            self._failures += 1
+            self._changed.notify_all()
 
     def pids(self) -> list[int]:
         """Process ids of the workers that are alive."""

@@ -1,0 +1,96 @@
+"""Hostile answers: what may hang, eat memory, crash a parser or run code. Shared by the tests and the benchmark."""
+
+from __future__ import annotations
+
+RESOURCE: dict[str, str] = {
+    "tower": "$9^{9^{9^{9}}}$",
+    "tower of tens": r"\boxed{10^{10^{10}}}",
+    "tower in text": "98**44**35**19",
+    "plain tower": "9**9**9**9",
+    "tower below a fraction": r"\frac{1}{9^{9^{9}}}",
+    "power of a large number": r"$3^{100000000}$",
+    "root of a tower": r"\sqrt{9^{9^{9}}}",
+    "tower in a tuple": r"\left(9^{9^{9}}, 1\right)",
+    "tower as exponent of e": r"e^{e^{e^{e^{10}}}}",
+    "exponent with many digits": "2^{" + "9" * 300 + "}",
+    "factorial": r"\boxed{99999999!}",
+    "factorial of a bracket": r"(10^7)!",
+    "factorial of a factorial": r"((10!)!)!",
+    "billion factorial": r"(10^9)!",
+    "binomial": r"\binom{1000000}{500000}",
+    "binomial in a sum": r"\sum_{k=0}^{100000} \binom{100000}{k}",
+    "long sum": r"\sum_{k=1}^{10^9} \sqrt{k}",
+    "long product": r"\prod_{k=1}^{100000} k",
+    "sum of towers": r"\sum_{k=1}^{99} k^{k^{k}}",
+    "expansion": r"(x+y+z+w)^{100}",
+    "expansion of a product": "*".join(f"(x+{i})" for i in range(200)),
+    "power of a power": "((((x+1)^{99}+1)^{99}+1)^{99}+1)^{99}",
+    "integral": r"\int_0^1 \frac{x^{x^{x}}}{\sin(\cos(\tan(x)))^{7}} dx",
+    "oscillating integral": r"\int_0^{\infty} \sin(x^{9}) \cos(e^{x}) \ln(x+1) dx",
+    "limit": r"\lim_{x \to 0} \frac{\sin(\tan x) - \tan(\sin x)}{\arcsin(\arctan x) - \arctan(\arcsin x)}",
+    "determinant": r"\begin{vmatrix} "
+    + r" \\ ".join(" & ".join(f"a_{{{i}{j}}}" for j in range(12)) for i in range(12))
+    + r" \end{vmatrix}",
+    "matrix power": r"\begin{pmatrix} 1 & 1 \\ 1 & 0 \end{pmatrix}^{1000000000}",
+    "nested roots": r"\sqrt{2+" * 60 + "2" + "}" * 60,
+    "nested fractions": r"\frac{1}{1+" * 300 + "1" + "}" * 300,
+    "nested braces": "{" * 3000 + "1" + "}" * 3000,
+    "nested brackets": "(" * 3000 + "1" + ")" * 3000,
+    "unclosed boxes": r"\boxed{" * 20_000,
+    "many boxes": r"\boxed{1}" * 20_000,
+    "many digits": "1" * 100_000,
+    "many decimals": "0." + "3" * 100_000,
+    "many commas": "1," * 50_000,
+    "many dollars": "$" * 100_000,
+    "many signs": "-" * 50_000 + "1",
+    "many backslashes": "\\" * 100_000,
+    "many blanks": " " * 300_000 + "1",
+    "many answers": "the answer is " * 20_000,
+    "many equations": "$" + "=".join(f"x^{{{i}}}" for i in range(500)) + "$",
+    "large set": r"\{" + ",".join(str(i) for i in range(5000)) + r"\}",
+    "set of roots": r"\{" + ",".join(rf"\sqrt{{{i}+\sqrt{{{i}}}}}" for i in range(60)) + r"\}",
+    "equation to solve": r"$x^{17} - 3x^{11} + \sin(x) - e^{x} + x! = 0$",
+    "trigonometric identity": r"$\sin(x)^{40} + \cos(x)^{40} - (1 - \sin(x)^2)^{20} - \cos(x)^{40}$",
+    "huge sine": r"\sin(10^{10^{5}})",
+    "logarithm tower": r"\log_{1.0000001}(10^{10^{10}})",
+    "scientific": "1e999999999",
+    "mixed scripts": "１２３٤٥٦" * 5000,
+    "lone surrogate": "\ud800 5 \udfff",
+    "zero bytes": "\x00" * 1000 + "5",
+    "combining marks": "5" + "\u0301" * 50_000,
+}
+"""Name: text."""
+
+_CODE = (
+    "__import__('os').system('touch {marker}')",
+    "open('{marker}','w')",
+    "exec(\"open('{marker}','w')\")",
+    "eval(\"open('{marker}','w')\")",
+    "(lambda: open('{marker}','w'))()",
+    "[c for c in ().__class__.__base__.__subclasses__()][0](open('{marker}','w'))",
+    "().__class__.__mro__[1].__subclasses__()[104]().load_module('os').system('touch {marker}')",
+    "sympify(\"open('{marker}','w')\")",
+    "lambdify(x, open('{marker}','w'))",
+    "print(open('{marker}','w'))",
+    "5 if open('{marker}','w') else 6",
+    "x:=open('{marker}','w')",
+    "f'{{open(\"{marker}\",\"w\")}}'",
+    "getattr(__builtins__,'open')('{marker}','w')",
+    "globals()['__builtins__']['open']('{marker}','w')",
+    "import os; os.system('touch {marker}')",
+    "\\text{{__import__('os').system('touch {marker}')}}",
+    "\\input{{|touch {marker}}}",
+    "\\write18{{touch {marker}}}",
+    "\\immediate\\write18{{touch {marker}}}",
+    "$(touch {marker})",
+    "`touch {marker}`",
+    "; touch {marker} #",
+    "type('X',(),{{'__init__':lambda s:open('{marker}','w')}})()",
+    "Symbol('x').subs('x', \"open('{marker}','w')\")",
+)
+
+
+def code_payloads(marker: str) -> list[str]:
+    """Answers that would make the file ``marker`` if any part of them was run, bare, boxed and in dollars."""
+    bare = [payload.replace("{{", "{").replace("}}", "}").replace("{marker}", marker) for payload in _CODE]
+    return [text for p in bare for text in (p, f"\\boxed{{{p}}}", f"The answer is ${p}$.")]
