@@ -53,6 +53,7 @@ class Answer:
 def squash(text: str) -> str:
     """A tidied text without spaces, fonts and outer full stops."""
     text = re.sub(r"\\text\s*\{([^{}]*)\}", r"\1", text)
+    text = re.sub(r"(?<=\d) (?=\d)", "_", text)  # 1 2 is not 12
     text = re.sub(r"\s+|\\text(?![A-Za-z])", "", text).strip(".")
     return re.sub(r"\{([A-Za-z0-9])\}", r"\1", text)
 

@@ -552,6 +552,8 @@ def read(text: str) -> Node:
     reader = _Reader(tokenize(text))
     try:
         found = reader.items()
+    except Unreadable:
+        raise
     except (RecursionError, IndexError, TypeError, ValueError, OverflowError) as error:
         raise Unreadable(str(error)) from None
     if reader.peek() is not _END:

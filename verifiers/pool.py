@@ -248,7 +248,8 @@ class WorkerPool:
                     self._changed.wait()
                 if self._closed:
                     return
-                missing = self._missing()
+                # One at a time, unless callers wait for more: starting at once they hold each other up.
+                missing = min(self._missing(), max(1, self._waiting - len(self._free)))
             starting: list[_Worker] = []
             with contextlib.suppress(OSError):  # counted as a failure below
                 starting.extend(_Worker(self.kind, self.memory_bytes) for _ in range(missing))

@@ -32,7 +32,11 @@ _REPLACEMENTS = (
     (re.compile(r"\\\||\\[lr][vV]ert(?![A-Za-z])"), "|"),
     (re.compile(r"(?<=\d)\s*\.\.\.+"), r"\\ldots "),
     (re.compile(r"\\operatorname\*?\s*\{\s*([a-z]+)\s*\}"), r"\\\1 "),
-    (re.compile(r"\\(?:dbinom|tbinom|choose)(?=\s*\{)"), r"\\binom"),
+    (re.compile(r"\\[dt]binom(?![A-Za-z])"), r"\\binom"),
+    (re.compile(r"\{([^{}]*)\\over(?![A-Za-z])([^{}]*)\}"), r"\\frac{\1}{\2}"),
+    (re.compile(r"\{([^{}]*)\\choose(?![A-Za-z])([^{}]*)\}"), r"\\binom{\1}{\2}"),
+    (re.compile(r"\\text\s*\{([-+\d.,/% ]*\d[-+\d.,/% ]*)\}"), r" \1 "),
+    (re.compile(r"\b([ap])\.\s?m\b\.?"), r"\\text{\1m}"),
     (re.compile(r"\\leq(?:slant)?(?![A-Za-z])"), r"\\le "),
     (re.compile(r"\\geq(?:slant)?(?![A-Za-z])"), r"\\ge "),
     (re.compile(r"\\neq(?![A-Za-z])"), r"\\ne "),
@@ -48,6 +52,8 @@ _REPLACEMENTS = (
 
 _THIN_THOUSANDS = re.compile(r"(?<=\d)(?:\\[,;: ]|\{,\})\s*(?=\d{3}(?!\d))")
 
+_SPACED_THOUSANDS = re.compile(r"[-+]?\d{1,3}(?: \d{3})+(?:\.\d+)?")
+_WHOLE_OVER = re.compile(r"^([^{}]*)\\over(?![A-Za-z])([^{}]*)$")
 _DOLLAR_LIST = re.compile(r"(?<!\\)\$\s*(,|;|and|or|,\s*and)\s*\$")
 
 _WRAPPERS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "**"), ("__", "__"), ("`", "`"))
@@ -88,4 +94,5 @@ def tidy(answer: str) -> str:
     answer = _FONT.sub(r"\\text", answer)
     for pattern, replacement in _REPLACEMENTS:
         answer = pattern.sub(replacement, answer)
-    return re.sub(r"\s+", " ", answer).strip()
+    answer = _WHOLE_OVER.sub(r"\\frac{\1}{\2}", re.sub(r"\s+", " ", answer).strip())
+    return answer.replace(" ", ",") if _SPACED_THOUSANDS.fullmatch(answer) else answer

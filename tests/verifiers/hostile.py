@@ -74,7 +74,7 @@ _CODE = (
     "print(open('{marker}','w'))",
     "5 if open('{marker}','w') else 6",
     "x:=open('{marker}','w')",
-    "f'{{open(\"{marker}\",\"w\")}}'",
+    'f\'{{open("{marker}","w")}}\'',
     "getattr(__builtins__,'open')('{marker}','w')",
     "globals()['__builtins__']['open']('{marker}','w')",
     "import os; os.system('touch {marker}')",
