@@ -1,18 +1,88 @@
-"""Options of the whole test suite."""
+"""Fixtures shared by all tests: a private cache folder, one torch thread, tiny real models."""
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
+
+_USER_CACHE = os.environ.get("COLASEARCH_CACHE")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--slow", action="store_true", help="also run the tests marked slow")
+    parser.addoption("--slow", action="store_true", help="also run the tests marked slow (minutes each)")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("--slow"):
-        return
-    skip = pytest.mark.skip(reason="slow; pass --slow to run it")
-    for item in items:
-        if "slow" in item.keywords:
-            item.add_marker(skip)
+    if not config.getoption("--slow"):
+        for item in items:
+            if "slow" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="takes minutes; give --slow to run it"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def private_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tests never read or write the user's cache (but for the one marked ``base_weights``)."""
+    folder = tmp_path_factory.mktemp("cache")
+    os.environ["COLASEARCH_CACHE"] = str(folder)
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    # Two torch threads on a busy two-core machine wait for each other most of the time.
+    os.environ["OMP_NUM_THREADS"] = "1"
+    return folder
+
+
+@pytest.fixture(scope="session")
+def user_cache() -> Path:
+    """The user's own cache folder, for the tests that need SmolLM2's weights from it."""
+    override = _USER_CACHE or os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "colasearch")
+    return Path(override).expanduser()
+
+
+@pytest.fixture(scope="session")
+def base_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny random base model on disk."""
+    from tiny import make_base
+
+    return make_base(tmp_path_factory.mktemp("models") / "base")
+
+
+@pytest.fixture(scope="session")
+def base(base_folder: Path):
+    import torch
+
+    from colasearch.model.base import BaseModel
+
+    torch.set_num_threads(1)
+    return BaseModel.load(str(base_folder), device="cpu", dtype="float32")
+
+
+@pytest.fixture
+def lm(base):
+    """The tiny base with fresh latent modules (new for each test: some train them)."""
+    from colasearch.model.latent_lm import LatentLM, new_latents
+
+    modules = speaking(new_latents(base, seed=1, num_codes=8)).requires_grad_(False).eval()
+    return LatentLM("tiny", base, modules)
+
+
+def speaking(modules):
+    """Make fresh modules' codes matter: as initialised, every code leads to the base's own next token."""
+    import torch
+
+    with torch.no_grad():
+        modules.codebook.weight.mul_(8)
+        modules.policy.head.weight.mul_(3)
+        for layer in modules.merge.layers:
+            layer.down.weight.mul_(8)
+    return modules
+
+
+@pytest.fixture(scope="session")
+def model_folder(base_folder: Path, base, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A saved checkpoint of latent modules for the tiny base."""
+    from colasearch.model.latent_lm import new_latents, save_latents
+
+    folder = tmp_path_factory.mktemp("models") / "latents"
+    save_latents(speaking(new_latents(base, seed=1, num_codes=8)), folder)
+    return folder

@@ -52,7 +52,7 @@ class LazyGroup(click.Group):
 
 @click.group(
     cls=LazyGroup,
-    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "COLASEARCH"},
+    context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Example: colasearch solve problem.txt --sims 64",
 )
 @click.version_option(__version__, prog_name="colasearch")

@@ -67,18 +67,26 @@ class Actor:
     Attributes:
         num_actions: K codes, or as many sampled first tokens.
         model_calls: Forward passes of the base so far.
+        generated_tokens: Tokens decoded so far.
+        poll: Called before each forward pass; what it raises ends the decoding.
     """
 
-    def __init__(self, lm: LatentLM, sampling: Sampling, latent: bool = True) -> None:
+    def __init__(
+        self, lm: LatentLM, sampling: Sampling, latent: bool = True, poll: Callable[[], None] | None = None
+    ) -> None:
         self.lm, self.sampling, self.latent = lm, sampling, latent
         if latent:
             lm.require_latents()
         self.num_actions = lm.num_codes
         self.kv_shape = KVShape.of(lm)
         self.model_calls = 0
+        self.generated_tokens = 0
+        self.poll = poll
 
     def feed(self, tokens_BT: Tensor, kv: BatchKV) -> Features:
         """Run ``tokens_BT`` through base and policy after what ``kv`` holds; features of the last column."""
+        if self.poll is not None:
+            self.poll()
         new = tokens_BT.shape[1]
         mask, positions = kv.mask(new), kv.positions(new)
         hidden = self.lm.base.hidden(tokens_BT, mask, positions, kv.base_cache)
@@ -152,6 +160,7 @@ class Row:
         path: Segments of everything before the first token.
         first_token: Forced.
         uniforms: One number in [0, 1) a further token; their count limits the text to 1 + that many tokens.
+        tree: Index of its problem.
         before: Tokens of the text that stand before ``first_token``; ``is_finished`` sees them.
         tokens: Filled in: the tokens decoded.
         ended: Filled in: the text is finished (end token or complete answer), rather than cut off.
@@ -164,6 +173,7 @@ class Row:
     path: Sequence[Segment]
     first_token: int
     uniforms: np.ndarray
+    tree: int = 0
     before: Sequence[int] = ()
     tokens: list[int] = field(default_factory=list)
     ended: bool = False
@@ -216,6 +226,7 @@ def decode(actor: Actor, rows: Sequence[Row], rules: Rules) -> None:
     while active:
         for row, token in zip(active, tokens, strict=True):
             row.append(token, rules)
+        actor.generated_tokens += len(active)
         leave(lambda row: row.wants_feeding(rules))
         if not active:
             return

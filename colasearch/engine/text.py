@@ -11,10 +11,10 @@ BOUNDARY_MARKS = (".", "!", "?", "\n")
 
 
 class TextEnds:
-    """Knows a tokenizer's step boundaries and finished texts.
+    r"""Knows a tokenizer's step boundaries and finished texts.
 
     A step ends after a token that closes a sentence or a line. A text is finished at an end token, or as soon as its
-    ``\\\\boxed{...}`` is closed: what would follow cannot change the answer.
+    ``\\boxed{...}`` is closed: what would follow cannot change the answer.
     """
 
     def __init__(self, tokenizer: Any, end_ids: frozenset[int]) -> None:

@@ -12,7 +12,7 @@ Laplace-smoothed share). So a leaf's value depends on its own path and the root 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -101,22 +101,27 @@ class LatentWorld:
 
     Attributes:
         finished: Every finished text so far, in the order in which they were found.
-        generated_tokens: Tokens decoded so far (prompts do not count).
         branching: Distinct children / actions of each open node so far.
     """
 
     discount = 1.0
 
-    def __init__(self, lm: LatentLM, config: WorldConfig, seed: int, actions: str = "latent") -> None:
+    def __init__(
+        self,
+        lm: LatentLM,
+        config: WorldConfig,
+        seed: int,
+        actions: str = "latent",
+        poll: Callable[[], None] | None = None,
+    ) -> None:
         if actions not in ("latent", "sampled"):
             raise InputError(f"actions are {actions!r}; they must be 'latent' or 'sampled'")
         self.lm, self.config, self.seed = lm, config, seed
-        self.actor = Actor(lm, config.sampling, latent=actions == "latent")
+        self.actor = Actor(lm, config.sampling, latent=actions == "latent", poll=poll)
         self.ends = TextEnds(lm.base.tokenizer, lm.base.end_ids)
         self.nodes: list[Node] = []
         self.trees: list[_Tree] = []
         self.finished: list[Finished] = []
-        self.generated_tokens = 0
         self.branching: list[float] = []
         self.value_head = lm.latents.value if lm.latents is not None else None
 
@@ -124,6 +129,11 @@ class LatentWorld:
     def model_calls(self) -> int:
         """Forward passes of the base so far."""
         return self.actor.model_calls
+
+    @property
+    def generated_tokens(self) -> int:
+        """Tokens decoded so far; prompts do not count."""
+        return self.actor.generated_tokens
 
     def root(self, problems: Sequence[Problem]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Encode the problems' prompts, and draw their reference rollouts where leaf values need them.
@@ -241,22 +251,28 @@ class LatentWorld:
             state = node.parent
         return path[::-1]
 
-    def _row(self, state: int, token: int, *, draw: int | None = None) -> Row:
+    def _row(self, state: int, token: int, draw: int | None = None) -> Row:
         """A row that continues ``state`` with ``token``; its random numbers are fixed by seed, problem and tokens."""
         node = self.nodes[state]
         left = self.config.max_tokens - len(node.written)
-        key = (self.seed, self._problem(state).id, *node.written, token, "reference", draw)
-        if draw is None:
-            key = key[:-2]
-        return Row(self._path(state), token, seeded_uniforms(max(0, left - 1), *key), before=node.written)
+        key: tuple[object, ...] = (self.seed, self._problem(state).id, *node.written, token)
+        if draw is not None:
+            key = (*key, "reference", draw)
+        return Row(self._path(state), token, seeded_uniforms(max(0, left - 1), *key), node.tree, node.written)
 
     def _decode(self, rows: Sequence[Row], *, rollout: bool) -> None:
         rules = Rules(self.ends.is_boundary, self.ends.is_finished, self.config.max_step_tokens, rollout)
         # Rows of like length together: a batch lasts as long as its longest row, and paths are padded to the longest.
         order = sorted(range(len(rows)), key=lambda i: len(rows[i].before))
         for begin in range(0, len(order), self.config.rows):
-            decode(self.actor, [rows[i] for i in order[begin : begin + self.config.rows]], rules)
-        self.generated_tokens += sum(len(row.tokens) for row in rows)
+            try:
+                decode(self.actor, [rows[i] for i in order[begin : begin + self.config.rows]], rules)
+            except BaseException:
+                # The time is up, or the user pressed Ctrl-C: texts that were finished by then are not lost.
+                for row in rows:
+                    if row.ended:
+                        self._finish(row.tree, (*row.before, *row.tokens))
+                raise
 
     def _fan_out(self, features: Features, keys: Sequence[tuple[str, tuple[int, ...]]]) -> np.ndarray:
         count = self.actor.num_actions

@@ -74,7 +74,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def solution_text(row: dict[str, Any]) -> str | None:
-    """A row's worked solution ending in ``\\boxed{answer}``; GSM8K's calculator marks and ``####`` line removed."""
+    r"""A row's worked solution ending in ``\boxed{answer}``; GSM8K's calculator marks and ``####`` line removed."""
     solution = row.get("solution")
     if not isinstance(solution, str) or not solution.strip():
         return None

