@@ -15,7 +15,7 @@ PathType = click.Path(path_type=Path)
 
 @click.group(name="train")
 def command() -> None:
-    """Learn latent actions (stage 1) and a policy over them (stage 2) from text.
+    r"""Learn latent actions (stage 1) and a policy over them (stage 2) from text.
 
     \b
     colasearch train actions --data texts.jsonl --output runs/actions
@@ -340,3 +340,19 @@ def evaluate_command(
         return
     for key, value in result.items():
         click.echo(f"{key:20} {value:.4f}" if not math.isnan(value) else f"{key:20} nan")
+
+
+@command.command("problems")
+@click.option("--count", type=click.IntRange(min=1), default=30_000, show_default=True, help="How many problems.")
+@click.option("--seed", default=0, show_default=True, help="Equal seeds give equal problems.")
+@click.option("--output", required=True, type=PathType, help="jsonl file to write.")
+def problems_command(count: int, seed: int, output: Path) -> None:
+    """Make easy arithmetic word problems with worked solutions, to train on with --data."""
+    import json
+
+    from colasearch.files import write_atomic
+    from colasearch.training.word_problems import word_problems
+
+    output.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(output, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in word_problems(count, seed)))
+    click.echo(f"wrote {count} problems to {output}", err=True)
