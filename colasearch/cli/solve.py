@@ -150,6 +150,7 @@ def _search(
     for warning in caught:
         if "colasearch" in str(warning.filename):
             click.echo(f"Warning: {warning.message}", err=True)
+    line.say(f"searching, {how['sims']} simulations")
     sampling = Sampling()
     heat = limits["sampling"]
     if heat is not None:

@@ -1,0 +1,87 @@
+"""The command line's frame: help, lazy imports, other commands, exit codes of failures."""
+
+from __future__ import annotations
+
+import errno
+import json
+import subprocess
+import sys
+
+import pytest
+from test_solve import colasearch
+
+from colasearch.cli import main as cli
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys\nfrom colasearch.cli.main import main\nmain(['--help'])\n"
+        "heavy = {'torch', 'transformers', 'numpy', 'sympy', 'ray', 'rich', 'math_verify'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for name in cli.COMMANDS:
+        assert name in done.stdout
+
+
+@pytest.mark.parametrize("name", sorted(cli.COMMANDS))
+def test_every_command_has_help_without_loading_torch(name):
+    code = (
+        f"import sys\nfrom colasearch.cli.main import main\ncode = main([{name!r}, '--help'])\n"
+        "assert 'torch' not in sys.modules\nsys.exit(code)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Usage:" in done.stdout
+
+
+def test_unknown_commands_are_usage_errors():
+    done = colasearch("slove")
+    assert done.returncode == 2
+    assert "slove" in done.stderr
+
+
+def test_env_and_models_print_json():
+    env = json.loads(colasearch("env", "--json").stdout)
+    assert env["python"] == sys.version.split()[0]
+    models = json.loads(colasearch("models", "--json").stdout)
+    assert [m["name"] for m in models["models"]] == ["smollm2-135m"]
+
+
+def test_fetch_of_an_unknown_model_is_exit_3():
+    done = colasearch("models", "fetch", "no such")
+    assert done.returncode == 3
+    assert "unknown model" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "says"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "runs/x"), 5, "runs/x"),
+        (MemoryError(), 5, "out of memory"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+    ],
+)
+def test_failures_become_exit_codes(monkeypatch, capsys, error, code, says):
+    def fail(**kwargs: object) -> None:
+        raise error
+
+    monkeypatch.setattr(cli.group, "main", fail)
+    assert cli.main([]) == code
+    assert says in capsys.readouterr().err
+
+
+def test_every_source_folder_is_packaged():
+    """A sub-package that pyproject.toml forgets works in an editable install and is missing from the wheel."""
+    import tomllib
+    from pathlib import Path
+
+    root = Path(__file__).parents[2]
+    project = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["setuptools"]
+    homes = {"colasearch": root / "colasearch", **{k: root / v for k, v in project["package-dir"].items()}}
+    found = set()
+    for package, home in homes.items():
+        for init in home.rglob("__init__.py"):
+            found.add(".".join([package, *init.parent.relative_to(home).parts]))
+    assert found == set(project["packages"])

@@ -1,0 +1,255 @@
+"""``colasearch solve`` as a user runs it: in a process of its own, on a tiny real model."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+FIELDS = {
+    "schema", "problem_id", "task", "model", "searcher", "seed", "answer", "text", "candidates", "stop", "sims",
+    "effective_branching", "generated_tokens", "model_calls", "seconds",
+}  # fmt: skip
+
+
+def colasearch(*args: object, stdin: bytes = b"", env: dict[str, str] | None = None):
+    """Run the command line; returns the finished process with text output."""
+    done = subprocess.run(
+        [sys.executable, "-m", "colasearch.cli.main", *map(str, args)],
+        input=stdin,
+        capture_output=True,
+        env={**os.environ, **(env or {})},
+        check=False,
+    )
+    done.stdout, done.stderr = done.stdout.decode(), done.stderr.decode()
+    return done
+
+
+@pytest.fixture
+def problem(tmp_path) -> Path:
+    path = tmp_path / "problem.txt"
+    path.write_text("What is 2 + 2?\n")
+    return path
+
+
+@pytest.fixture
+def solve(problem, model_folder):
+    def run(*args: object, **settings):
+        given = args if args and str(args[0])[:2] != "--" else (problem, *args)
+        common = ("--model", model_folder, "--sims", 6, "--max-tokens", 12, "--threads", 1)
+        # What the test gives comes last, and so wins.
+        return colasearch("solve", given[0], *common, *given[1:], **settings)
+
+    return run
+
+
+@pytest.mark.parametrize("searcher", ["gumbel", "puct"])
+def test_json_has_the_contract_s_fields(solve, searcher, model_folder):
+    done = solve("--json", "--searcher", searcher, "--seed", 7)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 1
+    result = json.loads(done.stdout)
+    assert set(result) == FIELDS
+    assert (result["schema"], result["searcher"], result["seed"]) == (1, searcher, 7)
+    assert (result["task"], result["model"], result["sims"], result["stop"]) == ("math", str(model_folder), 6, "budget")
+    assert 0 < result["effective_branching"] <= 1
+    assert result["generated_tokens"] > 0
+    assert result["model_calls"] > 0
+    for candidate in result["candidates"]:
+        assert set(candidate) == {"answer", "weight", "count"}
+    if result["candidates"]:
+        assert sum(c["weight"] for c in result["candidates"]) == pytest.approx(1)
+        assert result["answer"] == result["candidates"][0]["answer"]
+
+
+def test_same_seed_same_output_other_seed_other_output(solve):
+    def facts(*args: object) -> dict[str, object]:
+        result = json.loads(solve("--json", "--max-tokens", 40, *args).stdout)
+        result.pop("seconds")
+        return result
+
+    assert facts("--seed", 1) == facts("--seed", 1)
+    other = facts("--seed", 2)
+    other["seed"] = 1
+    assert other != facts("--seed", 1)
+
+
+def test_the_problem_can_come_from_stdin(solve):
+    done = solve("-", "--json", stdin=b"\xef\xbb\xbfWhat is 2 + 2?\r\n")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["problem_id"] == json.loads(solve("--json").stdout)["problem_id"]
+
+
+def test_people_see_answer_table_and_cost(solve):
+    done = solve()
+    assert done.returncode == 0
+    assert done.stdout.startswith("Answer: ")
+    assert "6 simulations" in done.stdout
+    assert "effective branching" in done.stdout
+    assert "\x1b" not in done.stdout
+
+
+def test_sampled_actions_need_no_latent_modules(solve, base_folder):
+    done = solve("--json", "--model", base_folder, "--actions", "sampled")
+    assert done.returncode == 0, done.stderr
+    refused = solve("--json", "--model", base_folder)
+    assert refused.returncode == 3
+    assert "--actions sampled" in refused.stderr
+
+
+def test_countdown_stops_at_a_proven_answer(solve, tmp_path):
+    path = tmp_path / "c.txt"
+    path.write_text('{"numbers": [4, 6], "target": 24}')
+    done = solve(path, "--task", "countdown", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["task"] == "countdown"
+
+
+def test_flag_beats_environment_beats_file_beats_default(solve, tmp_path):
+    config = tmp_path / "c.yaml"
+    config.write_text("seed: 3\nbatch-size: 2\n")
+
+    def seed(*args: object, env: dict[str, str] | None = None) -> int:
+        return json.loads(solve("--json", *args, env=env).stdout)["seed"]
+
+    assert seed() == 0
+    assert seed("--config", config) == 3
+    assert seed("--config", config, env={"COLASEARCH_SEED": "4"}) == 4
+    assert seed("--config", config, "--seed", 5, env={"COLASEARCH_SEED": "4"}) == 5
+    config.write_text("sedd: 3\n")
+    done = solve("--config", config)
+    assert done.returncode == 3
+    assert "sedd" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "empty"),
+        (b"  \r\n\t", "empty"),
+        (b"2 + \xff2", "not UTF-8: byte 0xff at offset 4"),
+        (b"2 + \0 2", "NUL byte at offset 4"),
+    ],
+)
+def test_unreadable_content_is_refused(solve, tmp_path, content, says):
+    path = tmp_path / "bad.txt"
+    path.write_bytes(content)
+    for done in (solve(path), solve("-", stdin=content)):
+        assert done.returncode == 2
+        assert says in done.stderr
+        assert "Traceback" not in done.stderr
+        assert done.stdout == ""
+
+
+def test_what_is_no_file_is_refused_without_waiting(solve, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with (tmp_path / "huge").open("wb") as stream:
+        stream.truncate(100_000_000)
+    for name, says in {
+        "absent": "does not exist",
+        ".": "is a directory",
+        "pipe": "no regular file",
+        "huge": "100,000,000 bytes",
+        "x" * 5000: "cannot be opened",
+    }.items():
+        done = solve(tmp_path / name)
+        assert done.returncode == 2, name
+        assert says in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "says"),
+    [
+        (("--sims", 0), 2, "--sims"),
+        (("--sims", "many"), 2, "--sims"),
+        (("--max-seconds", 0), 2, "--max-seconds"),
+        (("--searcher", "no-such"), 2, "no-such"),
+        (("--task", "chess"), 2, "chess"),
+        (("--model", "no-such-model"), 3, "unknown model 'no-such-model'"),
+        (("--device", "toaster"), 3, "toaster"),
+        (("--dtype", "float3"), 3, "float3"),
+        (("--config", "/absent.yaml"), 3, "/absent.yaml"),
+    ],
+)
+def test_bad_options_have_their_exit_codes(solve, args, code, says):
+    done = solve(*args)
+    assert done.returncode == code, done.stderr
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_prompt_longer_than_the_context_names_both_lengths(solve, tmp_path):
+    path = tmp_path / "long.txt"
+    path.write_text("word " * 300)
+    done = solve(path)
+    assert done.returncode == 2
+    assert "holds 512" in done.stderr
+
+
+def test_a_damaged_model_is_exit_4(solve, model_folder, tmp_path):
+    import shutil
+
+    folder = Path(shutil.copytree(model_folder, tmp_path / "m"))
+    (folder / "model.safetensors").write_bytes(b"x" * 100)
+    done = solve("--model", folder)
+    assert done.returncode == 4
+    assert str(folder) in done.stderr
+
+
+def test_the_time_limit_ends_the_search_with_what_it_has(solve):
+    done = solve("--json", "--sims", 100000, "--max-seconds", 2)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["stop"] == "max_seconds"
+    assert result["seconds"] < 20
+
+
+def _interrupt(model_folder: Path, problem: Path, number: signal.Signals) -> tuple[int, str, str]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "colasearch.cli.main", "solve", str(problem), "--model", str(model_folder), "--json",
+         "--sims", "1000000", "--max-tokens", "200", "--threads", "1"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("searching"):
+            break
+    time.sleep(1)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    return process.returncode, out, err
+
+
+def test_ctrl_c_prints_what_was_found_and_exits_130(model_folder, problem):
+    code, out, err = _interrupt(model_folder, problem, signal.SIGINT)
+    assert code == 130, err
+    assert json.loads(out)["stop"] == "interrupted"
+
+
+def test_sigterm_exits_143(model_folder, problem):
+    code, _, err = _interrupt(model_folder, problem, signal.SIGTERM)
+    assert code == 143
+    assert "Traceback" not in err
+
+
+def test_text_from_a_model_is_shown_literally(capsys):
+    from colasearch.cli.solve import show_result
+    from colasearch.problem import Candidate, SolveResult, StopReason
+
+    nasty = "[bold]x[/bold] \x1b[31mred\x07 <script>"
+    show_result(
+        SolveResult(
+            "id", "math", "m", "gumbel", 0, nasty, nasty, (Candidate(nasty, 1.0, 1),), StopReason.BUDGET, 1, 1.0, 1, 1,
+            1.0,
+        )
+    )  # fmt: skip
+    shown = capsys.readouterr().out
+    assert shown.count("[bold]x[/bold]") == 3
+    assert "\x1b" not in shown
+    assert "\x07" not in shown
