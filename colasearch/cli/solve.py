@@ -76,9 +76,7 @@ class Line:
 @option("--max-seconds", type=click.FloatRange(min=0, min_open=True), default=None, help="Wall-clock limit.")
 @option("--seed", type=int, default=0, help="Same seed, same output.")
 @option("--batch-size", type=click.IntRange(min=1), default=16, help="Most leaves evaluated in one batch.")
-@option(
-    "--actions", type=click.Choice(["latent", "sampled"]), default="latent", help="Codes, or tokens of the base."
-)
+@option("--actions", type=click.Choice(["latent", "sampled"]), default="latent", help="Codes, or tokens of the base.")
 @option("--temperature", type=click.FloatRange(min=0, min_open=True), default=None, help="Of codes (or tokens).")
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import queue
 import sys
 import threading
@@ -12,7 +13,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import click
 from rich.console import Console
@@ -100,26 +101,40 @@ class _Grader:
         return lambda: self.countdown.score(problem, pred)
 
 
-def _lines(stream: BinaryIO) -> Iterator[tuple[int, bytes | None, int]]:
-    """(line number, line or ``None`` if it is too long, bytes read so far) of each line that is not blank."""
+def _lines(fd: int) -> Iterator[tuple[int, bytes | None, int]]:
+    """(line number, line or ``None`` if it is too long, bytes read so far) of each line that is not blank.
+
+    It reads the descriptor itself: a thread that waits inside one of Python's buffered streams when the interpreter
+    ends makes it abort.
+    """
     number = position = 0
-    while line := stream.readline(MAX_LINE_BYTES + 1):
-        number += 1
-        position += len(line)
-        whole = len(line) <= MAX_LINE_BYTES
-        while not line.endswith(b"\n") and len(line) > MAX_LINE_BYTES:
-            line = stream.readline(MAX_LINE_BYTES + 1)
-            position += len(line)
-        if number == 1:
-            line = line.removeprefix(b"\xef\xbb\xbf")
-        if not whole:
-            yield number, None, position
-        elif line.strip():
-            yield number, line, position
+    rest = bytearray()
+    too_long = False
+    while True:
+        chunk = os.read(fd, 1 << 16)
+        *whole, last = (chunk or b"\n").split(b"\n")
+        for piece in whole:
+            rest += piece
+            number += 1
+            position += len(rest) + 1
+            line = bytes(rest.removeprefix(b"\xef\xbb\xbf") if number == 1 else rest)
+            rest.clear()
+            if too_long or len(line) > MAX_LINE_BYTES:
+                yield number, None, position
+            elif line.strip():
+                yield number, line, position
+            too_long = False
+        if not chunk:
+            return
+        rest += last
+        if len(rest) > MAX_LINE_BYTES:
+            too_long = True
+            position += len(rest)
+            rest.clear()
 
 
-def _read(stream: BinaryIO, grader: _Grader, executor: ThreadPoolExecutor) -> Iterator[_Row]:
-    for number, line, position in _lines(stream):
+def _read(fd: int, grader: _Grader, executor: ThreadPoolExecutor) -> Iterator[_Row]:
+    for number, line, position in _lines(fd):
         row_id: Any = None
         try:
             if line is None:
@@ -188,19 +203,18 @@ class _Display:
         self.console.print("; ".join(parts), soft_wrap=True)
 
 
-def _open(name: str) -> tuple[BinaryIO, int | None]:
+def _open(name: str) -> tuple[int, int | None]:
+    """Descriptor of the input, and its size in bytes if it is a file."""
     if name == "-":
-        return sys.stdin.buffer, None
+        return sys.stdin.fileno(), None
     path = Path(name)
     if path.is_dir():
         raise InputError(f"{name} is a folder; give a jsonl file, or - for standard input")
     try:
-        stream = path.open("rb")
+        fd = os.open(path, os.O_RDONLY)
     except OSError as error:
-        raise InputError(
-            f"{name} cannot be read ({error.strerror}); give a jsonl file, or - for standard input"
-        ) from None
-    return stream, path.stat().st_size if path.is_file() else None
+        raise InputError(f"{name} cannot be read ({error.strerror}); give a jsonl file, or - for stdin") from None
+    return fd, path.stat().st_size if path.is_file() else None
 
 
 @click.command(
@@ -222,7 +236,7 @@ def _open(name: str) -> tuple[BinaryIO, int | None]:
 def command(file: str, task: str, deadline: float, workers: int | None) -> int:
     """Grade the outputs in FILE (jsonl; - for standard input)."""
     is_checkable(task)  # an unknown task is reported before anything is read
-    stream, size = _open(file)
+    fd, size = _open(file)
     grader = _Grader(task, deadline, workers)
     rows: queue.Queue[_Row | BaseException | None] = queue.Queue(maxsize=_IN_FLIGHT)
     executor = ThreadPoolExecutor(max_workers=max(2, workers or 2), thread_name_prefix="verify")
@@ -230,7 +244,7 @@ def command(file: str, task: str, deadline: float, workers: int | None) -> int:
     def feed() -> None:
         # Reading has its own thread, so that a slow producer holds up no row that is already graded.
         try:
-            for row in _read(stream, grader, executor):
+            for row in _read(fd, grader, executor):
                 rows.put(row)
             rows.put(None)
         except BaseException as error:

@@ -112,7 +112,7 @@ class Actor:
         base = self.lm.base
         if self.latent:
             states = fan_out_states(self.lm.require_latents(), base, features.hidden_BD)
-            return base.head(states).argmax(-1)
+            return self._most_probable(states)
         log_probs = self._token_log_probs(features)
         rows, count = uniforms_BA.shape
         draws = torch.from_numpy(uniforms_BA).to(log_probs.device)
@@ -128,7 +128,11 @@ class Actor:
             sampling_log_probs(features.scores_BA, self.sampling.temperature, self.sampling.top_k), uniforms_B
         )
         states = world_model_states(self.lm.require_latents(), self.lm.base, features.hidden_BD, codes)
-        return self.lm.base.head(states).argmax(-1)
+        return self._most_probable(states)
+
+    def _most_probable(self, states: Tensor) -> Tensor:
+        logits: Tensor = self.lm.base.head(states)
+        return logits.argmax(-1)
 
     def _token_log_probs(self, features: Features) -> Tensor:
         logits = self.lm.base.logits(features.hidden_BD)

@@ -69,7 +69,7 @@ class KVShape:
         return self.base_layers + self.policy_layers
 
 
-class _BufferLayer(CacheLayerMixin):
+class _BufferLayer(CacheLayerMixin):  # type: ignore[misc]
     """One layer of a ``BatchKV`` as transformers wants to see it; also serves as a policy block's cache."""
 
     def __init__(self, owner: BatchKV, index: int) -> None:

@@ -140,7 +140,8 @@ def split_heldout(corpus: Corpus, fraction: float) -> tuple[list[int], list[int]
 
     Equal documents always fall on the same side, so nothing held out is also trained on.
     """
-    train, held = [], []
+    train: list[int] = []
+    held: list[int] = []
     for index, document in enumerate(corpus.documents):
         digest = hashlib.sha256(np.asarray(document.tokens, dtype=np.int64).tobytes()).digest()
         share = int.from_bytes(digest[:8], "big") / 2**64

