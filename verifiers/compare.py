@@ -20,12 +20,12 @@ from functools import lru_cache
 
 from colasearch.verifiers.evaluate import sample_points, symbols
 from colasearch.verifiers.grammar import Node, read
-from colasearch.verifiers.lexer import TooCostly, Unreadable
+from colasearch.verifiers.lexer import TooCostly, Undefined, Unreadable
 from colasearch.verifiers.matrices import has_matrix, worked_out
 from colasearch.verifiers.plain import parse_plain
 from colasearch.verifiers.scalar import equal_scalars, fingerprint, proportional
 from colasearch.verifiers.tidy import tidy
-from colasearch.verifiers.units import conflicting_units
+from colasearch.verifiers.units import LETTER_UNITS, conflicting_units
 
 MAX_ANSWER_CHARS = 4096
 """A longer answer is not read."""
@@ -125,14 +125,14 @@ def compare(gold: str, pred: str) -> bool | None:
         return False if g.costly or p.costly else None
     try:
         return same(g.node, p.node)
-    except TooCostly:
+    except (TooCostly, Undefined):
         return alike(g.node, p.node)
     except (ValueError, ArithmeticError, TypeError, LookupError, RecursionError):
         return None  # unreadable, or beyond what this grammar foresees: a worker may know better
 
 
 def alike(gold: Node, pred: Node) -> bool:
-    """Equality of values that are too large to compute: the same operation on equal operands."""
+    """Equality of what has no value, or one too large to compute: the same operation on equal operands."""
     if gold[0] != pred[0] or len(gold) != len(pred):
         return False
     for a, b in zip(gold[1:], pred[1:], strict=True):
@@ -140,7 +140,7 @@ def alike(gold: Node, pred: Node) -> bool:
             try:
                 if not (isinstance(b[0], str) and same(a, b)):
                     return False
-            except TooCostly:
+            except (TooCostly, Undefined):
                 if not alike(a, b):
                     return False
             except Unreadable:
@@ -233,12 +233,9 @@ def _same_scalars(gold: Node, pred: Node) -> bool:
     return False
 
 
-_LETTER_UNITS = frozenset("mgshLlNJWVAKFC")
-
-
 def _drops_letter_unit(quantity: Node, number: Node) -> bool:
     """Whether one side is the other with a unit of one letter, which reads as a variable (``5 m``)."""
-    if quantity[0] != "mul" or quantity[2][0] != "sym" or quantity[2][1] not in _LETTER_UNITS:
+    if quantity[0] != "mul" or quantity[2][0] != "sym" or quantity[2][1] not in LETTER_UNITS:
         return False
     return not symbols(number) and not symbols(quantity[1]) and equal_scalars(quantity[1], number)
 

@@ -20,6 +20,8 @@ from colasearch.verifiers.extract import prose_words
 logging.getLogger("math_verify").setLevel(logging.CRITICAL)
 logging.getLogger("latex2sympy2_extended").setLevel(logging.CRITICAL)
 
+MAX_COUNT = 10_000
+"""Largest argument of factorials and binomials, exponent and length of series that sympy is given."""
 _AGREE = sympy.Float("1e-25", 30)
 
 
@@ -40,6 +42,25 @@ def _parse(answer: str) -> list[Any]:
 def is_prose(text: str) -> bool:
     """Whether a text is sentences with formulas in them: math-verify would pick one of the formulas."""
     return "$" in text.strip("$") or len(prose_words(text)) > 4
+
+
+def costly(value: Any) -> bool:
+    """Whether working a value out is hopeless within any deadline: huge factorials, powers, binomials, series."""
+    if not isinstance(value, sympy.Basic):
+        return False
+    for node in sympy.preorder_traversal(value):
+        numbers = [abs(a) for a in node.args if isinstance(a, sympy.Number) and a.is_finite]
+        if isinstance(node, sympy.factorial | sympy.binomial) and any(n > MAX_COUNT for n in numbers):
+            return True
+        if isinstance(node, sympy.Pow) and len(numbers) == 2 and numbers[0] != 1 and numbers[1] > MAX_COUNT:
+            return True
+        if isinstance(node, sympy.Sum | sympy.Product):
+            for _, *bounds in node.limits:
+                if len(bounds) == 2 and (bounds[1] - bounds[0]).is_Number and bounds[0].is_finite:
+                    difference = bounds[1] - bounds[0]
+                    if difference.is_finite and difference > MAX_COUNT:
+                        return True
+    return False
 
 
 def _has_float(value: Any) -> bool:
@@ -84,6 +105,8 @@ def judge(job: list[str]) -> dict[str, Any]:
     if not pred:
         return {"verdict": False, "reason": "the answer cannot be read"}
     gold = [item for item in gold if not isinstance(item, str)]
+    if any(costly(item) for item in [*gold, *pred]):
+        return {"verdict": False, "reason": "too large to compute"}
     for g in gold:
         for p in pred:
             if verify(g, p, timeout_seconds=None) and _agree(g, p):

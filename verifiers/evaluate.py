@@ -15,7 +15,7 @@ from typing import Any
 
 from colasearch.verifiers import functions
 from colasearch.verifiers.grammar import Node
-from colasearch.verifiers.lexer import MAX_BITS, TooCostly, Unreadable
+from colasearch.verifiers.lexer import MAX_BITS, TooCostly, Undefined, Unreadable
 
 MAX_WORK = 1 << 20
 """Bits that one evaluation may handle in all; a millisecond or so."""
@@ -124,13 +124,13 @@ class Evaluator:
         """
         method = getattr(self, "_" + node[0], None)
         if method is None:
-            raise Unreadable(f"a {node[0]} has no single value")
+            raise Undefined(f"a {node[0]} has no single value")
         try:
             return self._tidied(method(*node[1:]))
         except (ZeroDivisionError, OverflowError, ValueError, TypeError) as error:
             if isinstance(error, Unreadable):
                 raise
-            raise Unreadable(f"no value: {error}") from None
+            raise Undefined(f"no value: {error}") from None
 
     def inexact(self, value: Value) -> Value:
         """A value as mpf or mpc."""
@@ -153,7 +153,7 @@ class Evaluator:
             elif abs(value.real) <= _TOO_SMALL * abs(value.imag):
                 value = self.mp.mpc(0, value.imag)
         if self.mp.isnan(value):
-            raise Unreadable("the value is not defined")
+            raise Undefined("the value is not defined")
         return value
 
     def _num(self, value: Fraction, decimals: int | None) -> Value:
@@ -216,7 +216,7 @@ class Evaluator:
     def _div(self, a: Node, b: Node) -> Value:
         top, bottom = self.value(a), self.value(b)
         if bottom == 0:
-            raise Unreadable("division by zero")
+            raise Undefined("division by zero")
         if isinstance(top, Fraction) and isinstance(bottom, Fraction):
             return top / bottom
         return Fraction(0) if top == 0 else self.inexact(top) / self.inexact(bottom)
@@ -242,17 +242,17 @@ class Evaluator:
         if base == 0:
             if isinstance(exponent, Fraction) and exponent > 0:
                 return Fraction(0)
-            raise Unreadable("a power of zero")
+            raise Undefined("a power of zero")
         x, y = self.inexact(base), self.inexact(exponent)
         if self.mp.isinf(x) or self.mp.isinf(y):
-            raise Unreadable("a power of infinity")
+            raise Undefined("a power of infinity")
         if abs(y) * (abs(self.mp.log(abs(x))) + 4) > _MAX_EXPONENT:
             raise TooCostly("the power is too large to compute")
         return self.mp.power(x, y)
 
     def _integer_power(self, base: Fraction, exponent: int) -> Value:
         if base == 0 and exponent <= 0:
-            raise Unreadable("zero to the power zero or less")
+            raise Undefined("zero to the power zero or less")
         if base in (0, 1):
             return base
         if base == -1:
@@ -270,16 +270,16 @@ class Evaluator:
         if isinstance(n, Fraction) and n % 2 == 1 and not isinstance(x, self.mp.mpc) and x < 0:
             return -self._power(-x, 1 / n)
         if n == 0:
-            raise Unreadable("the zeroth root")
+            raise Undefined("the zeroth root")
         return self._power(x, 1 / n)
 
     def _ratio(self, a: Node, b: Node, *more: Node) -> Value:
         if more:
-            raise Unreadable("a ratio of three has no single value")
+            raise Undefined("a ratio of three has no single value")
         return self._div(a, b)
 
     def _matrix(self, rows: tuple[tuple[Node, ...], ...]) -> Value:
-        raise Unreadable("a matrix has no single value")
+        raise Undefined("a matrix has no single value")
 
     def _fn(self, name: str, *args: Node) -> Value:
         return functions.apply(self, name, args)

@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from colasearch.verifiers.grammar import Node
-from colasearch.verifiers.lexer import MAX_BITS, TooCostly, Unreadable
+from colasearch.verifiers.lexer import MAX_BITS, TooCostly, Undefined
 
 if TYPE_CHECKING:
     from colasearch.verifiers.evaluate import Evaluator
@@ -29,7 +29,7 @@ def apply(evaluator: Evaluator, name: str, args: tuple[Node, ...]) -> Value:
 
     Raises:
         TooCostly: if computing it would cost too much.
-        Unreadable: if the function is not known or not defined there.
+        Undefined: if the function is not known or not defined there.
     """
     if name == "det":
         return _determinant(evaluator, args)
@@ -59,7 +59,7 @@ def apply(evaluator: Evaluator, name: str, args: tuple[Node, ...]) -> Value:
         return (min if name == "min" else max)(values)
     if name in ("floor", "ceil") and not isinstance(values[0], evaluator.mp.mpc) and abs(values[0]) < 1e30:
         return Fraction(int(getattr(evaluator.mp, name)(values[0])))
-    raise Unreadable(f"{name} is not defined there")
+    raise Undefined(f"{name} is not defined there")
 
 
 def _in_degrees(node: Node) -> bool:
@@ -69,7 +69,7 @@ def _in_degrees(node: Node) -> bool:
 def _small(evaluator: Evaluator, x: Value) -> Value:
     x = evaluator.inexact(x)
     if abs(x) > 1e9:
-        raise Unreadable("the argument is too large for 60 digits")
+        raise Undefined("the argument is too large for 60 digits")
     return x
 
 
@@ -77,7 +77,7 @@ def _clean(evaluator: Evaluator, result: Value, argument: Value) -> Value:
     """Zero where the result is the rounding error of an argument that is not itself tiny (the sine of pi)."""
     tiny = abs(result) < _DUST and abs(argument) > 1e-30
     if abs(result) > 1e45:
-        raise Unreadable("a pole of the function")
+        raise Undefined("a pole of the function")
     return Fraction(0) if tiny else result
 
 
@@ -89,13 +89,13 @@ def _logarithm(evaluator: Evaluator, name: str, values: list[Value]) -> Value:
             raise TooCostly("the power is too large to compute")
         return evaluator.mp.exp(x)
     if x == 0 or len(values) > 2:
-        raise Unreadable("the logarithm of zero")
+        raise Undefined("the logarithm of zero")
     log = evaluator.mp.log(evaluator.inexact(x))
     if name == "log":
         # Without a base, log is the decimal one, as math-verify reads it.
         base = values[1] if len(values) == 2 else Fraction(10)
         if base in (0, 1):
-            raise Unreadable("a logarithm to that base")
+            raise Undefined("a logarithm to that base")
         log = log / evaluator.mp.log(evaluator.inexact(base))
         nearest = Fraction(int(evaluator.mp.nint(log.real)))
         if isinstance(x, Fraction) and isinstance(base, Fraction) and abs(log - int(nearest)) < 1e-40:
@@ -123,15 +123,15 @@ def _exact(name: str, values: list[Fraction]) -> Value:
     if name in ("gcd", "lcm") and all(v.denominator == 1 for v in values):
         whole = [v.numerator for v in values]
         return Fraction(math.gcd(*whole) if name == "gcd" else math.lcm(*whole))
-    raise Unreadable(f"{name} is not defined there")
+    raise Undefined(f"{name} is not defined there")
 
 
 def _determinant(evaluator: Evaluator, args: tuple[Node, ...]) -> Value:
     if len(args) != 1 or args[0][0] != "matrix":
-        raise Unreadable("a determinant of something that is no matrix")
+        raise Undefined("a determinant of something that is no matrix")
     rows = [[evaluator.value(cell) for cell in row] for row in args[0][1]]
     if len(rows) != len(rows[0]):
-        raise Unreadable("a determinant that is not square")
+        raise Undefined("a determinant that is not square")
     if len(rows) > _MAX_MATRIX:
         raise TooCostly("the determinant is too large to compute")
 

@@ -31,6 +31,10 @@ class TooCostly(Unreadable):
     """Computing the value would cost too much; the answer can only be compared as it is written."""
 
 
+class Undefined(Unreadable):
+    """The answer can be read and has no value (a division by zero, twice a point): nothing else can find one."""
+
+
 FUNCTIONS = frozenset(
     re.findall(
         r"\w+",

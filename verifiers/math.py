@@ -37,12 +37,15 @@ def over_caps(text: str) -> str | None:
         return f"longer than {MAX_ANSWER_CHARS} characters"
     if _LONG_DIGITS.search(text):
         return f"more than {MAX_DIGIT_RUN} digits in a row"
-    depth = 0
-    for char in text:
+    depth = braces = 0
+    for char in text.replace("\\{", "").replace("\\}", ""):
         depth += (char in "({[") - (char in ")}]")
+        braces += (char == "{") - (char == "}")
         if depth > MAX_NESTING:
             return f"nested deeper than {MAX_NESTING}"
-    return None
+        if braces < 0:
+            break
+    return "its braces do not match" if braces else None
 
 
 def gold_answer(gold: str) -> str | None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 
+LETTER_UNITS = frozenset("mgshLlNJWVAKFC")
+"""Units of one letter, which the grammar reads as variables."""
+
 _SAME = (
     "mm millimeter millimetre", "cm centimeter centimetre", "m meter metre", "km kilometer kilometre",
     "in inch inches", "ft foot feet", "yd yard", "mi mile", "g gram", "kg kilogram", "mg milligram",

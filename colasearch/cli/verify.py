@@ -258,6 +258,10 @@ def command(file: str, task: str, deadline: float, workers: int | None) -> int:
                 raise InputError(f"{file} cannot be read to its end: {row}") from row
             _write(row, display)
         sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read our output has enough (`| head`). Python would complain again when it flushes stdout at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     finally:
         executor.shutdown(wait=False, cancel_futures=True)
         display.close()

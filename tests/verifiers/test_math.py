@@ -43,6 +43,7 @@ def math() -> Math:
         ("", "10", None),
         ("   ", "10", None),
         (r"\frac{1}{", "10", None),
+        (r"\foo{1}{2}", "10", None),
         (r"\frac{1}{", r"\frac{1}{", 1.0),  # equal letter by letter, whatever it means
         ("5", r"\frac{1}{", 0.0),
         ("9" * 5000, "10", None),

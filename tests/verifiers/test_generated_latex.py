@@ -1,0 +1,106 @@
+"""10,000 generated LaTeX answers: no exception, no answer above the deadline, memory bounded."""
+
+import resource
+import time
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from colasearch.verifiers import extract_answer, group_answers
+from colasearch.verifiers.math import Math
+
+BATCH = 25
+DEADLINE_S = 1.0
+_math = Math(deadline_s=DEADLINE_S)
+_seen = {"answers": 0, "accepted": 0}
+
+_atoms = st.one_of(
+    st.integers(-(10**6), 10**12).map(str),
+    st.decimals(allow_nan=False, allow_infinity=False, places=3, min_value=-(10**4), max_value=10**4).map(str),
+    st.sampled_from(
+        [
+            r"\pi",
+            "x",
+            "y",
+            "n",
+            "e",
+            "i",
+            r"\infty",
+            "a_1",
+            r"\theta",
+            r"\text{cm}",
+            "10!",
+            "9^{99}",
+            r"\alpha",
+            "0",
+            r"\%",
+            r"^\circ",
+        ]
+    ),
+)
+
+
+def _combine(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    pair = st.tuples(inner, inner)
+    return st.one_of(
+        pair.map(lambda p: rf"\frac{{{p[0]}}}{{{p[1]}}}"),
+        pair.map(lambda p: f"{p[0]}^{{{p[1]}}}"),
+        st.tuples(inner, st.sampled_from([r" + ", " - ", r" \cdot ", r" \times ", "/", "=", "<", r" \le ", ", ", r" \cup ", r"\pm ", ":", ";", " "]), inner).map("".join),
+        inner.map(lambda a: rf"\sqrt{{{a}}}"),
+        pair.map(lambda p: rf"\sqrt[{p[0]}]{{{p[1]}}}"),
+        st.tuples(st.sampled_from(["sin", "cos", "tan", "ln", "log", "arcsin", "exp", "lfloor", "gcd"]), inner).map(lambda p: rf"\{p[0]}({p[1]})"),
+        pair.map(lambda p: rf"\left( {p[0]}, {p[1]} \right)"),
+        pair.map(lambda p: rf"[{p[0]},{p[1]})"),
+        pair.map(lambda p: rf"\{{{p[0]}, {p[1]}\}}"),
+        pair.map(lambda p: rf"\begin{{pmatrix}} {p[0]} \\ {p[1]} \end{{pmatrix}}"),
+        pair.map(lambda p: rf"\sum_{{k=1}}^{{{p[0]}}} {p[1]}"),
+        pair.map(lambda p: rf"\binom{{{p[0]}}}{{{p[1]}}}"),
+        inner.map(lambda a: f"({a})!"),
+        inner.map(lambda a: f"|{a}|"),
+    )  # fmt: skip
+
+
+_latex = st.recursive(_atoms, _combine, max_leaves=6)
+_noise = st.text(alphabet=list(r"\{}()[]^_$%!,.;:|&+-*/=<>0123456789abcxyz \ "), max_size=60)
+_answers = st.one_of(*[_latex] * 10, _noise, st.text(max_size=40))
+
+
+@settings(
+    max_examples=10_000 // BATCH,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+)
+@given(st.lists(_answers, min_size=BATCH, max_size=BATCH), _latex)
+def _grade(answers: list[str], gold: str) -> None:
+    verdicts = _math.score_pairs([(gold, answer) for answer in answers[:-1]] + [(gold, gold)], bare=True)
+    assert len(verdicts) == BATCH
+    assert all(v.seconds <= DEADLINE_S + 0.5 for v in verdicts)
+    assert all(v.reward in (0.0, 1.0, None) for v in verdicts)
+    assert verdicts[-1].reward in (1.0, None)
+    for answer in answers:
+        extract_answer(answer)
+        extract_answer(answer, "countdown")
+    assert len(group_answers(answers)) == BATCH
+    _seen["answers"] += BATCH
+    _seen["accepted"] += sum(v.reward == 1.0 for v in verdicts)
+
+
+@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(_latex)
+def test_integrals(answer: str) -> None:
+    # These always go to a worker, and every second one to its deadline.
+    start = time.monotonic()
+    (verdict,) = _math.score_pairs([("1/2", rf"\int_0^1 {answer} dx")], bare=True)
+    assert verdict.reward in (0.0, 1.0)
+    assert time.monotonic() - start <= DEADLINE_S + 0.5
+
+
+def test_ten_thousand_answers() -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    start = time.monotonic()
+    _grade()
+    assert _seen["answers"] >= 10_000
+    assert 0 < _seen["accepted"] < _seen["answers"]
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 * 1024  # KiB
+    assert time.monotonic() - start < 280
