@@ -308,6 +308,7 @@ def policy(
 @click.option("--model", default="smollm2-135m", show_default=True, help="Known name or model folder.")
 @data_options
 @click.option("--limit", type=int, default=None, help="Use only the first LIMIT held-out texts.")
+@click.option("--samples", default=0, show_default=True, help="Texts to sample for the perplexity of code-made text.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def evaluate_command(
     model: str,
@@ -318,6 +319,7 @@ def evaluate_command(
     dtype: str,
     threads: int | None,
     limit: int | None,
+    samples: int,
     as_json: bool,
 ) -> None:
     """Measure a trained model on held-out text."""
@@ -325,6 +327,7 @@ def evaluate_command(
 
     from colasearch.training.data import Corpus, load_corpus, split_heldout
     from colasearch.training.evaluate import evaluate
+    from colasearch.training.fluency import fluency
     from colasearch.training.hidden_cache import hidden_states
 
     loaded = _load(model, device, dtype, threads)
@@ -335,6 +338,9 @@ def evaluate_command(
     with _Bar("hidden states") as bar:
         states = hidden_states(loaded.base, chosen, bar.update)
     result = evaluate(modules, loaded.base, states, range(len(chosen.documents)))
+    prompts = [d.tokens[: d.prompt] for d in chosen.documents if d.prompt][:samples]
+    if prompts:
+        result.update(fluency(loaded, prompts))
     if as_json:
         click.echo(json.dumps({"schema": 1, "kind": "evaluate", "model": model, "heldout": result}))
         return

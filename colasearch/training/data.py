@@ -25,10 +25,17 @@ CALCULATOR_MARK = re.compile(r"<<[^<>]*>>")
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One token sequence; the loss counts targets from position ``start`` on (before it is fixed wording)."""
+    """One token sequence.
+
+    Attributes:
+        tokens: Token ids.
+        start: The loss counts targets from here on; before it stands wording that all prompts share.
+        prompt: Tokens of the prompt at the beginning; 0 for plain text.
+    """
 
     tokens: tuple[int, ...]
     start: int
+    prompt: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,16 +127,17 @@ def load_corpus(paths: Sequence[Path], tokenizer: Any, end_id: int, max_tokens: 
             if "problem" in row:
                 problem = Problem.from_text(row["problem"])
                 tokens = prompt_tokens(tokenizer, problem)
+                prompt = len(tokens)
                 solution = solution_text(row)
                 if solution is not None:
                     tokens = [*tokens, *encode(tokenizer, solution), end_id]
                 start = fixed
             else:
-                tokens, start = [*encode(tokenizer, row["text"]), end_id], 1
+                tokens, start, prompt = [*encode(tokenizer, row["text"]), end_id], 1, 0
             tokens = tokens[:max_tokens]
             digest.update(np.asarray([*tokens, -1], dtype=np.int64).tobytes())
             if len(tokens) > start + 1:
-                documents.append(Document(tuple(tokens), start))
+                documents.append(Document(tuple(tokens), start, min(prompt, len(tokens))))
     if not documents:
         raise InputError(f"no usable row in {', '.join(map(str, paths))}")
     return Corpus(documents, digest.hexdigest())
