@@ -14,7 +14,7 @@ from colasearch.searchers.descent import Descent
 from colasearch.searchers.halving import considered_visits_table, phases_table
 from colasearch.searchers.noise import generator
 from colasearch.searchers.options import DescentOptions, at_least
-from colasearch.searchers.outcome import Choice, root_visits
+from colasearch.searchers.outcome import Choice, root_visits, with_solved
 from colasearch.searchers.search import Search
 from colasearch.searchers.tree import Bools, Floats, Ints
 
@@ -72,7 +72,7 @@ class Gumbel(DescentOptions):
         strategy = search.strategy
         assert isinstance(strategy, Descent)
         assert isinstance(strategy.rule, GumbelRule)
-        return strategy.rule.conclude(search)
+        return with_solved(search, strategy.rule.conclude(search))
 
 
 class GumbelRule:

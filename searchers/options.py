@@ -20,7 +20,8 @@ class DescentOptions:
 
     Attributes:
         max_backup: λ of the backup: 0 mean of returns, 1 best visited child, between them a mix.
-        early_stop: Stop a tree once it is fully explored or its root choice is decided.
+        early_stop: Stop a tree once it is fully explored (the best action is then chosen by exact values) or its
+            root choice is decided; otherwise all simulations are spent, as in mctx.
         in_flight: How leaves in flight count: ``wu`` (as visits, WU-UCT) or ``virtual_loss``.
         virtual_loss: ℓ of the virtual loss: each leaf in flight counts as a return of -ℓ.
     """

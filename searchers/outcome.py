@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -200,6 +200,34 @@ def _finished_ends(tree: TreeView) -> list[dict[int, int]]:
         {int(node): int(tree.visits[place, node]) for node in np.flatnonzero(finished_N[:size]) if node}
         for place, (finished_N, size) in enumerate(zip(tree.finished, tree.size_B.tolist(), strict=True))
     ]
+
+
+def exact_root_values(tree: Tree, place: int) -> Floats:
+    """``[A]`` optimal value of each root action of a fully explored tree, by enumeration; ``-inf`` for illegal ones."""
+    size = int(tree.size_B[place])
+    best_N = tree.raw_values_BN[place, :size].copy()
+    reward_N = tree.rewards_BN[place, :size]
+    for slot in range(size - 1, -1, -1):  # children come after their parents
+        legal = np.flatnonzero(tree.logits_BNA[place, slot] > -np.inf)
+        child = tree.children_BNA[place, slot, legal]
+        if legal.size:
+            q_A = reward_N[child] + tree.discount * best_N[child]
+            best_N[slot] = q_A.max()
+    root_A = np.full(tree.num_actions, -np.inf)
+    root_A[legal] = q_A
+    return root_A
+
+
+def with_solved(search: Search, choice: Choice) -> Choice:
+    """The choice, but by exact values where early stopping found a tree fully explored.
+
+    Visits and sampled scores lag behind what an explored tree proves.
+    """
+    best_B = choice.best_action_B.copy()
+    for place, reason in enumerate(search.stop_B):
+        if reason is StopReason.SOLVED and search.tree.size_B[place] > 1:
+            best_B[place] = exact_root_values(search.tree, place).argmax()
+    return replace(choice, best_action_B=best_B)
 
 
 def root_visits(search: Search) -> Ints:

@@ -12,7 +12,7 @@ from colasearch.searchers import rules
 from colasearch.searchers.descent import Descent
 from colasearch.searchers.noise import generator
 from colasearch.searchers.options import DescentOptions
-from colasearch.searchers.outcome import Choice, by_visits
+from colasearch.searchers.outcome import Choice, by_visits, with_solved
 from colasearch.searchers.search import Search
 from colasearch.searchers.tree import Bools, Floats, Ints
 
@@ -114,7 +114,7 @@ class Puct(DescentOptions):
 
     def conclude(self, search: Search) -> Choice:
         """Most visited action; the policy target is the share of visits."""
-        return by_visits(search)
+        return with_solved(search, by_visits(search))
 
 
 def visits_decided(search: Search, tree_T: Ints) -> Bools:

@@ -283,6 +283,8 @@ class Search:
                 waiting.ticket_P[keep], waiting.tree_P[keep], waiting.node_P[keep], waiting.action_P[keep],
                 waiting.told_P[keep], waiting.result.take(keep),
             )  # fmt: skip
+        # Rows must stay valid until the strategy has settled, so the trees grow now or not at all.
+        self.tree.reserve(int((self.tree.size_B + np.bincount(tree_L, minlength=self.tree.num_trees)).max()))
         usable_L = result.usable()
         for index in _waves(tree_L, self.leaves_in_flight):
             good, bad = index[usable_L[index]], index[~usable_L[index]]

@@ -10,7 +10,7 @@ import numpy as np
 from colasearch.searchers import rules
 from colasearch.searchers.descent import Descent
 from colasearch.searchers.options import DescentOptions, at_least
-from colasearch.searchers.outcome import Choice, by_visits
+from colasearch.searchers.outcome import Choice, by_visits, with_solved
 from colasearch.searchers.puct import visits_decided
 from colasearch.searchers.search import Search
 from colasearch.searchers.tree import Bools, Ints
@@ -61,4 +61,4 @@ class Uct(DescentOptions):
 
     def conclude(self, search: Search) -> Choice:
         """Most visited action; the policy target is the share of visits."""
-        return by_visits(search)
+        return with_solved(search, by_visits(search))

@@ -114,7 +114,8 @@ def merge_equal_actions(logits_LA: Floats, group_LA: npt.NDArray[Any]) -> Floats
     for row_A, group_A, out_A in zip(logits_LA, group_LA, merged_LA, strict=True):
         legal = np.flatnonzero(~(row_A == -np.inf))  # NaN is kept: it must stop the tree
         _, first, which = np.unique(group_A[legal], return_index=True, return_inverse=True)
-        np.logaddexp.at(out_A, legal[first][which], row_A[legal])
+        with np.errstate(invalid="ignore"):
+            np.logaddexp.at(out_A, legal[first][which], row_A[legal])
     return merged_LA
 
 

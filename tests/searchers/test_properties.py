@@ -202,3 +202,25 @@ def test_parallel_machinery_with_one_leaf_equals_the_serial_tree(data: st.DataOb
     parallel.strategy.rule = OneAtATime()
     assert tell_all(parallel, world) <= 1
     same_tree(serial, parallel)
+
+
+@pytest.mark.parametrize("algorithm", sorted(ALGORITHMS))
+@pytest.mark.parametrize("flying", [1, 5])
+def test_growing_the_arrays_changes_nothing(algorithm: str, flying: int) -> None:
+    world = TableWorld(21, states=500, actions=5, terminal=0.05, discount=0.9)
+    searches = []
+    for capacity in (2, 1000):
+        _, search = begin(algorithm, world, world.starts(4), sims=150, leaves_in_flight=flying)
+        tree = search.tree
+        for name, array in list(vars(tree).items()):
+            if name.endswith(("_BN", "_BNA")):  # as if the search had started with this capacity
+                setattr(tree, name, array[:, : min(capacity, tree.capacity)].copy())
+        tree.capacity = min(capacity, tree.capacity)
+        tree._view()
+        tree.reserve(capacity)
+        tell_all(search, world)
+        searches.append(search)
+    for name, array in vars(searches[0].tree).items():
+        if isinstance(array, np.ndarray) and name.endswith(("_BN", "_BNA")) and name != "next_BN":
+            size = int(searches[0].tree.size_B.max())
+            np.testing.assert_array_equal(array[:, :size], getattr(searches[1].tree, name)[:, :size], err_msg=name)
