@@ -21,6 +21,7 @@ from colasearch.errors import ColasearchError
 
 # name: (module, one line of help). The help stands here so that `colasearch --help` imports no command.
 COMMANDS: dict[str, tuple[str, str]] = {
+    "bench": ("colasearch.cli.bench", "Measure speed and accuracy."),
     "env": ("colasearch.cli.env", "Print versions, devices and folders, for bug reports."),
     "models": ("colasearch.cli.models", "List the known models; fetch one's weights."),
     "solve": ("colasearch.cli.solve", "Solve one problem by tree search."),

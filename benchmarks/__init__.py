@@ -1,0 +1,1 @@
+"""Benchmarks: one file a benchmark, and what measures speed."""
