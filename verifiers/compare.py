@@ -68,6 +68,8 @@ def parse(answer: str) -> Answer:
     if plain is not None:
         number: Node = ("num", plain.value, plain.decimals)
         return Answer(text, squash(text), ("pct", number) if plain.percent else number)
+    if _NOTHING.fullmatch(squash(text)):
+        return Answer(text, squash(text), ("set", ()))
     try:
         node = _simplified(read(text))
     except Unreadable as error:
@@ -150,6 +152,8 @@ def alike(gold: Node, pred: Node) -> bool:
     return True
 
 
+_NOTHING = re.compile(r"no(?:real)?(?:solutions?|roots?)|(?:the)?emptyset", re.I)
+_CHOICES = frozenset("ABCDE")
 _COLLECTIONS = ("list", "set", "group", "union", "setop", "matrix")
 
 
@@ -177,6 +181,8 @@ def same(gold: Node, pred: Node) -> bool:
         )
     if gold[0] in _COLLECTIONS or pred[0] in _COLLECTIONS:
         return _same_collections(gold, pred)
+    if gold[0] == pred[0] == "sym" and gold[1].upper() == pred[1].upper() and gold[1].upper() in _CHOICES:
+        return True
     return _same_scalars(gold, pred)
 
 

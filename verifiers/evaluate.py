@@ -94,16 +94,7 @@ def sample_points(*nodes: Node) -> list[int]:
         return [0]
     if any(stepped(node) for node in nodes):
         return list(range(POINTS, POINTS + WHOLE_POINTS))
-    return list(range(POINTS - 1 if any(many_valued(node) for node in nodes) else POINTS))
-
-
-def many_valued(node: Node) -> bool:
-    """Whether a tree has roots or logarithms, whose value at negative points is a matter of convention."""
-    if node[0] == "root" or (node[0] == "fn" and node[1] in ("log", "ln")):
-        return True
-    if node[0] == "pow" and node[2][0] not in ("num", "sym"):
-        return True
-    return any(isinstance(c, tuple) and c and isinstance(c[0], str) and many_valued(c) for c in node[1:])
+    return list(range(POINTS))
 
 
 class Evaluator:
@@ -112,6 +103,8 @@ class Evaluator:
     def __init__(self, point: int = 0) -> None:
         self.point = point
         self.work = 0
+        self.branched = False
+        """Some root or logarithm had no real value: another branch of it might be meant."""
         self.bound: dict[str, Fraction] = {}
         self.mp = _context()
 
@@ -248,7 +241,9 @@ class Evaluator:
             raise Undefined("a power of infinity")
         if abs(y) * (abs(self.mp.log(abs(x))) + 4) > _MAX_EXPONENT:
             raise TooCostly("the power is too large to compute")
-        return self.mp.power(x, y)
+        power = self.mp.power(x, y)
+        self.branched |= isinstance(power, self.mp.mpc)
+        return power
 
     def _integer_power(self, base: Fraction, exponent: int) -> Value:
         if base == 0 and exponent <= 0:

@@ -121,14 +121,23 @@ def prose_words(text: str) -> list[str]:
     return [w for w in _WORD.findall(bare) if w.lower() not in _MATH_WORDS]
 
 
+def _prose(text: str) -> bool:
+    return any(w.lower() in _PROSE for w in prose_words(text))
+
+
+_NONE = re.compile(r"no (?:real |such |integer )?(?:solutions?|values?|roots?)|infinitely many(?: solutions)?", re.I)
+
+
 def looks_like_answer(text: str) -> bool:
     """True when a text is an answer already: short, one line, at most a unit's worth of words beside the formula."""
+    if _NONE.fullmatch(text):
+        return True
     if not text or "\n" in text or len(text) > 400:
         return False
     words = prose_words(text)
     if not words:
         return True
-    if any(w.lower() in _PROSE for w in words) or re.search(r",\s*(?:I\b|[A-Za-z]{4,})", text):
+    if _prose(text) or re.search(r",\s*(?:I\b|[A-Za-z]{4,})", text):
         return False
     has_digit = any(c.isdigit() for c in text)
     return len(words) <= (3 if has_digit else 4) and "$" not in text.strip("$") and ". " not in text
@@ -193,6 +202,9 @@ def _from_statement(rest: str) -> str | None:
         return sentence
     if formulas and (stop is None or formulas[0][0] < stop.start()):
         return formulas[0][2]
+    result = sentence.rpartition("=")[2].strip()
+    if result and "=" in sentence and looks_like_answer(result) and not _prose(sentence):
+        return result  # "is 15 gallons * 8 pints = 120 pints"
     number = _NUMBER.search(sentence)
     if number:
         return number.group().strip()
@@ -206,6 +218,37 @@ def _answer_is(text: str) -> str | None:
         if answer:
             return answer
     return None
+
+
+_LABEL = re.compile(r"^\W*(?:result|solution|option|choice|output)\s*\**\s*[:=]\s*\**\s*", re.I | re.M)
+_OPTION_IS = re.compile(r"\b(?:option|choice|letter)\s+(?:is\s*:?\s*)?\**\s*(?=\(?[A-J]\b)", re.I)
+_LAST_IS = re.compile(r"\b(?:is|are|was)\s+(?:an?\s+|the\s+)?([A-Za-z][A-Za-z' -]{0,39})[.!]?\s*$")
+
+
+def _labelled(text: str) -> str | None:
+    """A bare answer behind a lesser label: ``Result: 8``, ``the correct option is (C)``."""
+    for pattern in (_LABEL, _OPTION_IS):
+        for match in list(pattern.finditer(text))[-1:]:
+            if "\n" in text[match.end() :].strip():
+                continue  # only the last line is the answer's
+            rest = _strip_wrapping(text[match.end() : match.end() + 200].split("\n")[0])
+            if looks_like_answer(rest):
+                inner = _formulas(rest)
+                return inner[0][2] if len(inner) == 1 and inner[0][:2] == (0, len(rest)) else rest
+    return None
+
+
+def joined_formulas(text: str) -> str | None:
+    """The last formulas as one list when only "and", "or" or commas stand between them; ``None`` if it is one."""
+    text = body(text)
+    contents: list[str] = []
+    right = -1
+    for start, end, content in reversed(_formulas(text)[-16:]):
+        if right >= 0 and not _CONNECTIVE.match(text[end:right]):
+            break
+        contents.append(content)
+        right = start
+    return ", ".join(reversed(contents)) if len(contents) > 1 else None
 
 
 def _last_formula_or_number(text: str) -> str | None:
@@ -250,14 +293,14 @@ def _trailing_expression(text: str) -> str | None:
         if word.group().strip(",.:").lower() not in _MATH_WORDS:
             start = word.end()
     tail = line[start:].strip(" :,")
-    formula = any(c.isdigit() or c == "\\" for c in tail) and re.search(r"\\[A-Za-z]|[=^/*+(]", tail)
+    formula = any(c.isdigit() or c == "\\" for c in tail) and re.search(r"\\[A-Za-z]|[=^/*+(√π²³∞×·°±½¼¾]", tail)
     return tail if formula and "$" not in tail and not prose_words(tail) else None
 
 
 def extract_math(text: str) -> str | None:
     """The answer of a text about mathematics, as written; ``None`` when there is none."""
     text = body(text)
-    answer = _last_box(text) or _hashes(text) or _answer_is(text)
+    answer = _last_box(text) or _hashes(text) or _answer_is(text) or _labelled(text)
     if answer is None:
         whole = _strip_wrapping(text.replace("\n", " ") if "\\begin{" in text else text)
         if looks_like_answer(whole):
@@ -265,6 +308,8 @@ def extract_math(text: str) -> str | None:
             answer = inner[0][2] if len(inner) == 1 and inner[0][:2] == (0, len(whole)) else whole
         else:
             answer = _last_formula_or_number(text)
+        if answer is None and (words := _LAST_IS.search(text[-200:])):
+            answer = words.group(1)
     if answer is None or not answer.strip() or len(answer) > MAX_ANSWER_CHARS:
         return None
     return answer.strip()

@@ -91,6 +91,7 @@ def _logarithm(evaluator: Evaluator, name: str, values: list[Value]) -> Value:
     if x == 0 or len(values) > 2:
         raise Undefined("the logarithm of zero")
     log = evaluator.mp.log(evaluator.inexact(x))
+    evaluator.branched |= isinstance(log, evaluator.mp.mpc)
     if name == "log":
         # Without a base, log is the decimal one, as math-verify reads it.
         base = values[1] if len(values) == 2 else Fraction(10)

@@ -18,7 +18,7 @@ from typing import ClassVar
 from colasearch.problem import LabelledProblem, Problem
 from colasearch.verifiers.base import Verdict
 from colasearch.verifiers.compare import MAX_ANSWER_CHARS, Answer, compare, parse
-from colasearch.verifiers.extract import extract_answer, joined_boxes, stated_answer
+from colasearch.verifiers.extract import extract_answer, joined_boxes, joined_formulas, stated_answer
 from colasearch.verifiers.pool import DEADLINE_S, Reply, shared_pool
 
 MAX_NESTING = 64
@@ -163,7 +163,7 @@ def _answers(text: str, gold: Answer) -> list[str]:
     if answer is None:
         return []
     if gold.node is not None and gold.node[0] in ("list", "set") and len(gold.node[1]) > 1:
-        joined = joined_boxes(text)
+        joined = joined_boxes(text) or (joined_formulas(text) if stated_answer(text) is None else None)
         if joined is not None:
             return [joined, answer]
     return [answer]

@@ -35,8 +35,7 @@ _REPLACEMENTS = (
     (re.compile(r"\\[dt]binom(?![A-Za-z])"), r"\\binom"),
     (re.compile(r"\{([^{}]*)\\over(?![A-Za-z])([^{}]*)\}"), r"\\frac{\1}{\2}"),
     (re.compile(r"\{([^{}]*)\\choose(?![A-Za-z])([^{}]*)\}"), r"\\binom{\1}{\2}"),
-    (re.compile(r"\\text\s*\{([-+\d.,/% ]*\d[-+\d.,/% ]*)\}"), r" \1 "),
-    (re.compile(r"\b([ap])\.\s?m\b\.?"), r"\\text{\1m}"),
+    (re.compile(r"\\text\s*\{([-+\d.,/:% ]*\d[-+\d.,/:% ]*(?:[ap]m)?)\}"), r" \1 "),
     (re.compile(r"\\leq(?:slant)?(?![A-Za-z])"), r"\\le "),
     (re.compile(r"\\geq(?:slant)?(?![A-Za-z])"), r"\\ge "),
     (re.compile(r"\\neq(?![A-Za-z])"), r"\\ne "),
@@ -44,19 +43,49 @@ _REPLACEMENTS = (
     (re.compile(r"\\(?:lbrace|rbrace)(?![A-Za-z])"), lambda m: r"\{" if m.group()[1] == "l" else r"\}"),
     (re.compile(r"\\(?:lbrack|rbrack)(?![A-Za-z])"), lambda m: "[" if m.group()[1] == "l" else "]"),
     (re.compile(r"\^\s*(?:\{\s*\\circ\s*\}|\\circ(?![A-Za-z]))|\\degrees?(?![A-Za-z])|\\textdegree(?![A-Za-z])"), r"\\degree "),
+    (re.compile(r"\\[lr]angle(?![A-Za-z])"), lambda m: "(" if m.group()[1] == "l" else ")"),
+    (re.compile(r"(?<=\d)\s*([AaPp])\.?\s?[Mm]\b\.?"), lambda m: f" {m.group(1).lower()}m"),
     (re.compile(r"\\varnothing(?![A-Za-z])"), r"\\emptyset "),
     (re.compile(r"\\mathbb\s*\{?\s*([A-Z])\s*\}?"), r"\\mathbb{\1}"),
     (re.compile(r"\\text\s+\{"), r"\\text{"),
     (re.compile(r"\{\s*,\s*\}"), ","),
+    (re.compile(r"(?<=[\d)%])\s+[xX]\s+(?=[\d(.$])"), r" \\times "),
 )  # fmt: skip
 
 _THIN_THOUSANDS = re.compile(r"(?<=\d)(?:\\[,;: ]|\{,\})\s*(?=\d{3}(?!\d))")
 
 _SPACED_THOUSANDS = re.compile(r"[-+]?\d{1,3}(?: \d{3})+(?:\.\d+)?")
 _WHOLE_OVER = re.compile(r"^([^{}]*)\\over(?![A-Za-z])([^{}]*)$")
+_NUMBER_WORDS = {
+    word: str(n)
+    for n, word in enumerate(
+        re.findall(
+            r"\w+",
+            "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
+            "seventeen eighteen nineteen twenty",
+        )
+    )
+}
+_SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
+_SPOKEN = re.compile(
+    r"(?P<sign>minus |negative )?(?:(?P<word>[a-z]+)|(?P<digits>\d+(?:[.,]\d+)*))"
+    r"(?: (?P<scale>hundred|thousand|million|billion|trillion))?(?: ?\((?P<again>[a-z]+|-?\d+)\))?",
+    re.I,
+)
+_LEAD_IN = re.compile(r"\\text\s*\{[^{}]*(?:\bis|\bare|=|:)\s*\}\s*(?=\S)")
 _DOLLAR_LIST = re.compile(r"(?<!\\)\$\s*(,|;|and|or|,\s*and)\s*\$")
 
 _WRAPPERS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "**"), ("__", "__"), ("`", "`"))
+
+
+def _closes_at_end(answer: str) -> bool:
+    """Whether the brace that a text begins with is closed by its last one."""
+    depth = 0
+    for i, char in enumerate(answer.replace(r"\{", "  ").replace(r"\}", "  ")):
+        depth += (char == "{") - (char == "}")
+        if depth == 0:
+            return i == len(answer) - 1
+    return False
 
 
 def unwrap(answer: str) -> str:
@@ -66,7 +95,7 @@ def unwrap(answer: str) -> str:
         before = answer
         if answer.endswith((".", ",", ";")) and not answer.endswith(("...", r"\.", r"\,", r"\;")):
             answer = answer[:-1].rstrip()
-        if answer.startswith("{") and answer.endswith("}") and "{" not in answer[1:-1]:
+        if answer.startswith("{") and answer.endswith("}") and _closes_at_end(answer):
             answer = answer[1:-1].strip()
         for left, right in _WRAPPERS:
             inner = answer[len(left) : -len(right)]
@@ -83,6 +112,21 @@ def unwrap(answer: str) -> str:
     return answer
 
 
+def _spoken(answer: str) -> str:
+    """``five``, ``minus 3``, ``1.5 million`` and ``three (3)`` in digits; anything else as it is."""
+    match = _SPOKEN.fullmatch(answer) if len(answer) < 60 else None
+    if match is None:
+        return answer
+    number = match["digits"] or _NUMBER_WORDS.get(match["word"].lower())
+    if number is None:
+        return answer
+    if match["again"] and match["again"] not in (number, *(w for w, n in _NUMBER_WORDS.items() if n == number)):
+        return answer
+    if match["scale"]:
+        number = rf"{number} \cdot 10^{{{_SCALES[match['scale'].lower()]}}}"
+    return f"-{number}" if match["sign"] else number
+
+
 def tidy(answer: str) -> str:
     """One spelling of an answer's symbols, spaces and fonts; linear in its length."""
     answer = unwrap(answer)
@@ -95,4 +139,5 @@ def tidy(answer: str) -> str:
     for pattern, replacement in _REPLACEMENTS:
         answer = pattern.sub(replacement, answer)
     answer = _WHOLE_OVER.sub(r"\\frac{\1}{\2}", re.sub(r"\s+", " ", answer).strip())
+    answer = _spoken(_LEAD_IN.sub("", answer, count=1) if answer.startswith(r"\text") else answer)
     return answer.replace(" ", ",") if _SPACED_THOUSANDS.fullmatch(answer) else answer
