@@ -60,11 +60,17 @@ class Descent:
         tree.next_BN[:, 0] = rule.choose_root(search, tree_T)
 
     def gather(self, tree_T: Ints) -> None:
-        """Send simulations down each tree until it has its leaves in flight or runs out of budget."""
+        """Send as many simulations down each tree as it may have leaves in flight, within its budget.
+
+        One that ends in a finished node needs no world and is backed up at once. What a tree does in a round depends
+        on that tree alone, so it never depends on the batch.
+        """
         search = self.search
         if self.early_stop:
             tree_T = self._stop_early(tree_T)
-        while tree_T.size:
+        for _ in range(search.leaves_in_flight):
+            if not tree_T.size:
+                return
             node_T, action_T, child_T = self._descend(tree_T)
             known_T = child_T != Tree.UNVISITED
             if known_T.any():
@@ -82,12 +88,9 @@ class Descent:
                     self._fly(asked_T, node_T[fresh_T], action_T[fresh_T], 1)
                     self._refresh(asked_T)
             go_on_T = (known_T | fresh_T) & (search.left_B()[tree_T] > 0)
-            go_on_T &= search.asked_B[tree_T] < search.leaves_in_flight
             tree_T = tree_T[go_on_T]
             if self.parallel and tree_T.size:
                 tree_T = tree_T[self.rule.may_go_on(search, tree_T) | (search.asked_B[tree_T] == 0)]
-            if self.early_stop:
-                tree_T = self._stop_early(tree_T)
 
     def _stop_early(self, tree_T: Ints) -> Ints:
         search = self.search

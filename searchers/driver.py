@@ -142,7 +142,7 @@ def run(
         sims: Simulations a tree, in addition to the evaluation of its root.
         seed: Run seed.
         leaves_in_flight: Most leaves a tree may have in one call; more makes fuller batches and a slightly
-            different search.
+            different search. A tree asks for fewer where its rule comes back to a leaf that is in flight already.
         max_depth: Nodes this deep are never continued; they keep the world's value estimate.
         merge_equal_states: Merge an action into its sibling when both turn out to give the same state and reward. The
             discovery costs a row of the world but no simulation. A world that knows beforehand says so with

@@ -74,7 +74,8 @@ class Strategy(Protocol):
     def gather(self, tree_T: Ints) -> None:
         """Choose leaves for the idle trees ``tree_T`` and pass each to ``Search.request``.
 
-        A tree for which nothing is requested is finished; the strategy may say why with ``Search.stop``.
+        Simulations that need no world may be done on the spot. A tree for which nothing is requested and no simulation
+        is done has nothing left to do; the strategy may say why with ``Search.stop``.
         """
 
     def absorb(self, tree_L: Ints, node_L: Ints) -> None:
@@ -185,14 +186,18 @@ class Search:
         Leaves already handed out are not repeated; :meth:`outstanding` gives them again.
         """
         assert self.strategy is not None
-        self.stop(np.flatnonzero(self._running_B & (self.left_B() <= 0) & (self.asked_B == 0)), StopReason.BUDGET)
-        idle_T = np.flatnonzero(self._running_B & (self.asked_B == 0))
         self._requests = []
-        if idle_T.size:
+        while not self._requests:
+            idle_B = self._running_B & (self.asked_B == 0)
+            self.stop(np.flatnonzero(idle_B & (self.left_B() <= 0)), StopReason.BUDGET)
+            idle_T = np.flatnonzero(idle_B & self._running_B)
+            if not idle_T.size:
+                break
+            done_T = self.sims_B[idle_T]
             self.strategy.gather(idle_T)
-            quiet_T = idle_T[(self.asked_B[idle_T] == 0) & self._running_B[idle_T]]
-            self.stop(quiet_T[self.left_B()[quiet_T] <= 0], StopReason.BUDGET)
-            self.stop(quiet_T, StopReason.SOLVED)
+            # A tree may have done simulations that end in finished nodes; one that did nothing has nothing to do.
+            stuck_T = (self.asked_B[idle_T] == 0) & (self.sims_B[idle_T] == done_T)
+            self.stop(idle_T[stuck_T], StopReason.SOLVED)
         if not self._requests:
             empty = np.zeros(0, np.int64)
             return self._leaves(empty, empty, empty, empty)

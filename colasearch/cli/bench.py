@@ -39,7 +39,7 @@ def command() -> None:
 
 @command.command(epilog="Example: colasearch bench throughput --world toy --trees 64 --sims 64")
 @option("--world", type=click.Choice(["toy"]), default="toy", help="What is searched; toy costs next to nothing.")
-@option("--searcher", default="gumbel,puct", callback=_names, help="Searchers to measure, separated by commas.")
+@option("--searcher", default="gumbel,puct,ab_mcts", callback=_names, help="Searchers to measure, separated by commas.")
 @option("--trees", default="1,16,64,256", callback=_numbers, help="Numbers of trees searched at once.")
 @option("--actions", type=click.IntRange(min=1), default=64, help="Actions at each node.")
 @option("--sims", type=click.IntRange(min=1), default=64, help="Simulations a tree.")
@@ -90,6 +90,35 @@ def throughput(
         click.echo(json.dumps(record))
         return
     _print_tables(rates, grown, trees, sims, actions)
+
+
+@command.command(epilog="Example: colasearch bench searchers --tokens 64")
+@option("--trees", type=click.IntRange(min=1), default=200, help="Number of trees.")
+@option("--tokens", type=click.IntRange(min=1), default=64, help="Most tokens a tree; one step costs one.")
+@option("--actions", type=click.IntRange(min=2), default=8, help="Actions at each node.")
+@option("--depth", type=click.IntRange(min=1, max=6), default=4, help="Steps of each path.")
+@option("--noise", type=click.FloatRange(min=0), default=0.1, help="Error of the value head.")
+@option("--knowledge", type=float, default=4.0, help="How much the policy knows; 0 is nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def searchers(trees: int, tokens: int, actions: int, depth: int, noise: float, knowledge: float, as_json: bool) -> None:
+    """Compare all searchers at equal tokens on small worlds whose best answers are known by enumeration."""
+    from colasearch.benchmarks import quality
+
+    rows = list(
+        quality.compare(trees=trees, tokens=tokens, actions=actions, depth=depth, noise=noise, knowledge=knowledge)
+    )
+    if as_json:
+        settings = {"trees": trees, "tokens": tokens, "actions": actions, "depth": depth}
+        skill = {"noise": noise, "knowledge": knowledge}
+        record = {"schema": 1, "world": "known trees", **settings, **skill, "rows": [row.to_json() for row in rows]}
+        click.echo(json.dumps(record))
+        return
+    click.echo("| searcher | tokens spent | best first action | pay of the answer | error of the root value |")
+    click.echo("|---|---:|---:|---:|---:|")
+    for row in rows:
+        click.echo(
+            f"| {row.searcher} | {row.tokens:.1f} | {row.best_action:.1%} | {row.pay:.1%} | {row.value_error:.3f} |"
+        )
 
 
 def _print_tables(rates: list[Any], grown: list[Any], trees: list[int], sims: int, actions: int) -> None:

@@ -231,3 +231,10 @@ def test_docstring_names_source_cost_and_use(algorithm: str) -> None:
     assert "When to use:" in text
     assert "Cost" in text
     assert "Source:" in text or algorithm == "greedy"
+
+
+def test_puct_never_takes_an_illegal_action_even_below_its_value_bounds() -> None:
+    """With values below ``min_value`` a legal action scores less than 0, which is what an illegal one would score."""
+    world = TableWorld(8, states=300, actions=6, terminal=0.1, illegal=0.5, rewards=(-3.0, -2.0))
+    out = run("puct", world, world.starts(20), sims=40, q_transform="by_min_max")  # the world raises if it happens
+    assert (out.sims_B == 40).all()

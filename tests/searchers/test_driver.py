@@ -314,3 +314,33 @@ def test_contract_signature() -> None:
     assert (gumbel.max_num_considered_actions, gumbel.gumbel_scale, gumbel.value_scale) == (16, 1.0, 0.1)
     assert (gumbel.maxvisit_init, gumbel.rescale_values) == (50.0, True)
     assert (Puct().pb_c_init, Puct().pb_c_base, Puct().q_transform) == (1.25, 19652, "by_parent_and_siblings")
+
+
+def test_the_first_telling_of_a_leaf_stands() -> None:
+    """A late duplicate from a worker that was given up for lost cannot change the tree, whatever it says."""
+    world = TableWorld(4, states=500, actions=8, illegal=0.0, sharpness=0.1)
+    chosen, search = begin("puct", world, world.starts(2), sims=4, leaves_in_flight=4)
+    leaves = search.ask()
+    assert len(leaves) > 3
+    good = evaluations(world, leaves.states, leaves.action_L, 8)
+    wrong = evaluations(world, leaves.states, leaves.action_L, 8)
+    wrong.value_L[:] += 100
+    wrong.reward_L[:] += 100
+    search.tell(leaves.ticket_L[:2], good.take(np.arange(2)))
+    search.tell(leaves.ticket_L[:2], wrong.take(np.arange(2)))
+    search.tell(leaves.ticket_L[2:], good.take(np.arange(2, len(leaves))))
+    search.tell(leaves.ticket_L, wrong)
+    assert search.tree.values_BN.max() < 50
+    drive(search, world)
+    expected = run("puct", world, world.starts(2), sims=4, leaves_in_flight=4)
+    np.testing.assert_array_equal(conclude(chosen, search).value_B, expected.value_B)
+
+
+def test_unknown_tickets_are_ignored(world: TableWorld) -> None:
+    _, search = begin("puct", world, world.starts(2), sims=4)
+    leaves = search.ask()
+    good = evaluations(world, leaves.states, leaves.action_L, 8)
+    search.tell(leaves.ticket_L + 1000, good)
+    search.tell(leaves.ticket_L - 1000, good)
+    assert len(search.outstanding()) == 2
+    assert len(search.ask()) == 0, "what is in flight is not handed out again"

@@ -6,6 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from colasearch.benchmarks.toy import KnownTrees as ExactMdp
+
+__all__ = ["ExactMdp", "TableWorld"]
+
 
 class TableWorld:
     """A random MDP: the state is a row of the tables; each problem (an int) is the state it starts from.
@@ -61,54 +65,3 @@ class TableWorld:
     def starts(self, count: int) -> list[int]:
         """Problems that start in different states, none of them terminal."""
         return [int(state) for state in np.flatnonzero(~self.terminal_S)[:count]]
-
-
-class ExactMdp:
-    """Full trees of ``actions ** depth`` paths whose optimal values are known by exhaustive enumeration.
-
-    Problem i is the tree of seed i. A state is ``(tree, node)``: node 0 is the root, the children of node s are
-    ``actions * s + 1 + a``. Each edge pays up to ``1 / depth``; the value head is the optimal value to go plus noise,
-    and the prior knows nothing. The best action at the root is at least ``margin`` better than the second, so that
-    there is something to find.
-    """
-
-    discount = 1.0
-
-    def __init__(
-        self, seeds: int, *, actions: int = 4, depth: int = 3, noise: float = 0.03, margin: float = 0.2
-    ) -> None:
-        self.actions = actions
-        self.inner = (actions**depth - 1) // (actions - 1)
-        total = self.inner * actions + 1
-        self.reward_BS, self.value_BS = np.zeros((seeds, total)), np.zeros((seeds, total))
-        self.optimal_BS, self.logits_BSA = np.zeros((seeds, total)), np.zeros((seeds, total, actions))
-        for seed in range(seeds):
-            rng = np.random.default_rng(seed)
-            self.reward_BS[seed] = rng.random(total) / depth  # of the edge into each node
-            for node in range(self.inner - 1, -1, -1):
-                if node == 0:
-                    second, first = np.sort(self.q_A(seed))[-2:]
-                    best = 1 + self.q_A(seed).argmax()
-                    self.reward_BS[seed, best] += max(0.0, margin - (first - second))
-                self.optimal_BS[seed, node] = self.q_A(seed, node).max()
-            self.value_BS[seed] = np.maximum(self.optimal_BS[seed] + noise * rng.normal(size=total), 0)
-            self.logits_BSA[seed] = 0.5 * rng.normal(size=(total, actions))
-
-    def q_A(self, seed: int, node: int = 0) -> np.ndarray:
-        """Optimal value of each action at a node, by enumeration."""
-        children = slice(self.actions * node + 1, self.actions * node + 1 + self.actions)
-        return self.reward_BS[seed, children] + self.discount * self.optimal_BS[seed, children]
-
-    def root(self, problems: Any) -> Any:
-        trees = np.array(problems)
-        return np.stack([trees, np.zeros_like(trees)], 1), self.logits_BSA[trees, 0], self.value_BS[trees, 0]
-
-    def expand(self, states: np.ndarray, actions: np.ndarray) -> Any:
-        trees, after = states[:, 0], self.actions * states[:, 1] + 1 + actions
-        return (
-            np.stack([trees, after], 1),
-            self.reward_BS[trees, after],
-            after >= self.inner,
-            self.logits_BSA[trees, after],
-            self.value_BS[trees, after],
-        )
