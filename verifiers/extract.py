@@ -43,7 +43,8 @@ _PROSE = frozenset(
     re.findall(
         r"\w+",
         "it is so the therefore thus hence we get are was were be been because since which that where as if then "
-        "about approximately around roughly nearly only think guess believe hope know this there have has had you they he she would not no sorry total",
+        "about approximately around roughly nearly only think guess believe hope know this there have has had you "
+        "they he she would not no sorry total",
     )
 )
 _SENTENCE_END = re.compile(r"(?<=[^\s.])\.(?:\s|\*|$)|\n|[;!?](?:\s|$)")

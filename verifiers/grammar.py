@@ -37,7 +37,10 @@ _TIMES = frozenset({"cdot", "times", "ast"})
 _WRAPPERS = frozenset({"overline", "vec", "hat", "bar", "angle", "triangle", "mathcal", "overrightarrow", "widehat"})
 _OPEN = {"(": ")", "[": "]"}
 _END = Token("end", "")
-_ALIASES = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "lg": "log", "arcsinh": "arsinh", "arccosh": "arcosh", "arctanh": "artanh"}  # fmt: skip
+_ALIASES = {
+    "asin": "arcsin", "acos": "arccos", "atan": "arctan", "lg": "log", "arcsinh": "arsinh", "arccosh": "arcosh",
+    "arctanh": "artanh",
+}  # fmt: skip
 
 
 class _Reader:

@@ -66,7 +66,8 @@ _TWO = {"**": "^", "<=": "\\le", ">=": "\\ge", "!=": "\\ne", "==": "=", ":=": "=
 UNITS = frozenset(
     re.findall(
         r"[\w']+",
-        "am pm cm mm km dm ft mi yd kg mg lb lbs oz hr hrs min mins sec secs ml mL mph kmh kph rpm sq cu deg rad radians "
+        "am pm cm mm km dm ft mi yd kg mg lb lbs oz hr hrs min mins sec secs ml mL mph kmh kph rpm sq cu deg rad "
+        "radians "
         "degrees degree inch inches foot feet yard yards mile miles meter meters metre metres centimeter centimeters "
         "kilometer kilometers gram grams kilogram kilograms pound pounds hour hours minute minutes second seconds day "
         "days week weeks month months year years dollar dollars cent cents euro euros unit units square cubic percent "

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 
 _SPACES = re.compile(
-    r"(?<!\\)\\[,;:> ]|\\q?quad(?![A-Za-z])|\\(?:left|right|middle|bigl?|bigr|Bigl?|Bigr|biggl?|biggr|Biggl?|Biggr)(?![A-Za-z])\.?"
+    r"(?<!\\)\\[,;:> ]|\\q?quad(?![A-Za-z])"
+    r"|\\(?:left|right|middle|bigl?|bigr|Bigl?|Bigr|biggl?|biggr|Biggl?|Biggr)(?![A-Za-z])\.?"
     r"|\\(?:displaystyle|textstyle|scriptstyle|limits|nolimits|hfill|boldsymbol|bm|mathstrut)(?![A-Za-z])"
     r"|\\[hv]?phantom\s*(?:\{[^{}]*\}|\S)|\\(?:hspace|vspace)\*?\{[^{}]*\}|~"
 )
@@ -21,7 +22,8 @@ _CHARACTERS = str.maketrans(
         "−": "-", "–": "-", "—": "-", "×": r"\times ", "·": r"\cdot ", "⋅": r"\cdot ", "÷": "/", "∕": "/", "⁄": "/",
         "π": r"\pi ", "∞": r"\infty ", "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ", "∪": r"\cup ", "∩": r"\cap ",
         "∈": r"\in ", "√": r"\sqrt ", "°": r"^{\circ}", "′": "'", "±": r"\pm ", "∅": r"\emptyset ", "θ": r"\theta ",
-        "α": r"\alpha ", "β": r"\beta ", "γ": r"\gamma ", "λ": r"\lambda ", "μ": r"\mu ", "φ": r"\phi ", "ω": r"\omega ",
+        "α": r"\alpha ",
+        "β": r"\beta ", "γ": r"\gamma ", "λ": r"\lambda ", "μ": r"\mu ", "φ": r"\phi ", "ω": r"\omega ",
         "²": "^{2}", "³": "^{3}", "½": r"\frac{1}{2}", "¼": r"\frac{1}{4}", "¾": r"\frac{3}{4}", "⅓": r"\frac{1}{3}",
         "⅔": r"\frac{2}{3}", "\u00a0": " ", "\u2009": " ", "\u202f": " ", "“": "", "”": "", "‘": "'",
         "’": "'", "\u200b": "", "％": "%", "，": ",", "（": "(", "）": ")", "…": r"\ldots ",
@@ -42,7 +44,7 @@ _REPLACEMENTS = (
     (re.compile(r"\\l[dv]ots(?![A-Za-z])|\\cdots(?![A-Za-z])|\\dots[cmb]?(?![A-Za-z])"), r"\\ldots "),
     (re.compile(r"\\(?:lbrace|rbrace)(?![A-Za-z])"), lambda m: r"\{" if m.group()[1] == "l" else r"\}"),
     (re.compile(r"\\(?:lbrack|rbrack)(?![A-Za-z])"), lambda m: "[" if m.group()[1] == "l" else "]"),
-    (re.compile(r"\^\s*(?:\{\s*\\circ\s*\}|\\circ(?![A-Za-z]))|\\degrees?(?![A-Za-z])|\\textdegree(?![A-Za-z])"), r"\\degree "),
+    (re.compile(r"\^\s*(?:\{\s*\\circ\s*\}|\\circ(?![A-Za-z]))|\\(?:text)?degrees?(?![A-Za-z])"), r"\\degree "),
     (re.compile(r"\\[lr]angle(?![A-Za-z])"), lambda m: "(" if m.group()[1] == "l" else ")"),
     (re.compile(r"(?<=\d)\s*([AaPp])\.?\s?[Mm]\b\.?"), lambda m: f" {m.group(1).lower()}m"),
     (re.compile(r"\\varnothing(?![A-Za-z])"), r"\\emptyset "),

@@ -116,6 +116,8 @@ def probe(job: Any) -> Any:
             os.kill(os.getpid(), signal.SIGSEGV)
         case "pid":
             return os.getpid()
+        case "parent":
+            return os.getppid()
     raise ValueError(f"unknown probe {job[0]!r}")
 
 

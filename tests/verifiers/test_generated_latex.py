@@ -40,15 +40,19 @@ _atoms = st.one_of(
 )
 
 
+_OPERATORS = [" + ", " - ", r" \cdot ", r" \times ", "/", "=", "<", r" \le ", ", ", r" \cup ", r"\pm ", ":", ";", " "]
+_FUNCTIONS = ["sin", "cos", "tan", "ln", "log", "arcsin", "exp", "lfloor", "gcd"]
+
+
 def _combine(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     pair = st.tuples(inner, inner)
     return st.one_of(
         pair.map(lambda p: rf"\frac{{{p[0]}}}{{{p[1]}}}"),
         pair.map(lambda p: f"{p[0]}^{{{p[1]}}}"),
-        st.tuples(inner, st.sampled_from([r" + ", " - ", r" \cdot ", r" \times ", "/", "=", "<", r" \le ", ", ", r" \cup ", r"\pm ", ":", ";", " "]), inner).map("".join),
+        st.tuples(inner, st.sampled_from(_OPERATORS), inner).map("".join),
         inner.map(lambda a: rf"\sqrt{{{a}}}"),
         pair.map(lambda p: rf"\sqrt[{p[0]}]{{{p[1]}}}"),
-        st.tuples(st.sampled_from(["sin", "cos", "tan", "ln", "log", "arcsin", "exp", "lfloor", "gcd"]), inner).map(lambda p: rf"\{p[0]}({p[1]})"),
+        st.tuples(st.sampled_from(_FUNCTIONS), inner).map(lambda p: rf"\{p[0]}({p[1]})"),
         pair.map(lambda p: rf"\left( {p[0]}, {p[1]} \right)"),
         pair.map(lambda p: rf"[{p[0]},{p[1]})"),
         pair.map(lambda p: rf"\{{{p[0]}, {p[1]}\}}"),

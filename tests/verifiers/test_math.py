@@ -113,7 +113,8 @@ PLAIN = """
 import sys, os
 from colasearch.verifiers.math import Math
 math = Math()
-pairs = [(str(i), f"so the answer is {i}.") for i in range(100)] + [(r"\\frac{1}{2}", "0.5"), ("x+1", "1+x"), (r"\\sqrt8", r"2\\sqrt2")]
+pairs = [(str(i), f"so the answer is {i}.") for i in range(100)]
+pairs += [(r"\\frac{1}{2}", "0.5"), ("x+1", "1+x"), (r"\\sqrt8", r"2\\sqrt2")]
 assert all(v.reward == 1 for v in math.score_pairs(pairs))
 assert not {"sympy", "math_verify", "latex2sympy2_extended", "multiprocessing"} & set(sys.modules), "heavy import"
 children = open(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read().split()

@@ -210,12 +210,12 @@ def test_forked_child_makes_its_own_workers() -> None:
     code = """
     import os
     from colasearch.verifiers.pool import shared_pool
-    mine = shared_pool("probe").run([["pid"]])[0].result
+    shared_pool("probe").run([["pid"]])
     child = os.fork()
     if child == 0:
-        other = shared_pool("probe").run([["pid"]])[0].result
-        os._exit(0 if other != mine else 1)
+        other = shared_pool("probe").run([["parent"]])[0].result
+        os._exit(0 if other == os.getpid() else 1)
     assert os.waitpid(child, 0)[1] == 0
-    assert shared_pool("probe").run([["pid"]])[0].result == mine
+    assert shared_pool("probe").run([["parent"]])[0].result == os.getpid()
     """
     subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True, timeout=60)
