@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from colasearch.verifiers import compare
+from colasearch.verifiers.answer import parse
 from colasearch.verifiers.math import Math
 
 Pair = tuple[str, str]
@@ -60,19 +60,20 @@ def main() -> None:
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
-    from math_verify import LatexExtractionConfig, parse, verify
+    from math_verify import LatexExtractionConfig, verify
+    from math_verify import parse as read
     from math_verify.parser import ExprExtractionConfig
 
     configuration = [LatexExtractionConfig(boxed_match_priority=0), ExprExtractionConfig()]
 
     def alone(pair: Pair) -> bool:
-        return bool(verify(parse(f"${pair[0]}$"), parse(pair[1], extraction_config=configuration)))
+        return bool(verify(read(f"${pair[0]}$"), read(pair[1], extraction_config=configuration)))
 
     print(f"{'data set':10} {'grader':22} {'answers/s':>10} {'median ms':>10} {'p99 ms':>8} {'true':>6}")
     for name in ("gsm8k_test", "math500"):
         pairs = pairs_of(options.folder, name, options.pairs)
         for grader in ("ours, batched", "ours, one by one", "math-verify alone"):
-            compare.parse.cache_clear()
+            parse.cache_clear()
             math = Math(workers=1)
             if grader == "ours, batched":
                 start = time.perf_counter()

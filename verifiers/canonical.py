@@ -10,10 +10,11 @@ import contextlib
 from collections.abc import Hashable, Sequence
 from functools import lru_cache
 
-from colasearch.verifiers.compare import is_equation, is_name, parse, spelled
+from colasearch.verifiers.answer import parse
+from colasearch.verifiers.compare import is_equation, is_name, spelled
 from colasearch.verifiers.countdown import ExpressionError, evaluate_expression
 from colasearch.verifiers.extract import plain_arithmetic
-from colasearch.verifiers.grammar import Node
+from colasearch.verifiers.nodes import Node
 from colasearch.verifiers.scalar import proportion_key, scalar_key
 
 

@@ -14,8 +14,8 @@ from fractions import Fraction
 from typing import Any
 
 from colasearch.verifiers import functions
-from colasearch.verifiers.grammar import Node
 from colasearch.verifiers.lexer import MAX_BITS, TooCostly, Undefined, Unreadable
+from colasearch.verifiers.nodes import Node
 
 MAX_WORK = 1 << 20
 """Bits that one evaluation may handle in all; a millisecond or so."""

@@ -6,8 +6,8 @@ import math
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from colasearch.verifiers.grammar import Node
 from colasearch.verifiers.lexer import MAX_BITS, TooCostly, Undefined
+from colasearch.verifiers.nodes import Node
 
 if TYPE_CHECKING:
     from colasearch.verifiers.evaluate import Evaluator

@@ -1,30 +1,16 @@
 r"""Read an answer into a small syntax tree, without sympy and without running anything.
 
-Nodes are tuples whose first member names them:
-
-    ("num", Fraction, decimals or None)   ("sym", name)        ("const", "pi" | "e" | "i" | "infty")
-    ("add", a, b, ...)  ("mul", a, b, ...)  ("div", a, b)  ("pow", a, b)  ("neg", a)  ("pm", a, b)
-    ("fn", name, a, ...)  ("root", n, a)  ("pct", a)  ("deg", a)
-    ("trunc", Fraction, decimals)         a decimal with dots behind it: the rest is not written
-    ("group", open, close, (items))       brackets with a comma inside: points, intervals
-    ("set", (items))  ("list", (items))   braces; separated by commas without brackets
-    ("rel", (operators), (sides))         ("union", a, b, ...)  ("setop", operator, a, b)
-    ("matrix", ((row), ...))              ("text", words)       ("based", digits, base)
-    ("unit", node, words)                 a quantity and its unit
-    ("series", "sum" | "prod", variable, low, high, node)
-
-What the grammar does not cover raises ``Unreadable``. Depth and number of nodes are bounded, so reading is too.
+``colasearch.verifiers.nodes`` has the list of nodes. What the grammar does not cover raises ``Unreadable``. Depth and
+number of nodes are bounded, so reading is too.
 """
 
 from __future__ import annotations
 
-import re
 from fractions import Fraction
-from typing import Any
 
+from colasearch.verifiers.commands import WRAPPERS, command
 from colasearch.verifiers.lexer import FUNCTIONS, Token, TooCostly, Unreadable, tokenize
-
-Node = tuple[Any, ...]
+from colasearch.verifiers.nodes import Node, is_proper, mixed, number, plain_name
 
 MAX_DEPTH = 40
 """Deepest nesting that is read."""
@@ -34,16 +20,11 @@ _RELATIONS = {
     "equiv": "==", "in": "in", "to": "to", "rightarrow": "to",
 }  # fmt: skip
 _TIMES = frozenset({"cdot", "times", "ast"})
-_WRAPPERS = frozenset({"overline", "vec", "hat", "bar", "angle", "triangle", "mathcal", "overrightarrow", "widehat"})
 _OPEN = {"(": ")", "[": "]"}
 _END = Token("end", "")
-_ALIASES = {
-    "asin": "arcsin", "acos": "arccos", "atan": "arctan", "lg": "log", "arcsinh": "arsinh", "arccosh": "arcosh",
-    "arctanh": "artanh",
-}  # fmt: skip
 
 
-class _Reader:
+class Reader:
     """Recursive descent over the tokens; each method reads one level of precedence."""
 
     def __init__(self, tokens: list[Token]) -> None:
@@ -53,10 +34,12 @@ class _Reader:
         self.bars = 0
 
     def peek(self, ahead: int = 0) -> Token:
+        """The token ``ahead`` places on, without taking it; an end token behind the last."""
         i = self.at + ahead
         return self.tokens[i] if i < len(self.tokens) else _END
 
     def take(self) -> Token:
+        """Take the next token."""
         token = self.peek()
         if token is _END:
             raise Unreadable("the answer ends too early")
@@ -64,6 +47,7 @@ class _Reader:
         return token
 
     def accept(self, *texts: str) -> Token | None:
+        """Take the next token if it is one of these; ``None`` if not."""
         token = self.peek()
         if token.kind in ("op", "cmd", "sep") and token.text in texts:
             self.at += 1
@@ -71,6 +55,7 @@ class _Reader:
         return None
 
     def expect(self, text: str) -> None:
+        """Take the next token, which must be this one."""
         if not self.accept(text):
             raise Unreadable(f"{self.peek().text!r} where {text!r} should stand")
 
@@ -86,6 +71,7 @@ class _Reader:
             found.append(self.relation())
 
     def relation(self) -> Node:
+        """Sides joined by signs of relation."""
         self.accept("approx", "sim", "=")
         sides, operators = [self.union()], []
         while True:
@@ -99,6 +85,7 @@ class _Reader:
         return ("rel", tuple(operators), tuple(sides)) if operators else sides[0]
 
     def union(self) -> Node:
+        """Quantities joined by signs of set arithmetic."""
         node = self.quantity()
         parts = [node]
         while token := self.accept("cup", "cap", "setminus", "backslash"):
@@ -117,7 +104,7 @@ class _Reader:
         if self.peek().kind == "text":
             return ("unit", node, self.words()[1])
         if self.accept("pmod"):
-            return ("unit", node, f"mod {_plain_name(self.argument(whole_number=True))}")
+            return ("unit", node, f"mod {plain_name(self.argument(whole_number=True))}")
         return node
 
     def words(self) -> Node:
@@ -127,7 +114,7 @@ class _Reader:
             digits = self.take().text  # \text{A5}_{11}
             self.take()
             base = self.argument(whole_number=True)
-            return ("based", digits, int(base[1])) if base[0] == "num" else ("sym", f"{digits}_{_plain_name(base)}")
+            return ("based", digits, int(base[1])) if base[0] == "num" else ("sym", f"{digits}_{plain_name(base)}")
         while True:
             token = self.peek()
             if token.kind == "text":
@@ -148,6 +135,7 @@ class _Reader:
         return ("text", " ".join(parts))
 
     def sum(self) -> Node:
+        """Terms joined by plus, minus and plus-minus."""
         self.depth += 1
         if self.depth > MAX_DEPTH:
             raise TooCostly(f"nested deeper than {MAX_DEPTH}")
@@ -164,6 +152,7 @@ class _Reader:
         return terms[0] if len(terms) == 1 else ("add", *terms)
 
     def term(self) -> Node:
+        """Factors joined by signs of multiplication and division, or side by side."""
         node = self.factor()
         while True:
             token = self.peek()
@@ -200,19 +189,20 @@ class _Reader:
             if "." in top.text + bottom.text or int(bottom.text) == 0:
                 raise Unreadable("not a mixed number")
             part: Node = ("num", Fraction(int(top.text), int(bottom.text)), None)
-            return _mixed(left, part)
+            return mixed(left, part)
         right = self.factor()
-        if whole is not None and token.text == "frac" and _is_proper(right):
-            return _mixed(left, ("num", right[1][1] / right[2][1], None))
+        if whole is not None and token.text == "frac" and is_proper(right):
+            return mixed(left, ("num", right[1][1] / right[2][1], None))
         return ("mul", left, right)
 
     def starts_factor(self, token: Token) -> bool:
+        """Whether a token can begin a factor that stands beside another."""
         if token.kind in ("num", "sym", "rest"):
             return True
         if token.kind == "cmd":
             return (
                 token.text in FUNCTIONS
-                or token.text in _WRAPPERS
+                or token.text in WRAPPERS
                 or token.text
                 in (
                     "frac",
@@ -234,6 +224,7 @@ class _Reader:
         return token.kind == "op" and token.text in ("(", "{", "[")
 
     def factor(self) -> Node:
+        """An atom with its sign and what stands behind it."""
         self.depth += 1
         if self.depth > MAX_DEPTH:
             raise TooCostly(f"nested deeper than {MAX_DEPTH}")
@@ -247,6 +238,7 @@ class _Reader:
         return node
 
     def postfix(self, node: Node) -> Node:
+        """Powers, subscripts, factorials, percent and degree signs behind an atom."""
         for _ in range(MAX_DEPTH):
             if self.accept("^"):
                 node = ("pow", node, self.argument(whole_number=True))
@@ -267,6 +259,7 @@ class _Reader:
         raise Unreadable("too many powers on one base")
 
     def subscript(self, node: Node) -> Node:
+        """The index of a variable, or the base of a number."""
         self.take()
         at = self.at
         try:
@@ -276,7 +269,7 @@ class _Reader:
         if node[0] == "num" and index[0] == "num":
             return ("based", str(node[1]), int(index[1]))
         if node[0] == "sym" and index[0] in ("num", "sym", "mul", "add", "text"):
-            return ("sym", f"{node[1]}_{_plain_name(index)}")
+            return ("sym", f"{node[1]}_{plain_name(index)}")
         raise Unreadable("a subscript on something that is no variable or number")
 
     def name_of_braces(self, at: int) -> Node:
@@ -309,13 +302,14 @@ class _Reader:
         return self.atom()
 
     def atom(self) -> Node:
+        """A number, variable, command or bracket."""
         token = self.take()
         if token.kind in ("num", "sci", "repeat", "rest"):
-            return _number(token)
+            return number(token)
         if token.kind == "sym":
             return ("const", token.text) if token.text in ("e", "i") else ("sym", token.text)
         if token.kind == "cmd":
-            return self.command(token.text)
+            return command(self, token.text)
         if token.kind == "op" and token.text in _OPEN:
             return self.bracketed(token.text)
         if token.kind == "op" and token.text == r"\{":
@@ -333,6 +327,7 @@ class _Reader:
         raise Unreadable(f"{token.text!r} cannot start a value")
 
     def between_bars(self, closer: str) -> Node:
+        """The absolute value of what stands before the closing bar."""
         self.bars += 1
         inner = self.sum()
         self.bars -= 1
@@ -340,6 +335,7 @@ class _Reader:
         return ("fn", "abs", inner)
 
     def bracketed(self, opener: str) -> Node:
+        """A group in brackets: one value, a point or an interval."""
         bars, self.bars = self.bars, 0
         if self.accept(_OPEN[opener]):
             raise Unreadable("empty brackets")
@@ -354,197 +350,6 @@ class _Reader:
             return found[0] if found[0][0] not in ("rel", "text") else ("group", "(", ")", tuple(found))
         return ("group", opener, closer.text, tuple(found))
 
-    def command(self, name: str) -> Node:
-        name = _ALIASES.get(name, name)
-        if name == "frac":
-            top, bottom = self.argument(), self.argument()
-            if top == ("sym", "d") and bottom[0] == "mul" and bottom[1] == top:
-                raise Unreadable("a derivative")
-            return ("div", top, bottom)
-        if name in ("sqrt", "cbrt"):
-            return self.radical(name)
-        if name in ("pi", "infty"):
-            return ("const", name)
-        if name == "imath":
-            return ("const", "i")
-        if name in ("sum", "prod"):
-            return self.series(name)
-        if name == "binom":
-            top = self.argument()
-            return ("fn", "binom", top, self.argument())
-        if name in ("lfloor", "lceil"):
-            inner = self.sum()
-            self.expect("r" + name[1:])
-            return ("fn", name[1:], inner)
-        if name in ("lvert", "vert"):
-            return self.between_bars("rvert" if name == "lvert" else "vert")
-        if name == "boxed":
-            return self.argument()
-        if name in _WRAPPERS:
-            return ("sym", f"{name}({_plain_name(self.argument())})")
-        if name == "begin":
-            return self.environment()
-        if name in ("emptyset", "mathbb"):
-            return ("set", ()) if name == "emptyset" else self.number_set()
-        if name in FUNCTIONS:
-            return self.function(name)
-        raise Unreadable(f"\\{name} is not known")
-
-    def series(self, name: str) -> Node:
-        """A sum or product over whole numbers; the product of factors behind it is what is added up."""
-        self.expect("_")
-        self.expect("{")
-        variable = self.take()
-        if variable.kind != "sym":
-            raise Unreadable("a series without a variable")
-        self.expect("=")
-        low = self.sum()
-        self.expect("}")
-        self.expect("^")
-        high = self.argument(whole_number=True)
-        body = self.term()
-        if variable.text in ("i", "e"):  # here it counts, and is no constant
-            body = _replaced(body, ("const", variable.text), ("sym", variable.text))
-        return ("series", name, variable.text, low, high, body)
-
-    def number_set(self) -> Node:
-        letter = self.argument()
-        if letter == ("sym", "R"):
-            infinity: Node = ("const", "infty")
-            return ("group", "(", ")", (("neg", infinity), infinity))
-        return ("sym", f"mathbb({_plain_name(letter)})")
-
-    def radical(self, name: str) -> Node:
-        degree: Node = ("num", Fraction(3 if name == "cbrt" else 2), None)
-        if name == "sqrt" and self.accept("["):
-            degree = self.sum()
-            self.expect("]")
-        token = self.peek()
-        if token.text == "(" and token.kind == "op":
-            return ("root", degree, self.atom())
-        # "\\sqrt 16" is what writers of plain text mean by the root of 16; "\\sqrt2x" is as in LaTeX.
-        return ("root", degree, self.argument(whole_number=token.spaced))
-
-    def function(self, name: str) -> Node:
-        power: Node | None = None
-        base: Node | None = None
-        for _ in range(2):
-            if self.accept("^"):
-                power = self.argument(whole_number=True)
-            elif name == "log" and self.peek().text == "_":
-                self.take()
-                base = self.argument(whole_number=True)
-        token = self.peek()
-        args: tuple[Node, ...]
-        if token.text == "(" and token.kind == "op":
-            inner = self.atom()
-            args = inner[3] if inner[0] == "group" else (inner,)
-        elif token.text == r"\{" and name in ("min", "max"):
-            args = self.atom()[1]
-        elif token.text == "{" and token.kind == "op":
-            args = (self.argument(),)
-        else:
-            args = (self.bare_argument(),)
-        if base is not None:
-            args = (*args, base)
-        if power is not None and name in FUNCTIONS and power == ("neg", ("num", Fraction(1), None)):
-            return ("fn", "arc" + name, *args)
-        node: Node = ("fn", name, *args)
-        return node if power is None else ("pow", node, power)
-
-    def bare_argument(self) -> Node:
-        r"""The argument of a function without brackets: factors side by side, as in ``\sin 2x``."""
-        node = self.factor()
-        while True:
-            token = self.peek()
-            simple = token.kind in ("num", "sym") or (token.kind == "cmd" and token.text in ("pi", "frac"))
-            if simple:
-                node = self.juxtaposed(node, token)
-            elif token.text == "/" and self.peek(1).kind in ("num", "sym"):
-                self.take()
-                node = ("div", node, self.factor())
-            else:
-                return node
-
-    def environment(self) -> Node:
-        name = _braced_name(self)
-        if name == "array":
-            while self.take().text != "}":
-                pass
-        if name not in ("matrix", "pmatrix", "bmatrix", "vmatrix", "smallmatrix", "array"):
-            raise Unreadable(f"the environment {name} is not known")
-        rows: list[tuple[Node, ...]] = []
-        row: list[Node] = []
-        while True:
-            if self.peek().text == "end":
-                break
-            row.append(self.sum())
-            if self.accept(r"\\"):
-                rows.append(tuple(row))
-                row = []
-            elif not self.accept("&") and self.peek().text != "end":
-                raise Unreadable("a matrix with strange separators")
-        self.take()
-        _braced_name(self)
-        if row:
-            rows.append(tuple(row))
-        if not rows or len({len(r) for r in rows}) != 1:
-            raise Unreadable("a matrix with uneven rows")
-        matrix: Node = ("matrix", tuple(rows))
-        return ("fn", "det", matrix) if name == "vmatrix" else matrix
-
-
-def _braced_name(reader: _Reader) -> str:
-    reader.expect("{")
-    name = ""
-    while reader.peek().text != "}":
-        name += reader.take().text
-    reader.take()
-    return name
-
-
-def _number(token: Token) -> Node:
-    text = token.text
-    if token.kind == "repeat":
-        head, _, cycle = text.partition("\\")
-        whole, _, fixed = head.strip().partition(".")
-        cycle = re.sub(r"\D", "", cycle)
-        start = Fraction(int((whole or "0") + fixed), 10 ** len(fixed))
-        return ("num", start + Fraction(int(cycle), (10 ** len(cycle) - 1) * 10 ** len(fixed)), None)
-    if token.kind == "sci":
-        mantissa, _, exponent = text.lower().partition("e")
-        if abs(int(exponent)) > 400:
-            raise Unreadable("the exponent is too large")
-        decimals = max(0, len(mantissa.partition(".")[2]) - int(exponent))
-        return ("num", Fraction(mantissa) * Fraction(10) ** int(exponent), decimals or None)
-    if len(text) > 1000:
-        raise Unreadable("the number is too long")
-    whole, _, digits = text.partition(".")
-    return ("num", Fraction(int((whole or "0") + digits), 10 ** len(digits)), len(digits) or None)
-
-
-def _replaced(node: Node, old: Node, new: Node) -> Node:
-    if node == old:
-        return new
-    return tuple(_replaced(n, old, new) if isinstance(n, tuple) else n for n in node)
-
-
-def _is_proper(node: Node) -> bool:
-    """Whether a node is a fraction of plain integers, below one: what can stand in a mixed number."""
-    if node[0] != "div" or node[1][0] != "num" or node[2][0] != "num":
-        return False
-    return bool(node[1][2] is None and node[2][2] is None and 0 <= node[1][1] < node[2][1])
-
-
-def _mixed(left: Node, part: Node) -> Node:
-    if left[0] == "neg":
-        return ("neg", ("num", left[1][1] + part[1], None))
-    return ("num", left[1] + part[1], None)
-
-
-def _plain_name(node: Node) -> str:
-    return str(node[1]) if node[0] in ("num", "sym", "const", "text") else "".join(_plain_name(n) for n in node[1:])
-
 
 def read(text: str) -> Node:
     """The syntax tree of a tidied answer; several answers separated by commas give a ``list``.
@@ -552,7 +357,7 @@ def read(text: str) -> Node:
     Raises:
         Unreadable: if the answer is outside the grammar, too long or too deep.
     """
-    reader = _Reader(tokenize(text))
+    reader = Reader(tokenize(text))
     try:
         found = reader.items()
     except Unreadable:

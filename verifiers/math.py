@@ -16,8 +16,9 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from colasearch.problem import LabelledProblem, Problem
+from colasearch.verifiers.answer import MAX_ANSWER_CHARS, Answer, parse
 from colasearch.verifiers.base import Verdict
-from colasearch.verifiers.compare import MAX_ANSWER_CHARS, Answer, compare, parse
+from colasearch.verifiers.compare import compare
 from colasearch.verifiers.extract import extract_answer, joined_boxes, joined_formulas, stated_answer
 from colasearch.verifiers.pool import DEADLINE_S, Reply, shared_pool
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from fractions import Fraction
 
-from colasearch.verifiers.grammar import Node
 from colasearch.verifiers.lexer import TooCostly, Unreadable
+from colasearch.verifiers.nodes import Node
 
 _MAX_CELLS = 100
 

@@ -9,13 +9,13 @@ from typing import ClassVar
 
 from colasearch.errors import InputError
 from colasearch.problem import LabelledProblem
+from colasearch.verifiers.answer import parse
 from colasearch.verifiers.base import Verdict
-from colasearch.verifiers.compare import parse
 from colasearch.verifiers.evaluate import Evaluator, symbols
 from colasearch.verifiers.extract import extract_answer
-from colasearch.verifiers.grammar import Node
 from colasearch.verifiers.lexer import Unreadable
 from colasearch.verifiers.math import gold_answer
+from colasearch.verifiers.nodes import Node
 from colasearch.verifiers.units import LETTER_UNITS, conflicting_units
 
 

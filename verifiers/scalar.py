@@ -11,7 +11,7 @@ from fractions import Fraction
 from typing import Any
 
 from colasearch.verifiers.evaluate import POINTS, Evaluator, Value, sample_points
-from colasearch.verifiers.grammar import Node
+from colasearch.verifiers.nodes import Node
 
 MIN_DECIMALS = 6
 """A decimal with fewer digits behind the point is taken for exact."""

@@ -6,7 +6,8 @@ import pytest
 from pairs import DIFFERENT, EQUAL
 
 from colasearch.verifiers import canonical_key
-from colasearch.verifiers.compare import parse, same
+from colasearch.verifiers.answer import parse
+from colasearch.verifiers.compare import same
 from colasearch.verifiers.lexer import Unreadable
 from colasearch.verifiers.math import Math
 
