@@ -85,6 +85,8 @@ def _simplified(node: Node) -> Node:
 def _has_plus_minus(node: Node) -> bool:
     if node[0] == "pm":
         return True
+    if node[0] == "group":
+        return any(_has_plus_minus(n) for n in node[3])
     return node[0] in ("add", "mul", "div", "neg", "pow", "fn", "root") and any(
         isinstance(n, tuple) and _has_plus_minus(n) for n in node[1:]
     )
@@ -94,6 +96,8 @@ def _choose(node: Node, sign: int) -> Node:
     if node[0] == "pm":
         right = _choose(node[2], sign)
         return ("add", _choose(node[1], sign), right if sign > 0 else ("neg", right))
+    if node[0] == "group":
+        return (*node[:3], tuple(_choose(n, sign) for n in node[3]))
     if node[0] in ("add", "mul", "div", "neg", "pow", "fn", "root"):
         return (node[0], *(_choose(n, sign) if isinstance(n, tuple) else n for n in node[1:]))
     return node

@@ -273,6 +273,11 @@ class Evaluator:
             raise Undefined("a ratio of three has no single value")
         return self._div(a, b)
 
+    def _set(self, members: tuple[Node, ...]) -> Value:
+        if len(members) != 1:
+            raise Undefined("a set has no single value")
+        return self.value(members[0])  # braces used as brackets
+
     def _matrix(self, rows: tuple[tuple[Node, ...], ...]) -> Value:
         raise Undefined("a matrix has no single value")
 
