@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -22,7 +21,7 @@ class Rate:
         program: ``colasearch NAME`` or a peer's name.
         trees: Trees searched at once.
         sims: Simulations a tree.
-        seconds: Median time of one search of all trees, after one search to warm up.
+        seconds: Least time of one search of all trees, after one search to warm up.
         sims_per_s: Simulations of all trees a second.
     """
 
@@ -37,15 +36,25 @@ class Rate:
         return asdict(self)
 
 
+ENOUGH_SECONDS = 5.0
+"""A job whose first run takes longer is timed by that run alone: warming up no longer matters."""
+
+
 def time_job(job: Callable[[], object], repeats: int) -> float:
-    """Median seconds of ``repeats`` runs after one to warm up."""
+    """Least seconds of ``repeats`` runs after one to warm up; just one run of a job that takes long.
+
+    The least, not the mean: other work on the machine only ever adds time."""
+    start = time.perf_counter()
     job()
+    first = time.perf_counter() - start
+    if first > ENOUGH_SECONDS:
+        return first
     seconds = []
     for _ in range(repeats):
         start = time.perf_counter()
         job()
         seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds)
+    return min(seconds)
 
 
 def measure(

@@ -43,7 +43,7 @@ def command() -> None:
 @option("--trees", default="1,16,64,256", callback=_numbers, help="Numbers of trees searched at once.")
 @option("--actions", type=click.IntRange(min=1), default=64, help="Actions at each node.")
 @option("--sims", type=click.IntRange(min=1), default=64, help="Simulations a tree.")
-@option("--repeats", type=click.IntRange(min=1), default=5, help="Timed runs; the median counts.")
+@option("--repeats", type=click.IntRange(min=1), default=5, help="Timed runs; the fastest counts.")
 @click.option("--peers/--no-peers", default=True, help="Also measure mctx and treequest, if installed.")
 @click.option(
     "--growth", default="", help="Also measure the first searcher with 16 trees at these simulations, e.g. 64,256,1024."
