@@ -1,6 +1,7 @@
 """Ordinary answers per second on one core: our math verifier, and math-verify alone on the same pairs in the same run.
 
     python benchmarks/verifier_speed.py DATA_FOLDER [--pairs 4000]
+    python benchmarks/verifier_speed.py --hostile
 
 ``DATA_FOLDER`` holds gsm8k_test.jsonl and math500.jsonl (rows with ``answer`` and ``solution``). Each text is
 a whole solution; every second one is set against another problem's gold answer, so half of the verdicts are
@@ -14,6 +15,8 @@ import argparse
 import json
 import os
 import random
+import resource
+import runpy
 import statistics
 import time
 from collections.abc import Callable
@@ -51,12 +54,39 @@ def measure(pairs: list[Pair], grade: Callable[[Pair], object]) -> tuple[float, 
     return rate, 1e3 * statistics.median(seconds), 1e3 * statistics.quantiles(seconds, n=100)[-1], true
 
 
+def hostile() -> None:
+    """Grade the hostile corpus one answer after another, with ordinary answers between."""
+    corpus = runpy.run_path(str(Path(__file__).parents[1] / "tests" / "verifiers" / "hostile.py"))
+    math = Math()
+    texts: list[str] = [*corpus["RESOURCE"].values(), *corpus["code_payloads"]("/nowhere/marker")]
+    worst, ordinary = 0.0, []
+    for text in texts:
+        for bare in (True, False):
+            start = time.perf_counter()
+            math.score_pairs([("5", text)], bare=bare)
+            worst = max(worst, time.perf_counter() - start)
+            for gold, answer in (("7", "it is 7"), (r"\frac{1}{2}", r"\boxed{0.5}"), ("x+1", "1+x")):
+                start = time.perf_counter()
+                math.score_pairs([(gold, answer)])
+                ordinary.append(time.perf_counter() - start)
+    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"{len(texts)} hostile answers, bare and in a text: slowest {worst:.2f} s with the first worker's start")
+    print(f"ordinary answers behind them: p95 {1e3 * statistics.quantiles(ordinary, n=20)[-1]:.2f} ms")
+    print(f"resident memory of this process at most {resident:.0f} MiB")
+
+
 def main() -> None:
     """Print one line for each data set and grader."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folder", type=Path, nargs="?")
     parser.add_argument("--pairs", type=int, default=4000)
+    parser.add_argument("--hostile", action="store_true")
     options = parser.parse_args()
+    if options.hostile:
+        hostile()
+        return
+    if options.folder is None:
+        parser.error("give the folder with gsm8k_test.jsonl and math500.jsonl, or --hostile")
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
@@ -75,6 +105,7 @@ def main() -> None:
         for grader in ("ours, batched", "ours, one by one", "math-verify alone"):
             parse.cache_clear()
             math = Math(workers=1)
+            math.equal(r"\int_0^1 x dx", "1/2")  # a worker is running: its start is not an answer's time
             if grader == "ours, batched":
                 start = time.perf_counter()
                 true = sum(v.reward == 1 for v in math.score_pairs(pairs))
