@@ -43,7 +43,8 @@ ENOUGH_SECONDS = 5.0
 def time_job(job: Callable[[], object], repeats: int) -> float:
     """Least seconds of ``repeats`` runs after one to warm up; just one run of a job that takes long.
 
-    The least, not the mean: other work on the machine only ever adds time."""
+    The least, not the mean: other work on the machine only ever adds time.
+    """
     start = time.perf_counter()
     job()
     first = time.perf_counter() - start

@@ -70,6 +70,21 @@ def test_puct_in_a_reused_subtree_goes_on_as_if_it_had_always_been_the_root() ->
         np.testing.assert_array_equal(fresh.visits_BA[0], later.tree.edge_visits_BNA[place, 0])
 
 
+def test_gumbel_halves_its_new_simulations_whatever_was_inherited() -> None:
+    world = TableWorld(7, actions=64, terminal=0.0, illegal=0.0)
+    chosen, search = searched("gumbel", world, world.starts(6), 200)
+    first = conclude(chosen, search)
+    later = advance(chosen, search, world, first.best_action_B, sims=64)
+    inherited_BA = later.tree.edge_visits_BNA[:, 0].copy()
+    assert (inherited_BA.sum(axis=1) > 20).all()
+    drive(later, world)
+    out = conclude(chosen, later)
+    new_BA = (out.visits_BA - inherited_BA).astype(int)
+    for place in range(6):
+        assert sorted(new_BA[place][new_BA[place] > 0].tolist()) == [1] * 8 + [3] * 4 + [7, 7, 15, 15]
+        assert new_BA[place, out.best_action_B[place]] == 15
+
+
 def test_an_unvisited_action_is_evaluated_by_the_world() -> None:
     world = TableWorld(7, states=500, actions=6, terminal=0.0, illegal=0.0)
     chosen, search = searched("gumbel", world, world.starts(3), 4, max_num_considered_actions=2)
