@@ -99,13 +99,15 @@ def world_of(seed: int, discount: float) -> TableWorld:
 
 
 Q_TRANSFORM = {name: q_options(name) for name in ("by_parent_and_siblings", "by_min_max")}
+SLOW = (pytest.mark.slow, pytest.mark.timeout(1500))
+
 CASES = [
     pytest.param(64, 1.0, TREES),
     pytest.param(64, 0.99, TREES),
     pytest.param(64, -1.0, 64),
     pytest.param(256, 0.99, 16),
-    pytest.param(256, 1.0, TREES, marks=pytest.mark.slow),
-    pytest.param(256, 0.99, TREES, marks=pytest.mark.slow),
+    pytest.param(256, 1.0, TREES, marks=SLOW),
+    pytest.param(256, 0.99, TREES, marks=SLOW),
 ]
 
 
