@@ -61,7 +61,7 @@ def node_key(node: Node) -> Hashable:
         return _relation_key(node)
     if kind in ("list", "set"):
         keys = sorted((node_key(n) for n in node[1]), key=repr)
-        return keys[0] if len(keys) == 1 else ("set", tuple(keys))
+        return keys[0] if len(set(keys)) == 1 else ("set", tuple(keys))
     if kind == "group":
         return ("group", node[1], node[2], tuple(node_key(n) for n in node[3]))
     if kind == "matrix":

@@ -21,7 +21,7 @@ from colasearch.verifiers.evaluate import sample_points, symbols
 from colasearch.verifiers.lexer import TooCostly, Undefined, Unreadable
 from colasearch.verifiers.nodes import Node
 from colasearch.verifiers.scalar import equal_scalars, fingerprint, proportional
-from colasearch.verifiers.units import LETTER_UNITS, conflicting_units
+from colasearch.verifiers.units import conflicting_units, without_letter_units
 
 MAX_LIST = 64
 """A longer list is compared in its written order only."""
@@ -152,10 +152,9 @@ def _same_scalars(gold: Node, pred: Node) -> bool:
 
 
 def _drops_letter_unit(quantity: Node, number: Node) -> bool:
-    """Whether one side is the other with a unit of one letter, which reads as a variable (``5 m``)."""
-    if quantity[0] != "mul" or quantity[2][0] != "sym" or quantity[2][1] not in LETTER_UNITS:
-        return False
-    return not symbols(number) and not symbols(quantity[1]) and equal_scalars(quantity[1], number)
+    """Whether one side is the other with units of one letter, which read as variables (``5 m/s``)."""
+    value, unit = without_letter_units(quantity)
+    return bool(unit) and not symbols(number) and not symbols(value) and equal_scalars(value, number)
 
 
 def _same_collections(gold: Node, pred: Node) -> bool:
@@ -185,6 +184,8 @@ def _same_collections(gold: Node, pred: Node) -> bool:
         return same(gold[1][0], pred)
     if pred[0] in ("set", "list") and len(pred[1]) == 1:
         return same(gold, pred[1][0])
+    if pred[0] == "list" and gold[0] not in _COLLECTIONS:  # one value said in several ways: 3/2 or 1.5
+        return all(same(gold, n) for n in pred[1])
     if gold[0] == "list" and pred[0] == "union":
         intervals = [_interval(n) if n[0] == "rel" else n for n in gold[1]]
         return all(n is not None for n in intervals) and _unordered([n for n in intervals if n], pred[1:])

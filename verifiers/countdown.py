@@ -25,6 +25,7 @@ MAX_DIGITS = 15
 """Longest number that may be written."""
 
 _ALLOWED = re.compile(r"[\d+\-*/() .]+")
+_OPERATION = re.compile(r"[\d)]\s*[+\-*/]")
 _LONG_NUMBER = re.compile(rf"\d{{{MAX_DIGITS + 1}}}")
 
 
@@ -112,7 +113,10 @@ class Countdown:
         answer = extract_countdown(answer_text)
         if answer is None:
             return 0.0, "no answer"
-        expression, *claims = plain_arithmetic(answer).split("=")
+        sides = plain_arithmetic(answer).split("=")
+        # "24 = 3 * 8": the side with an operator is the expression, the others are claims about its value.
+        expression = next((side for side in sides if _OPERATION.search(side)), sides[0])
+        claims = [side for side in sides if side is not expression]
         try:
             value, used = evaluate_expression(expression)
             if any(evaluate_expression(claim)[0] != value for claim in claims):

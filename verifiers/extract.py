@@ -361,7 +361,7 @@ def extract_countdown(text: str) -> str | None:
     text = body(text)[-MAX_ANSWER_CHARS * 4 :]
     answer = _last_box(text) or text
     lines = [line for line in plain_arithmetic(answer).split("\n") if line.strip()]
-    bare = lines[-1].strip().strip("*`").strip() if len(lines) == 1 or answer is not text else ""
+    bare = lines[-1].strip().strip("*`").strip().rstrip(".") if len(lines) == 1 or answer is not text else ""
     if bare and re.fullmatch(r"[\d+\-*/()\s.=]+", bare):
         return bare
     for line in reversed(lines):

@@ -54,7 +54,8 @@ _LEXEME = re.compile(
     r"(?P<space>\s+)"
     r"|(?P<text>\\text\s*\{(?P<body>[^{}]*)\})"
     r"|(?P<repeat>\d*\.\d*(?:\\overline\s*\{\s*\d+\s*\}|\\dot\s*\{?\d\}?(?:\d*\\dot\s*\{?\d\}?)?))"
-    r"|(?P<sci>\d+(?:\.\d*)?(?:[eE][+-]\d+|E\d+|(?<=\.\d)e\d+))"
+    # 2e+3 may be Euler's number plus three; with a decimal point or a padded exponent it is scientific notation.
+    r"|(?P<sci>\d+\.\d*[eE][+-]?\d+|\d+[eE]\d+|\d+E[+-]\d+|\d+e[+-]\d{2,})"
     r"|(?P<num>\d{1,3}(?:,\d{3})+(?!\d|,\d)(?:\.\d+)?|\d+\.\d+|\d+\.(?![.\d])|\.\d+|\d+)"
     r"|(?P<cmd>\\[A-Za-z]+)"
     r"|(?P<esc>\\[{}|%$&#_\\])"

@@ -16,7 +16,7 @@ from colasearch.verifiers.extract import extract_answer
 from colasearch.verifiers.lexer import Unreadable
 from colasearch.verifiers.math import gold_answer
 from colasearch.verifiers.nodes import Node
-from colasearch.verifiers.units import LETTER_UNITS, conflicting_units
+from colasearch.verifiers.units import conflicting_units, without_letter_units
 
 
 class Numeric:
@@ -86,7 +86,7 @@ class Numeric:
         if node[0] == "unit":
             node, unit = node[1], node[2]
         else:
-            node, unit = _without_letter_units(node)
+            node, unit = without_letter_units(node)
         percent = node[0] == "pct" or (node[0] == "neg" and node[1][0] == "pct")
         value = _real(_without_percent(node))
         if value is None:
@@ -94,17 +94,6 @@ class Numeric:
         if not percent:
             return [value], unit
         return {"either": [value, value / 100], "hundredth": [value / 100], "unit": [value]}[self.percent], unit
-
-
-def _without_letter_units(node: Node) -> tuple[Node, str]:
-    """A quantity and its units of one letter, which were read as variables: ``9.8 m/s`` is 9.8 and ``m per s``."""
-    if node[0] not in ("mul", "div"):
-        return node, ""
-    quantity, unit = _without_letter_units(node[1])
-    last = node[2][1] if node[2][0] == "pow" and node[2][1][0] == "sym" else node[2]
-    if last[0] != "sym" or last[1] not in LETTER_UNITS:
-        return node, ""
-    return quantity, f"{unit} per {last[1]}" if node[0] == "div" else f"{unit} {last[1]}".strip()
 
 
 def _without_percent(node: Node) -> Node:

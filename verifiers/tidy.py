@@ -50,6 +50,8 @@ _REPLACEMENTS = (
     (re.compile(r"\\varnothing(?![A-Za-z])"), r"\\emptyset "),
     (re.compile(r"\\mathbb\s*\{?\s*([A-Z])\s*\}?"), r"\\mathbb{\1}"),
     (re.compile(r"\\text\s+\{"), r"\\text{"),
+    (re.compile(r"\\(?:text)?color\s*\{[^{}]*\}|\\(?:underline|uline|mathop|mathbin)(?![A-Za-z])"), " "),
+    (re.compile(r"\b(?:USD|EUR|GBP|Rs\.?)\s*(?=\d)|(?<=\d)\s*(?:USD|EUR|GBP)\b"), " "),
     (re.compile(r"\{\s*,\s*\}"), ","),
     (re.compile(r"(?<=[\d)%])\s+[xX]\s+(?=[\d(.$])"), r" \\times "),
 )  # fmt: skip

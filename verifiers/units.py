@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from colasearch.verifiers.nodes import Node
+
 LETTER_UNITS = frozenset("mgshLlNJWVAKFC")
 """Units of one letter, which the grammar reads as variables."""
 
@@ -40,3 +42,27 @@ def conflicting_units(a: str, b: str) -> bool:
         return False
     # An area given in plain centimetres is a slip of the pen, not another answer.
     return x[0] != y[0] or bool(x[1] and y[1] and x[1] != y[1])
+
+
+def _letter_unit(node: Node) -> str | None:
+    """The unit that a tree of letters is: ``m``, ``m^2``, ``m/s``; ``None`` for anything else."""
+    if node[0] == "sym" and node[1] in LETTER_UNITS:
+        return str(node[1])
+    if node[0] == "pow" and node[2][0] == "num":
+        base = _letter_unit(node[1])
+        return None if base is None else f"{base}^{node[2][1]}"
+    if node[0] in ("mul", "div"):
+        left, right = _letter_unit(node[1]), _letter_unit(node[2])
+        return None if left is None or right is None else f"{left}{' per ' if node[0] == 'div' else ' '}{right}"
+    return None
+
+
+def without_letter_units(node: Node) -> tuple[Node, str]:
+    """A quantity and its units of one letter, which were read as variables: ``9.8 m/s`` is 9.8 and ``m per s``."""
+    if node[0] not in ("mul", "div"):
+        return node, ""
+    last = _letter_unit(node[2])
+    if last is None:
+        return node, ""
+    quantity, unit = without_letter_units(node[1])
+    return quantity, f"{unit} per {last}" if node[0] == "div" else f"{unit} {last}".strip()

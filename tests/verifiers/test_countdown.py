@@ -26,6 +26,12 @@ def problem(numbers: list[int], target: int, **data: object) -> Problem:
         ("<think>1*2=2</think><answer>8*(2+1)</answer>", 1.0),
         (r"\boxed{(1+2)\times 8}", 1.0),
         ("8 × (1 + 2)", 1.0),
+        ("24 = 8 * (1 + 2)", 1.0),
+        ("25 = 8 * (1 + 2)", 0.0),
+        ("8 * (1 + 2).", 1.0),
+        ("First 1 + 2 = 3.\nThen (1 + 2) * 8 = 24.", 1.0),
+        (r"$$\frac{8}{\frac{1}{1+2}}$$", 0.1),
+        (r"\[ 8 \cdot \left( 2 + 1 \right) = 24 \]", 1.0),
         ("8 / (1 - 2 / 2)", 0.0),
         ("3*8", 0.1),  # 3 is not given
         ("8+8+8", 0.1),  # 8 is given once

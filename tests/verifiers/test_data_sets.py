@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from colasearch.verifiers import group_answers
+from colasearch.verifiers.answer import parse
 from colasearch.verifiers.math import Math
 
 Rows = Callable[[str], list[dict[str, str]]]
@@ -81,6 +82,11 @@ def perturbed(answer: str) -> list[str]:
     if re.fullmatch(r"[-\d, ]+", answer) and "," in answer and not re.fullmatch(r"-?\d{1,3}(?:,\d{3})+", answer):
         out += [answer.rpartition(",")[0], f"{answer}, 1717"]
     return [o for o in dict.fromkeys(out) if o != answer and not re.search(r"(?<!\d)00", o)]
+
+
+@pytest.mark.parametrize("name", ["math500", "math12k_train"])
+def test_the_grammar_reads_every_gold_answer(rows: Rows, name: str) -> None:
+    assert [row["answer"] for row in rows(name) if parse(row["answer"]).node is None] == []
 
 
 @pytest.mark.parametrize("name", _SETS)
