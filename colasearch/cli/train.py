@@ -36,6 +36,7 @@ def _options(*decorators: Callable[[Any], Any]) -> Callable[[Any], Any]:
 data_options = _options(
     click.option("--data", multiple=True, required=True, type=PathType, help="jsonl: problem, solution; or text."),
     click.option("--max-tokens", default=512, show_default=True, help="Cut longer texts off here."),
+    click.option("--end-id", type=int, default=None, help="Token that ends a text [default: the base's own]."),
     click.option("--heldout", default=0.03, show_default=True, help="Share of texts never trained on."),
     click.option("--device", default="auto", show_default=True),
     click.option("--dtype", default="auto", show_default=True, help="Element type of the base's weights."),
@@ -96,13 +97,18 @@ def _note(metrics: dict[str, float]) -> str:
     return " ".join(f"{key} {value:.3g}" for key, value in metrics.items())
 
 
-def _prepare(model: Any, data: tuple[Path, ...], max_tokens: int, heldout: float) -> tuple[Any, list[int], list[int]]:
+def _corpus(model: Any, data: tuple[Path, ...], max_tokens: int, end_id: int | None) -> Any:
+    from colasearch.training.data import load_corpus
+
+    base = model.base
+    return load_corpus(data, base.tokenizer, base.end_id if end_id is None else end_id, max_tokens)
+
+
+def _prepare(model: Any, corpus: Any, heldout: float) -> tuple[Any, list[int], list[int]]:
     """Hidden states of the corpus, and the indices of its training and held-out documents."""
-    from colasearch.training.data import load_corpus, split_heldout
+    from colasearch.training.data import split_heldout
     from colasearch.training.hidden_cache import hidden_states
 
-    end_id = min(model.base.end_ids)
-    corpus = load_corpus(data, model.base.tokenizer, end_id, max_tokens)
     train, held = split_heldout(corpus, heldout)
     if not train or not held:
         raise click.UsageError(
@@ -155,6 +161,7 @@ def actions(
     model: str,
     data: tuple[Path, ...],
     max_tokens: int,
+    end_id: int | None,
     heldout: float,
     device: str,
     dtype: str,
@@ -200,6 +207,7 @@ def actions(
         "model": model,
         "data": [p.name for p in data],
         "max_tokens": max_tokens,
+        "end_id": end_id,
         "heldout": heldout,
         "epochs": epochs,
         "batch_tokens": batch_tokens,
@@ -209,7 +217,7 @@ def actions(
         "policy_layers": policy_layers,
         **dataclasses.asdict(settings),
     }
-    states, train, held = _prepare(loaded, data, max_tokens, heldout)
+    states, train, held = _prepare(loaded, _corpus(loaded, data, max_tokens, end_id), heldout)
     run = TrainRun(output, manifest("actions", config, loop, base=dataclasses.asdict(loaded.base.identity)), resume)
     modules = new_latents(
         loaded.base,
@@ -245,6 +253,7 @@ def policy(
     model: str,
     data: tuple[Path, ...],
     max_tokens: int,
+    end_id: int | None,
     heldout: float,
     device: str,
     dtype: str,
@@ -281,12 +290,13 @@ def policy(
         "model": model,
         "data": [p.name for p in data],
         "max_tokens": max_tokens,
+        "end_id": end_id,
         "heldout": heldout,
         "epochs": epochs,
         "batch_tokens": batch_tokens,
         "micro_tokens": micro_tokens,
     }
-    states, train, held = _prepare(loaded, data, max_tokens, heldout)
+    states, train, held = _prepare(loaded, _corpus(loaded, data, max_tokens, end_id), heldout)
     run = TrainRun(output, manifest("policy", config, loop, base=dataclasses.asdict(loaded.base.identity)), resume)
     cloner = PolicyCloner(modules, states, micro_tokens)
     with _Bar("policy") as bar:
@@ -314,6 +324,7 @@ def evaluate_command(
     model: str,
     data: tuple[Path, ...],
     max_tokens: int,
+    end_id: int | None,
     heldout: float,
     device: str,
     dtype: str,
@@ -325,14 +336,14 @@ def evaluate_command(
     """Measure a trained model on held-out text."""
     import json
 
-    from colasearch.training.data import Corpus, load_corpus, split_heldout
+    from colasearch.training.data import Corpus, split_heldout
     from colasearch.training.evaluate import evaluate
     from colasearch.training.fluency import fluency
     from colasearch.training.hidden_cache import hidden_states
 
     loaded = _load(model, device, dtype, threads)
     modules = loaded.require_latents().float()
-    corpus = load_corpus(data, loaded.base.tokenizer, min(loaded.base.end_ids), max_tokens)
+    corpus = _corpus(loaded, data, max_tokens, end_id)
     _, held = split_heldout(corpus, heldout)
     chosen = Corpus([corpus.documents[i] for i in held[:limit]], f"{corpus.sha256} heldout {heldout} {limit}")
     with _Bar("hidden states") as bar:

@@ -149,9 +149,20 @@ class BaseModel:
         return int(getattr(self.model.config, "max_position_embeddings", 0) or 1 << 20)
 
     @property
+    def end_id(self) -> int:
+        """The token that ends a text: what the base's own config says, else the tokenizer's.
+
+        The config comes first because versions of transformers read the tokenizer of one folder differently.
+        """
+        value = getattr(self.model.config, "eos_token_id", None)
+        if isinstance(value, list):
+            value = value[0] if value else None
+        return int(self.tokenizer.eos_token_id if value is None else value)
+
+    @property
     def end_ids(self) -> frozenset[int]:
-        """Tokens that end a text."""
-        ids: set[int] = set()
+        """All tokens after which nothing is decoded."""
+        ids = {self.end_id}
         for value in (
             self.tokenizer.eos_token_id,
             getattr(self.model.generation_config, "eos_token_id", None),
