@@ -47,7 +47,7 @@ _PROSE = frozenset(
         "they he she would not no sorry total",
     )
 )
-_SENTENCE_END = re.compile(r"(?<=[^\s.])\.(?:\s|\*|$)|\n|[;!?](?:\s|$)")
+_SENTENCE_END = re.compile(r"(?<=[^\s.])\.(?:\s|\*|$)|\n|(?<!\\)[;!?](?:\s|$)")
 _CONNECTIVE = re.compile(r"^[\s$,.]*(?:and|or|,)?[\s$,]*$")
 
 

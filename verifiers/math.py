@@ -134,6 +134,8 @@ class Math:
         if not wanted:
             return Verdict(None, "the gold answer cannot be read")
         answers = [text.strip()] if bare else _answers(text, parse(wanted))
+        if len(text) <= 2 * len(wanted) + 40 and parse(text).squashed == parse(wanted).squashed:
+            return Verdict(1.0, "equal")  # the whole text is the gold answer, whatever it looks like
         if not answers or not answers[0]:
             return Verdict(0.0, "no answer")
         undecided: str | None = None

@@ -38,6 +38,8 @@ def math() -> Math:
         ("x^2+1", "1+x^2", 1.0),
         (r"\frac{3}{4}", r"Therefore, x = \frac{3}{4}", 1.0),
         ("10", "The answer is **10** weeks.", 1.0),
+        (r"\text{Softball, Kickball, Picnic}", "Softball, Kickball, Picnic", 1.0),
+        (r"-1, \; -5", r"**Answer:** -1, \; -5", 1.0),
         ("10", "", 0.0),
         ("10", "I cannot say.", 0.0),
         ("", "10", None),
