@@ -339,3 +339,14 @@ def test_a_name_that_the_hub_does_not_have_is_an_unknown_model(hub):
     answer = hub("owner/absent")
     assert answer.startswith("PrerequisiteError")
     assert "owner/absent" in answer
+
+
+def test_the_end_token_is_what_the_config_says(base_folder, tmp_path):
+    folder = Path(shutil.copytree(base_folder, tmp_path / "copy"))
+    config = json.loads((folder / "config.json").read_text())
+    config["eos_token_id"] = [7, 0]
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": 3}))
+    base = BaseModel.load(str(folder), device="cpu")
+    assert base.end_id == 7
+    assert base.end_ids == {7, 3, 0}  # 0 is the tokenizer's own
