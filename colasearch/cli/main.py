@@ -95,11 +95,6 @@ def main(args: Sequence[str] | None = None) -> int:
         return 2
     except ColasearchError as error:
         return _fail(str(error), error.exit_code)
-    except BrokenPipeError:
-        # The reader of our output went away (`colasearch ... | head`). Point stdout elsewhere, or Python would
-        # complain again while it exits.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except MemoryError:
         return _fail("out of memory; use a smaller --batch-size, --max-tokens or model", 5)
     except OSError as error:
