@@ -77,6 +77,8 @@ def _fail(message: str, code: int) -> int:
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code (also the console script's entry point)."""
     signal.signal(signal.SIGTERM, _raise_terminated)
+    # Shells start background jobs with SIGINT ignored; `kill -INT` must end those with what they have, too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # torch's threads spin while they wait for each other. With one busy neighbour on two cores that made a decoding
     # step 20 times slower than sleeping waits do; on an idle machine sleeping costs about a quarter. Takes effect
     # because torch is imported later; whoever sets the variable keeps their choice.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import click
 
 PathType = click.Path(path_type=Path)
+COUNT = click.IntRange(min=1)
 
 
 @click.group(name="train")
@@ -35,25 +35,92 @@ def _options(*decorators: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 data_options = _options(
     click.option("--data", multiple=True, required=True, type=PathType, help="jsonl: problem, solution; or text."),
-    click.option("--max-tokens", default=512, show_default=True, help="Cut longer texts off here."),
+    click.option("--max-tokens", type=COUNT, default=512, show_default=True, help="Cut longer texts off here."),
     click.option("--end-id", type=int, default=None, help="Token that ends a text [default: the base's own]."),
-    click.option("--heldout", default=0.03, show_default=True, help="Share of texts never trained on."),
+    click.option(
+        "--heldout",
+        type=click.FloatRange(0, 1),
+        default=0.03,
+        show_default=True,
+        help="Share of texts never trained on.",
+    ),
     click.option("--device", default="auto", show_default=True),
     click.option("--dtype", default="auto", show_default=True, help="Element type of the base's weights."),
-    click.option("--threads", type=int, default=None, help="CPU threads (default: torch's own choice)."),
+    click.option("--threads", type=COUNT, default=None, help="CPU threads (default: torch's own choice)."),
 )
 run_options = _options(
     click.option("--output", required=True, type=PathType, help="Run folder to create."),
     click.option("--resume", is_flag=True, help="Go on with the run in --output."),
-    click.option("--epochs", default=2, show_default=True),
-    click.option("--batch-tokens", default=8192, show_default=True, help="Padded tokens in one update."),
-    click.option("--micro-tokens", default=4096, show_default=True, help="Padded tokens in one pass (memory)."),
+    click.option("--epochs", type=COUNT, default=2, show_default=True),
+    click.option(
+        "--batch-tokens",
+        type=click.IntRange(min=1),
+        default=8192,
+        show_default=True,
+        help="Padded tokens in one update.",
+    ),
+    click.option(
+        "--micro-tokens",
+        type=click.IntRange(min=1),
+        default=4096,
+        show_default=True,
+        help="Padded tokens in one pass (memory).",
+    ),
     click.option("--lr", default=1e-3, show_default=True),
     click.option("--warmup-steps", default=50, show_default=True),
-    click.option("--save-every", default=100, show_default=True, help="Steps between checkpoints."),
-    click.option("--evaluate-every", default=500, show_default=True, help="Steps between held-out measures."),
+    click.option("--save-every", type=COUNT, default=100, show_default=True, help="Steps between checkpoints."),
+    click.option(
+        "--evaluate-every",
+        type=click.IntRange(min=1),
+        default=500,
+        show_default=True,
+        help="Steps between held-out measures.",
+    ),
     click.option("--seed", default=0, show_default=True),
 )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Source:
+    """What ``data_options`` gives: the text, and where the base runs."""
+
+    data: tuple[Path, ...]
+    max_tokens: int
+    end_id: int | None
+    heldout: float
+    device: str
+    dtype: str
+    threads: int | None
+
+    def describe(self) -> dict[str, Any]:
+        """The part that a run's results depend on."""
+        return {
+            "data": [p.name for p in self.data],
+            "max_tokens": self.max_tokens,
+            "end_id": self.end_id,
+            "heldout": self.heldout,
+        }
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Run:
+    """What ``run_options`` gives."""
+
+    output: Path
+    resume: bool
+    epochs: int
+    batch_tokens: int
+    micro_tokens: int
+    lr: float
+    warmup_steps: int
+    save_every: int
+    evaluate_every: int
+    seed: int
+
+
+def _take(kind: type[Any], options: dict[str, Any]) -> Any:
+    """Make a ``kind`` of its fields in ``options``, taking them out."""
+    return kind(**{field.name: options.pop(field.name) for field in dataclasses.fields(kind)})
 
 
 class _Bar:
@@ -97,11 +164,11 @@ def _note(metrics: dict[str, float]) -> str:
     return " ".join(f"{key} {value:.3g}" for key, value in metrics.items())
 
 
-def _corpus(model: Any, data: tuple[Path, ...], max_tokens: int, end_id: int | None) -> Any:
+def _corpus(model: Any, source: Source) -> Any:
     from colasearch.training.data import load_corpus
 
-    base = model.base
-    return load_corpus(data, base.tokenizer, base.end_id if end_id is None else end_id, max_tokens)
+    end_id = model.base.end_id if source.end_id is None else source.end_id
+    return load_corpus(source.data, model.base.tokenizer, end_id, source.max_tokens)
 
 
 def _prepare(model: Any, corpus: Any, heldout: float) -> tuple[Any, list[int], list[int]]:
@@ -121,61 +188,83 @@ def _prepare(model: Any, corpus: Any, heldout: float) -> tuple[Any, list[int], l
     return states, train, held
 
 
-def _load(model: str, device: str, dtype: str, threads: int | None) -> Any:
+def _load(model: str, source: Source) -> Any:
     import torch
 
     from colasearch.model.latent_lm import LatentLM
 
-    if threads:
-        torch.set_num_threads(threads)
-    return LatentLM.from_pretrained(model, device, dtype, lambda line: click.echo(line, err=True))
+    if source.threads:
+        torch.set_num_threads(source.threads)
+    return LatentLM.from_pretrained(model, source.device, source.dtype, lambda line: click.echo(line, err=True))
 
 
-def _finish(run: Any, modules: Any, kind: str, config: dict[str, Any], result: dict[str, float]) -> None:
-    """Write the finished model with its card into the run folder and print the held-out measures as JSON."""
+def _train(
+    kind: str,
+    loaded: Any,
+    modules: Any,
+    source: Source,
+    how: Run,
+    config: dict[str, Any],
+    make_learner: Callable[[Any], Any],
+) -> None:
+    """Run a stage: hidden states, the loop, the finished model with its card; print the held-out measures as JSON."""
     import json
 
     from colasearch.model.latent_lm import save_latents
     from colasearch.training.card import model_card
+    from colasearch.training.data import batches
+    from colasearch.training.evaluate import evaluate
+    from colasearch.training.loop import LoopConfig, TrainRun, fit, manifest
 
-    notes = {**modules.config.training, kind: {"config": config, "heldout": result}}
-    modules.config = dataclasses.replace(modules.config, training=notes)
-    save_latents(modules, run.folder / "model", model_card(modules.config))
-    click.echo(json.dumps({"schema": 1, "kind": kind, "model": str(run.folder / "model"), "heldout": result}))
+    loop = LoopConfig(
+        lr=how.lr,
+        final_lr=how.lr / 10,
+        warmup_steps=how.warmup_steps,
+        save_every=how.save_every,
+        evaluate_every=how.evaluate_every,
+        seed=how.seed,
+    )
+    config = {**source.describe(), "epochs": how.epochs, "batch_tokens": how.batch_tokens, **config}
+    states, train, held = _prepare(loaded, _corpus(loaded, source), source.heldout)
+    base = dataclasses.asdict(loaded.base.identity)
+    run = TrainRun(how.output, manifest(kind, config, loop, base=base), how.resume)
+    modules.to(states.device)
+    learner = make_learner(states)
+    with _Bar(kind) as bar:
+        result = fit(
+            run,
+            modules,
+            learner.parameters(),
+            loop,
+            plan=lambda epoch: batches(states.documents, train, how.batch_tokens, how.seed, epoch),
+            epochs=how.epochs,
+            accumulate=learner.accumulate,
+            evaluate=lambda: evaluate(modules, loaded.base, states, held),
+            progress=lambda done, total, metrics: bar.update(done, total, _note(metrics)),
+            no_decay=[modules.codebook.weight],
+            after_step=getattr(learner, "after_step", None),
+        )
+    notes = {"config": {**config, "lr": how.lr, "seed": how.seed}, "heldout": result}
+    modules.config = dataclasses.replace(modules.config, training={**modules.config.training, kind: notes})
+    save_latents(modules, how.output / "model", model_card(modules.config))
+    click.echo(json.dumps({"schema": 1, "kind": kind, "model": str(how.output / "model"), "heldout": result}))
 
 
 @command.command()
 @click.option("--model", default="smollm2-135m", show_default=True, help="Base: known name, folder or hub name.")
 @data_options
 @run_options
-@click.option("--codes", default=64, show_default=True, help="Size of the codebook.")
+@click.option("--codes", type=COUNT, default=64, show_default=True, help="Size of the codebook.")
 @click.option("--output-form", type=click.Choice(["residual", "subtractive"]), default="residual", show_default=True)
-@click.option("--idm-layers", default=1, show_default=True)
-@click.option("--policy-layers", default=2, show_default=True)
+@click.option("--idm-layers", type=COUNT, default=1, show_default=True)
+@click.option("--policy-layers", type=COUNT, default=2, show_default=True)
 @click.option("--temperature", default=2.0, show_default=True, help="Gumbel-softmax temperature at the start.")
 @click.option("--final-temperature", default=1.0, show_default=True, help="... and at the end.")
 @click.option("--entropy-weight", default=0.001, show_default=True, help="Published per-token entropy term.")
-@click.option("--usage-weight", default=0.1, show_default=True, help="Entropy of the marginal use of codes.")
-@click.option("--revive-every", default=100, show_default=True, help="Steps between revivals of dead codes; 0: never.")
+@click.option("--usage-weight", default=0.02, show_default=True, help="Entropy of the marginal use of codes.")
+@click.option("--revive-every", default=50, show_default=True, help="Steps between revivals of dead codes; 0: never.")
 def actions(
     model: str,
-    data: tuple[Path, ...],
-    max_tokens: int,
-    end_id: int | None,
-    heldout: float,
-    device: str,
-    dtype: str,
-    threads: int | None,
-    output: Path,
-    resume: bool,
-    epochs: int,
-    batch_tokens: int,
-    micro_tokens: int,
-    lr: float,
-    warmup_steps: int,
-    save_every: int,
-    evaluate_every: int,
-    seed: int,
     codes: int,
     output_form: str,
     idm_layers: int,
@@ -185,133 +274,51 @@ def actions(
     entropy_weight: float,
     usage_weight: float,
     revive_every: int,
+    **common: Any,
 ) -> None:
     """Stage 1: inverse dynamics model, codebook and merge head, with the base frozen."""
-    from colasearch.model.latent_lm import LatentLM, new_latents
+    from colasearch.model.latent_lm import new_latents
     from colasearch.training.actions import ActionLearner, ActionsConfig
-    from colasearch.training.data import batches
-    from colasearch.training.evaluate import evaluate
-    from colasearch.training.loop import LoopConfig, TrainRun, fit, manifest
 
-    settings = ActionsConfig(temperature, final_temperature, entropy_weight, usage_weight, revive_every, micro_tokens)
-    loop = LoopConfig(
-        lr=lr,
-        final_lr=lr / 10,
-        warmup_steps=warmup_steps,
-        save_every=save_every,
-        evaluate_every=evaluate_every,
-        seed=seed,
+    source, how = _take(Source, common), _take(Run, common)
+    settings = ActionsConfig(
+        temperature, final_temperature, entropy_weight, usage_weight, revive_every, how.micro_tokens
     )
-    loaded: LatentLM = _load(model, device, dtype, threads)
-    config = {
-        "model": model,
-        "data": [p.name for p in data],
-        "max_tokens": max_tokens,
-        "end_id": end_id,
-        "heldout": heldout,
-        "epochs": epochs,
-        "batch_tokens": batch_tokens,
-        "codes": codes,
+    loaded = _load(model, source)
+    shape = {
+        "num_codes": codes,
         "output_form": output_form,
         "idm_layers": idm_layers,
         "policy_layers": policy_layers,
-        **dataclasses.asdict(settings),
     }
-    states, train, held = _prepare(loaded, _corpus(loaded, data, max_tokens, end_id), heldout)
-    run = TrainRun(output, manifest("actions", config, loop, base=dataclasses.asdict(loaded.base.identity)), resume)
-    modules = new_latents(
-        loaded.base,
-        seed,
-        num_codes=codes,
-        output_form=output_form,
-        idm_layers=idm_layers,
-        policy_layers=policy_layers,
-    ).to(states.device)
-    learner = ActionLearner(modules, loaded.base, states, settings, seed)
-    with _Bar("actions") as bar:
-        result = fit(
-            run,
-            modules,
-            learner.parameters(),
-            loop,
-            plan=lambda epoch: batches(states.documents, train, batch_tokens, seed, epoch),
-            epochs=epochs,
-            accumulate=learner.accumulate,
-            evaluate=lambda: evaluate(modules, loaded.base, states, held),
-            progress=lambda done, total, metrics: bar.update(done, total, _note(metrics)),
-            no_decay=[modules.codebook.weight],
-            after_step=learner.after_step,
-        )
-    _finish(run, modules, "actions", {**config, "lr": lr, "seed": seed}, result)
+    modules = new_latents(loaded.base, how.seed, **shape)
+    config = {"model": model, **shape, **dataclasses.asdict(settings)}
+    _train(
+        "actions",
+        loaded,
+        modules,
+        source,
+        how,
+        config,
+        lambda states: ActionLearner(modules, loaded.base, states, settings, how.seed),
+    )
 
 
 @command.command()
 @click.option("--model", required=True, help="Model folder that stage 1 wrote.")
 @data_options
 @run_options
-def policy(
-    model: str,
-    data: tuple[Path, ...],
-    max_tokens: int,
-    end_id: int | None,
-    heldout: float,
-    device: str,
-    dtype: str,
-    threads: int | None,
-    output: Path,
-    resume: bool,
-    epochs: int,
-    batch_tokens: int,
-    micro_tokens: int,
-    lr: float,
-    warmup_steps: int,
-    save_every: int,
-    evaluate_every: int,
-    seed: int,
-) -> None:
+def policy(model: str, **common: Any) -> None:
     """Stage 2: the policy clones the inverse dynamics model's codes."""
-    from colasearch.model.latent_lm import LatentLM
     from colasearch.training.cloning import PolicyCloner
-    from colasearch.training.data import batches
-    from colasearch.training.evaluate import evaluate
-    from colasearch.training.loop import LoopConfig, TrainRun, fit, manifest
 
-    loop = LoopConfig(
-        lr=lr,
-        final_lr=lr / 10,
-        warmup_steps=warmup_steps,
-        save_every=save_every,
-        evaluate_every=evaluate_every,
-        seed=seed,
-    )
-    loaded: LatentLM = _load(model, device, dtype, threads)
+    source, how = _take(Source, common), _take(Run, common)
+    loaded = _load(model, source)
     modules = loaded.require_latents().float()
-    config = {
-        "model": model,
-        "data": [p.name for p in data],
-        "max_tokens": max_tokens,
-        "end_id": end_id,
-        "heldout": heldout,
-        "epochs": epochs,
-        "batch_tokens": batch_tokens,
-        "micro_tokens": micro_tokens,
-    }
-    states, train, held = _prepare(loaded, _corpus(loaded, data, max_tokens, end_id), heldout)
-    run = TrainRun(output, manifest("policy", config, loop, base=dataclasses.asdict(loaded.base.identity)), resume)
-    cloner = PolicyCloner(modules, states, micro_tokens)
-    with _Bar("policy") as bar:
-        result = fit(
-            run,
-            modules,
-            cloner.parameters(),
-            loop,
-            plan=lambda epoch: batches(states.documents, train, batch_tokens, seed, epoch),
-            epochs=epochs,
-            accumulate=cloner.accumulate,
-            evaluate=lambda: evaluate(modules, loaded.base, states, held),
-            progress=lambda done, total, metrics: bar.update(done, total, _note(metrics)),
-        )
-    _finish(run, modules, "policy", {**config, "lr": lr, "seed": seed}, result)
+    config = {"model": model, "micro_tokens": how.micro_tokens}
+    _train(
+        "policy", loaded, modules, source, how, config, lambda states: PolicyCloner(modules, states, how.micro_tokens)
+    )
 
 
 @command.command("evaluate")
@@ -320,19 +327,7 @@ def policy(
 @click.option("--limit", type=int, default=None, help="Use only the first LIMIT held-out texts.")
 @click.option("--samples", default=0, show_default=True, help="Texts to sample for the perplexity of code-made text.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def evaluate_command(
-    model: str,
-    data: tuple[Path, ...],
-    max_tokens: int,
-    end_id: int | None,
-    heldout: float,
-    device: str,
-    dtype: str,
-    threads: int | None,
-    limit: int | None,
-    samples: int,
-    as_json: bool,
-) -> None:
+def evaluate_command(model: str, limit: int | None, samples: int, as_json: bool, **common: Any) -> None:
     """Measure a trained model on held-out text."""
     import json
 
@@ -341,11 +336,14 @@ def evaluate_command(
     from colasearch.training.fluency import fluency
     from colasearch.training.hidden_cache import hidden_states
 
-    loaded = _load(model, device, dtype, threads)
+    source = _take(Source, common)
+    loaded = _load(model, source)
     modules = loaded.require_latents().float()
-    corpus = _corpus(loaded, data, max_tokens, end_id)
-    _, held = split_heldout(corpus, heldout)
-    chosen = Corpus([corpus.documents[i] for i in held[:limit]], f"{corpus.sha256} heldout {heldout} {limit}")
+    corpus = _corpus(loaded, source)
+    _, held = split_heldout(corpus, source.heldout)
+    if not held:
+        raise click.UsageError(f"none of {len(corpus.documents)} texts is held out at --heldout {source.heldout}")
+    chosen = Corpus([corpus.documents[i] for i in held[:limit]], f"{corpus.sha256} heldout {source.heldout} {limit}")
     with _Bar("hidden states") as bar:
         states = hidden_states(loaded.base, chosen, bar.update)
     result = evaluate(modules, loaded.base, states, range(len(chosen.documents)))
@@ -356,11 +354,11 @@ def evaluate_command(
         click.echo(json.dumps({"schema": 1, "kind": "evaluate", "model": model, "heldout": result}))
         return
     for key, value in result.items():
-        click.echo(f"{key:20} {value:.4f}" if not math.isnan(value) else f"{key:20} nan")
+        click.echo(f"{key:22} {value:.4f}")
 
 
 @command.command("problems")
-@click.option("--count", type=click.IntRange(min=1), default=30_000, show_default=True, help="How many problems.")
+@click.option("--count", type=COUNT, default=30_000, show_default=True, help="How many problems.")
 @click.option("--seed", default=0, show_default=True, help="Equal seeds give equal problems.")
 @click.option("--output", required=True, type=PathType, help="jsonl file to write.")
 def problems_command(count: int, seed: int, output: Path) -> None:

@@ -314,17 +314,17 @@ class LatentWorld:
                 rows.append(self._row(state, int(node.next_token_A[action]), draw=draw))
                 owners.append(state)
         self._decode(rows, rollout=True)
-        for state, row in zip(owners, rows, strict=True):
-            tree = self.trees[self.nodes[state].tree]
+        for row in rows:
+            tree = self.trees[row.tree]
             tree.reference_count += 1
             answer = extract_answer(self.ends.decode(row.tokens), tree.problem.task) if row.ended else None
             if answer is not None:
                 tree.references[canonical_key(answer, tree.problem.task)] += 1
-        values: dict[int, list[float]] = {state: [0.0] for state in states}
+        totals = dict.fromkeys(states, 0.0)
         for state, row in zip(owners, rows, strict=True):
-            value = self._finish(self.nodes[state].tree, row.tokens) if row.ended else 0.0
-            values[state].append(value)
-        return np.array([sum(values[s]) / max(1, len(values[s]) - 1) for s in states])
+            if row.ended:
+                totals[state] += self._finish(row.tree, row.tokens)
+        return np.array([totals[state] / max(1, count) for state in states])
 
     def _finish(self, tree_index: int, tokens: Sequence[int]) -> float:
         """Record a finished text and value it."""

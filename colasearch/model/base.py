@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from colasearch.errors import CorruptFileError, PrerequisiteError
 from colasearch.model.config import BaseIdentity
-from colasearch.model.sources import BaseFolder, Report, _silent, find_base
+from colasearch.model.sources import BaseFolder, Report, find_base, silent
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 FINAL_NORMS = ("norm", "ln_f", "final_layernorm", "final_layer_norm")
@@ -82,7 +82,7 @@ class BaseModel:
     identity: BaseIdentity
 
     @classmethod
-    def load(cls, name: str, device: str = "auto", dtype: str = "auto", report: Report = _silent) -> BaseModel:
+    def load(cls, name: str, device: str = "auto", dtype: str = "auto", report: Report = silent) -> BaseModel:
         """Find, check and load base model ``name`` (see ``sources.find_base``), frozen and in evaluation mode.
 
         Raises:

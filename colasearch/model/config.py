@@ -47,6 +47,7 @@ class LatentConfig:
             published (cola-spec section 1).
         value_hidden: Width of the value head's MLP; 0 when there is no value head.
         q_head: Whether a Q head exists.
+        training: Settings and held-out measures of each training stage so far, for the model card.
     """
 
     base: BaseIdentity

@@ -23,7 +23,7 @@ from colasearch.model.codebook import Codebook
 from colasearch.model.config import LatentConfig
 from colasearch.model.inverse_dynamics import InverseDynamicsModel
 from colasearch.model.policy import Policy
-from colasearch.model.sources import Report, _silent
+from colasearch.model.sources import Report, silent
 from colasearch.model.value import QHead, ValueHead
 from colasearch.model.world_model import MergeHead
 
@@ -57,9 +57,7 @@ class LatentLM:
         self.name, self.base, self.latents = name, base, latents
 
     @classmethod
-    def from_pretrained(
-        cls, name: str, device: str = "auto", dtype: str = "auto", report: Report = _silent
-    ) -> LatentLM:
+    def from_pretrained(cls, name: str, device: str = "auto", dtype: str = "auto", report: Report = silent) -> LatentLM:
         """Load a model by known name, checkpoint folder of latent modules, base folder or hub name.
 
         Raises:

@@ -81,11 +81,12 @@ class BaseFolder:
     identity: BaseIdentity
 
 
-def _silent(message: str) -> None:
+def silent(message: str) -> None:
+    """A ``Report`` that says nothing."""
     return None
 
 
-def find_base(name: str, report: Report = _silent) -> BaseFolder:
+def find_base(name: str, report: Report = silent) -> BaseFolder:
     """The folder of base model ``name``, fetched if need be.
 
     Args:

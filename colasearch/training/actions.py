@@ -44,8 +44,8 @@ class ActionsConfig:
     temperature: float = 2.0
     final_temperature: float = 1.0
     entropy_weight: float = 0.001
-    usage_weight: float = 0.1
-    revive_every: int = 100
+    usage_weight: float = 0.02
+    revive_every: int = 50
     micro_tokens: int = 4096
 
 

@@ -7,7 +7,7 @@ float16 file that is filled in document order; a computation that was cut off go
 from __future__ import annotations
 
 import hashlib
-import json
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,16 +126,9 @@ def hidden_states(
 
 
 def _check_space(folder: Path, needed: int) -> None:
-    import shutil
-
     free = shutil.disk_usage(folder).free
     if free < needed * 1.05:
         raise ResourceError(
             f"hidden states need {needed / 1e9:.1f} GB in {folder}, where {free / 1e9:.1f} GB are free; "
             "free some space, set COLASEARCH_CACHE to another disk, or train on less text"
         )
-
-
-def describe(corpus: Corpus) -> str:
-    """One line about a corpus for logs and cards."""
-    return json.dumps({"documents": len(corpus.documents), "tokens": corpus.tokens, "sha256": corpus.sha256})

@@ -222,7 +222,10 @@ def _interrupt(model_folder: Path, problem: Path, number: signal.Signals) -> tup
             break
     time.sleep(1)
     process.send_signal(number)
-    out, err = process.communicate(timeout=60)
+    try:
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
     return process.returncode, out, err
 
 
