@@ -285,7 +285,7 @@ def actions(
         temperature, final_temperature, entropy_weight, usage_weight, revive_every, how.micro_tokens
     )
     loaded = _load(model, source)
-    shape = {
+    shape: dict[str, Any] = {
         "num_codes": codes,
         "output_form": output_form,
         "idm_layers": idm_layers,

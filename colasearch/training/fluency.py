@@ -28,7 +28,7 @@ def sample_texts(
     actor = Actor(lm, Sampling(token_temperature=1.0, token_top_k=0), latent=actions == "latent")
     ends = lm.base.end_ids
     rules = Rules(lambda token: False, lambda tokens: tokens[-1] in ends, max_tokens, rollout=True)
-    texts = []
+    texts: list[list[int]] = []
     for begin in range(0, len(prompts), ROWS):
         group = prompts[begin : begin + ROWS]
         features, segments = prefill(actor, group)
