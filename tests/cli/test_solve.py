@@ -203,7 +203,7 @@ def test_a_damaged_model_is_exit_4(solve, model_folder, tmp_path):
 
 
 def test_the_time_limit_ends_the_search_with_what_it_has(solve):
-    done = solve("--json", "--sims", 100000, "--max-seconds", 2)
+    done = solve("--json", "--sims", 100000, "--max-seconds", 2, "--max-tokens", 200)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert result["stop"] == "max_seconds"
