@@ -79,9 +79,9 @@ def main(args: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _raise_terminated)
     # Shells start background jobs with SIGINT ignored; `kill -INT` must end those with what they have, too.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    # torch's threads spin while they wait for each other. With one busy neighbour on two cores that made a decoding
-    # step 20 times slower than sleeping waits do; on an idle machine sleeping costs about a quarter. Takes effect
-    # because torch is imported later; whoever sets the variable keeps their choice.
+    # torch's threads spin while they wait for each other, which collapses where other programs want the cores
+    # (docs/results.md); on an idle machine sleeping costs about a fifth. Takes effect because torch is imported later;
+    # whoever sets the variable keeps their choice.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         code = group.main(args=list(sys.argv[1:] if args is None else args), standalone_mode=False)
