@@ -14,8 +14,8 @@ from colasearch.cli.inputs import parse_problem, read_text_file, visible
 from colasearch.cli.options import config_option, model_options, option
 
 if TYPE_CHECKING:
+    from colasearch.engine.scheduler import Status
     from colasearch.problem import SolveResult
-    from colasearch.solve import Status
 
 EPILOG = """\b
 Examples:

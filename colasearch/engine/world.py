@@ -235,6 +235,17 @@ class LatentWorld:
             keys.append(None if answer is None else canonical_key(answer, self._problem(state).task))
         return keys
 
+    def answer_texts(self, states: np.ndarray) -> list[str | None]:
+        """Each state's answer as it is written; None without an answer."""
+        return [
+            extract_answer(self.ends.decode(self.nodes[state].written), self._problem(state).task)
+            for state in np.asarray(states).tolist()
+        ]
+
+    def is_finished(self, node: Node) -> bool:
+        """Whether the node's text is complete, rather than cut off."""
+        return self.ends.is_finished(node.written)
+
     def _problem(self, state: int) -> Problem:
         return self.trees[self.nodes[state].tree].problem
 
