@@ -29,6 +29,23 @@ class BaseIdentity:
 
 
 @dataclass(frozen=True, slots=True)
+class TunedBase:
+    """How the base's weights differ from those that ``BaseIdentity`` names: a file of the checkpoint folder.
+
+    Attributes:
+        kind: ``lora``: low-rank changes, W + scale * B A. ``weights``: tensors that take the place of the base's own.
+        file: Its name in the folder.
+        sha256: SHA-256 of the file.
+        scale: alpha / rank of ``lora``.
+    """
+
+    kind: Literal["lora", "weights"]
+    file: str
+    sha256: str
+    scale: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class LatentConfig:
     """Sizes of the latent modules.
 
@@ -48,6 +65,7 @@ class LatentConfig:
         value_hidden: Width of the value head's MLP; 0 when there is no value head.
         q_head: Whether a Q head exists.
         training: Settings and held-out measures of each training stage so far, for the model card.
+        tuned: What guided fine-tuning changed in the base; None when it is as it was.
     """
 
     base: BaseIdentity
@@ -69,6 +87,7 @@ class LatentConfig:
     value_hidden: int = 0
     q_head: bool = False
     training: dict[str, Any] = field(default_factory=dict)
+    tuned: TunedBase | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for ``config.json``."""
@@ -94,13 +113,18 @@ class LatentConfig:
             raise CorruptFileError(f"{where} has unknown fields {unknown}; known are {sorted(known)}")
         try:
             base = BaseIdentity(**given.pop("base"))
-            config = cls(base=base, **given)
+            tuned = given.pop("tuned", None)
+            config = cls(base=base, tuned=None if tuned is None else TunedBase(**tuned), **given)
         except (KeyError, TypeError) as error:
             raise CorruptFileError(f"{where} is incomplete: {error}; save the model again") from None
         for f in fields(cls):
             value = getattr(config, f.name)
             if f.type == "int" and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
                 raise CorruptFileError(f"{where}: {f.name} is {value!r}; it must be a whole number >= 0")
+        if config.tuned is not None and (config.tuned.kind not in ("lora", "weights") or "/" in config.tuned.file):
+            raise CorruptFileError(
+                f"{where}: tuned is {config.tuned!r}; its kind must be 'lora' or 'weights' and its file a plain name"
+            )
         if config.output_form not in ("residual", "subtractive"):
             raise CorruptFileError(
                 f"{where}: output_form is {config.output_form!r}; it must be 'residual' or 'subtractive'"

@@ -1,12 +1,14 @@
 """The whole latent-action language model: base, latent modules, and their checkpoint folder.
 
 A checkpoint holds ``config.json``, ``model.safetensors`` (latent modules only; the base is named by SHA-256, not
-copied), ``README.md`` (the model card) and ``SHA256SUMS``. Nothing in it is ever unpickled.
+copied), ``README.md`` (the model card) and ``SHA256SUMS``; after guided fine-tuning also the changes of the base
+(``tuned.py``). Nothing in it is ever unpickled.
 """
 
 from __future__ import annotations
 
 import math
+import shutil
 import warnings
 from collections.abc import Iterator
 from importlib.resources import files
@@ -24,6 +26,7 @@ from colasearch.model.config import LatentConfig
 from colasearch.model.inverse_dynamics import InverseDynamicsModel
 from colasearch.model.policy import Policy
 from colasearch.model.sources import Report, silent
+from colasearch.model.tuned import apply_tuned
 from colasearch.model.value import QHead, ValueHead
 from colasearch.model.world_model import MergeHead
 
@@ -51,10 +54,13 @@ class LatentLM:
         name: What the user called it.
         base: The frozen base.
         latents: The latent modules; None when the model has none (then only sampled actions work).
+        tuned_path: The file with the changes of a fine-tuned base (already merged into ``base``); None without.
     """
 
-    def __init__(self, name: str, base: BaseModel, latents: LatentModules | None) -> None:
-        self.name, self.base, self.latents = name, base, latents
+    def __init__(
+        self, name: str, base: BaseModel, latents: LatentModules | None, tuned_path: Path | None = None
+    ) -> None:
+        self.name, self.base, self.latents, self.tuned_path = name, base, latents, tuned_path
 
     @classmethod
     def from_pretrained(cls, name: str, device: str = "auto", dtype: str = "auto", report: Report = silent) -> LatentLM:
@@ -70,8 +76,12 @@ class LatentLM:
         latents = load_latents(folder)
         base = BaseModel.load(latents.config.base.name, device, dtype, report)
         _check_fit(latents.config, base, folder)
+        tuned = latents.config.tuned
+        tuned_path = None if tuned is None else folder / tuned.file
+        if tuned is not None and tuned_path is not None:
+            apply_tuned(base, tuned_path, tuned)
         latents.to(device=base.device, dtype=base.dtype)
-        return cls(name, base, latents)
+        return cls(name, base, latents, tuned_path)
 
     @property
     def num_codes(self) -> int:
@@ -92,8 +102,11 @@ class LatentLM:
         return self.latents
 
     def save_pretrained(self, folder: str | Path, card: str = "") -> None:
-        """Write the latent modules in half precision to ``folder``, replacing a checkpoint that is there."""
-        save_latents(self.require_latents(), Path(folder), card)
+        """Write the latent modules in half precision to ``folder``, replacing a checkpoint that is there.
+
+        The changes of a fine-tuned base go with them, bit by bit.
+        """
+        save_latents(self.require_latents(), Path(folder), card, tuned_path=self.tuned_path)
 
     def push_to_hub(self, repo_id: str, *, private: bool = False) -> str:
         """Upload the latent modules and their card to the hub; returns the commit's address."""
@@ -126,7 +139,13 @@ def latents_folder(name: str) -> Path | None:
     return None
 
 
-def save_latents(modules: LatentModules, folder: Path, card: str = "", dtype: torch.dtype = torch.float16) -> None:
+def save_latents(
+    modules: LatentModules,
+    folder: Path,
+    card: str = "",
+    dtype: torch.dtype = torch.float16,
+    tuned_path: Path | None = None,
+) -> None:
     """Write a checkpoint folder atomically: it is the old one or the complete new one, never a mixture."""
     from safetensors.torch import save_file
 
@@ -134,6 +153,8 @@ def save_latents(modules: LatentModules, folder: Path, card: str = "", dtype: to
     with folder_atomic(folder, replace=True) as temporary:
         save_file(tensors, str(temporary / WEIGHTS_NAME), metadata={"format": "pt"})
         write_json(temporary / "config.json", modules.config.to_dict())
+        if tuned_path is not None and modules.config.tuned is not None:
+            shutil.copyfile(tuned_path, temporary / modules.config.tuned.file)
         (temporary / "README.md").write_text(card or f"# Latent modules for {modules.config.base.name}\n")
         write_sums(temporary)
 

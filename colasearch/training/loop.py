@@ -1,5 +1,7 @@
 """The one training loop: AdamW, warm-up and cosine, clipping, gradient accumulation, exact resume, metrics.
 
+It knows nothing of losses: a learner's ``accumulate`` adds one batch's gradients, in as many passes as memory wants.
+
 All randomness of step s comes from (seed, s), so a resumed run walks the same curve as an undisturbed one.
 """
 
@@ -8,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from colasearch.errors import ColasearchError, CorruptFileError, InputError
+from colasearch.errors import ColasearchError, CorruptFileError, InputError, PrerequisiteError
 from colasearch.files import folder_atomic, read_json, write_atomic, write_json
 
 Metrics = dict[str, float]
@@ -58,12 +60,20 @@ def learning_rate(config: LoopConfig, step: int, steps: int) -> float:
 class TrainRun:
     """A training run's folder: ``manifest.json``, ``metrics.jsonl`` and ``checkpoint/``.
 
+    Args:
+        folder: Where it is.
+        manifest: What ``manifest.json`` says.
+        resume: Go on with the run that is there.
+        tensorboard: Also write the metrics to ``tensorboard/``.
+
     Raises:
         InputError: The folder exists without ``resume``, or was started with another configuration.
+        PrerequisiteError: ``tensorboard`` without the package of that name.
     """
 
-    def __init__(self, folder: Path, manifest: dict[str, Any], resume: bool) -> None:
+    def __init__(self, folder: Path, manifest: dict[str, Any], resume: bool, tensorboard: bool = False) -> None:
         self.folder = folder
+        self.board = _board(folder / "tensorboard") if tensorboard else None
         if (folder / "manifest.json").exists():
             if not resume:
                 raise InputError(f"{folder} already holds a run; give --resume to go on with it, or another --output")
@@ -84,13 +94,18 @@ class TrainRun:
         """Append one line to ``metrics.jsonl``."""
         with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(record) + "\n")
+        if self.board is not None:
+            for key, value in record.items():
+                if key != "step":
+                    self.board.add_scalar(key, value, record["step"])
+            self.board.flush()
 
     def save(self, modules: nn.Module, optimizer: torch.optim.AdamW, step: int) -> None:
-        """Save everything that a resume needs, atomically."""
+        """Save everything that a resume needs, atomically: what is frozen stays as the run found it, so is left out."""
         from safetensors.torch import save_file
 
         tensors: dict[str, Tensor] = {}
-        for name, parameter in modules.named_parameters():
+        for name, parameter in _trained(modules):
             tensors[f"model.{name}"] = parameter.detach().cpu().contiguous()
             for key, value in optimizer.state.get(parameter, {}).items():
                 tensors[f"{key}.{name}"] = torch.as_tensor(value).detach().cpu().contiguous()
@@ -112,11 +127,11 @@ class TrainRun:
             tensors = load_file(str(path))
             step = int(read_json(path.parent / "step.json")["step"])
             with torch.no_grad():
-                for name, value in [*modules.named_parameters(), *modules.named_buffers()]:
+                for name, value in [*_trained(modules), *modules.named_buffers()]:
                     value.copy_(tensors[f"model.{name}"])
         except (SafetensorError, KeyError, RuntimeError) as error:
             raise CorruptFileError(f"{path} is damaged or of another model ({error}); start in a new folder") from None
-        for name, parameter in modules.named_parameters():
+        for name, parameter in _trained(modules):
             state = {
                 key: tensors[f"{key}.{name}"].to(parameter.device if key != "step" else "cpu")
                 for key in ("step", "exp_avg", "exp_avg_sq")
@@ -142,6 +157,21 @@ class TrainRun:
         write_atomic(path, "".join(f"{line}\n" for line in kept))
 
 
+def _trained(modules: nn.Module) -> list[tuple[str, nn.Parameter]]:
+    return [(name, parameter) for name, parameter in modules.named_parameters() if parameter.requires_grad]
+
+
+def _board(folder: Path) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise PrerequisiteError(
+            "--tensorboard needs the tensorboard package; install it with `pip install 'colasearch[tensorboard]'`, "
+            "or leave the flag out: metrics.jsonl holds the same numbers"
+        ) from None
+    return SummaryWriter(str(folder))  # type: ignore[no-untyped-call]
+
+
 def fit(
     run: TrainRun,
     modules: nn.Module,
@@ -154,6 +184,7 @@ def fit(
     progress: Callable[[int, int, Metrics], None],
     no_decay: Sequence[nn.Parameter] = (),
     after_step: Callable[[int, torch.optim.AdamW], None] | None = None,
+    rate_factors: Mapping[nn.Parameter, float] | None = None,
 ) -> Metrics:
     """Train ``parameters`` of ``modules`` and return the last evaluation.
 
@@ -170,17 +201,19 @@ def fit(
         progress: Called after each step.
         no_decay: Parameters without weight decay.
         after_step: Called with the step and the optimizer after each update.
+        rate_factors: Parameters whose learning rate is this many times the others'.
     """
     plans = [plan(epoch) for epoch in range(epochs)]
     steps = sum(len(p) for p in plans)
     schedule = [batch for p in plans for batch in p]
     trained = list(parameters)
     exempt = {id(p) for p in no_decay}
+    factors = {id(p): factor for p, factor in (rate_factors or {}).items()}
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for p in trained:
+        groups.setdefault((0.0 if id(p) in exempt else config.weight_decay, factors.get(id(p), 1.0)), []).append(p)
     optimizer = torch.optim.AdamW(
-        [
-            {"params": [p for p in trained if id(p) not in exempt], "weight_decay": config.weight_decay},
-            {"params": [p for p in trained if id(p) in exempt], "weight_decay": 0.0},
-        ],
+        [{"params": ps, "weight_decay": decay, "factor": factor} for (decay, factor), ps in groups.items()],
         lr=config.lr,
         betas=(0.9, config.beta2),
     )
@@ -190,7 +223,7 @@ def fit(
     modules.train()
     for step in range(start, steps):
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(config, step, steps)
+            group["lr"] = learning_rate(config, step, steps) * group["factor"]
         optimizer.zero_grad(set_to_none=True)
         metrics = accumulate(schedule[step], step, steps)
         norm = nn.utils.clip_grad_norm_(trained, config.clip)
@@ -204,7 +237,7 @@ def fit(
         done = step + 1
         progress(done, steps, metrics)
         if done % config.log_every == 0 or done == steps:
-            rate = optimizer.param_groups[0]["lr"]
+            rate = learning_rate(config, step, steps)
             run.log({"step": done, "seconds": round(time.monotonic() - begun, 2), "lr": rate, **metrics})
         if done % config.evaluate_every == 0 or done == steps:
             result = evaluate()

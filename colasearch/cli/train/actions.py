@@ -1,0 +1,83 @@
+"""``colasearch train actions``: stage 1."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import click
+
+from colasearch.cli.train.common import (
+    COUNT,
+    Batches,
+    Run,
+    Source,
+    Where,
+    batch_options,
+    data_options,
+    load,
+    loop_options,
+    take,
+    train_on_text,
+)
+
+
+@click.command("actions")
+@click.option("--model", default="smollm2-135m", show_default=True, help="Base: known name, folder or hub name.")
+@data_options
+@loop_options(lr=1e-3)
+@batch_options()
+@click.option("--codes", type=COUNT, default=64, show_default=True, help="Size of the codebook.")
+@click.option("--output-form", type=click.Choice(["residual", "subtractive"]), default="residual", show_default=True)
+@click.option("--idm-layers", type=COUNT, default=1, show_default=True)
+@click.option("--policy-layers", type=COUNT, default=2, show_default=True)
+@click.option("--temperature", default=2.0, show_default=True, help="Gumbel-softmax temperature at the start.")
+@click.option("--final-temperature", default=1.0, show_default=True, help="... and at the end.")
+@click.option("--entropy-weight", default=0.001, show_default=True, help="Published per-token entropy term.")
+@click.option("--usage-weight", default=0.02, show_default=True, help="Entropy of the marginal use of codes.")
+@click.option("--revive-every", default=50, show_default=True, help="Steps between revivals of dead codes; 0: never.")
+def command(
+    model: str,
+    codes: int,
+    output_form: str,
+    idm_layers: int,
+    policy_layers: int,
+    temperature: float,
+    final_temperature: float,
+    entropy_weight: float,
+    usage_weight: float,
+    revive_every: int,
+    **common: Any,
+) -> None:
+    """Stage 1: inverse dynamics model, codebook and merge head, with the base frozen."""
+    from colasearch.model.latent_lm import new_latents
+    from colasearch.training.actions import ActionLearner, ActionsConfig
+
+    source, where = take(Source, common), take(Where, common)
+    how, batching = take(Run, common), take(Batches, common)
+    settings = ActionsConfig(
+        temperature, final_temperature, entropy_weight, usage_weight, revive_every, batching.micro_tokens
+    )
+    loaded = load(model, where)
+    shape: dict[str, Any] = {
+        "num_codes": codes,
+        "output_form": output_form,
+        "idm_layers": idm_layers,
+        "policy_layers": policy_layers,
+    }
+    modules = new_latents(loaded.base, how.seed, **shape)
+    if loaded.latents is not None:
+        # The base may have been fine-tuned: what changed in it goes on belonging to the model.
+        known = {"base": loaded.latents.config.base, "tuned": loaded.latents.config.tuned}
+        modules.config = dataclasses.replace(modules.config, **known)
+    loaded.latents = modules
+    config = {"model": model, **shape, **dataclasses.asdict(settings)}
+    train_on_text(
+        "actions",
+        loaded,
+        source,
+        how,
+        batching,
+        config,
+        lambda states: ActionLearner(modules, loaded.base, states, settings, how.seed),
+    )

@@ -1,0 +1,290 @@
+"""What the ``colasearch train`` commands share: options, loading, the progress bar, the end of a run."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+PathType = click.Path(path_type=Path)
+COUNT = click.IntRange(min=1)
+
+
+def together(*decorators: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Several decorators as one; their options show in this order."""
+
+    def apply(function: Any) -> Any:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return apply
+
+
+base_options = together(
+    click.option("--device", default="auto", show_default=True),
+    click.option("--dtype", default="auto", show_default=True, help="Element type of the base's weights."),
+    click.option("--threads", type=COUNT, default=None, help="CPU threads (default: torch's own choice)."),
+)
+data_options = together(
+    click.option("--data", multiple=True, required=True, type=PathType, help="jsonl: problem, solution; or text."),
+    click.option("--max-tokens", type=COUNT, default=512, show_default=True, help="Cut longer texts off here."),
+    click.option("--end-id", type=int, default=None, help="Token that ends a text [default: the base's own]."),
+    click.option(
+        "--heldout",
+        type=click.FloatRange(0, 1),
+        default=0.03,
+        show_default=True,
+        help="Share of texts never trained on.",
+    ),
+    base_options,
+)
+
+
+def loop_options(*, lr: float, warmup_steps: int = 50, save_every: int = 100, evaluate_every: int = 500) -> Any:
+    """Options of every run, with the defaults of this one."""
+    return together(
+        click.option("--output", required=True, type=PathType, help="Run folder to create."),
+        click.option("--resume", is_flag=True, help="Go on with the run in --output."),
+        click.option("--lr", default=lr, show_default=True, help="Learning rate after warm-up; a cosine to a tenth."),
+        click.option("--warmup-steps", default=warmup_steps, show_default=True),
+        click.option(
+            "--save-every", type=COUNT, default=save_every, show_default=True, help="Steps between checkpoints."
+        ),
+        click.option(
+            "--evaluate-every",
+            type=COUNT,
+            default=evaluate_every,
+            show_default=True,
+            help="Steps between held-out measures.",
+        ),
+        click.option("--seed", default=0, show_default=True),
+        click.option("--tensorboard", is_flag=True, help="Also write the metrics for TensorBoard."),
+    )
+
+
+def batch_options(*, epochs: int = 2, batch_tokens: int = 8192, micro_tokens: int = 4096) -> Any:
+    """Options of a run over texts."""
+    return together(
+        click.option("--epochs", type=COUNT, default=epochs, show_default=True),
+        click.option(
+            "--batch-tokens", type=COUNT, default=batch_tokens, show_default=True, help="Padded tokens in one update."
+        ),
+        click.option(
+            "--micro-tokens",
+            type=COUNT,
+            default=micro_tokens,
+            show_default=True,
+            help="Padded tokens in one pass (memory).",
+        ),
+    )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Where:
+    """What ``base_options`` gives: where the base runs."""
+
+    device: str
+    dtype: str
+    threads: int | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Source:
+    """What ``data_options`` gives beside where the base runs: the text."""
+
+    data: tuple[Path, ...]
+    max_tokens: int
+    end_id: int | None
+    heldout: float
+
+    def describe(self) -> dict[str, Any]:
+        """The part that a run's results depend on."""
+        return {
+            "data": [p.name for p in self.data],
+            "max_tokens": self.max_tokens,
+            "end_id": self.end_id,
+            "heldout": self.heldout,
+        }
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Run:
+    """What ``loop_options`` gives."""
+
+    output: Path
+    resume: bool
+    lr: float
+    warmup_steps: int
+    save_every: int
+    evaluate_every: int
+    seed: int
+    tensorboard: bool
+
+    def loop(self, **changes: Any) -> Any:
+        """The loop's hyper-parameters."""
+        from colasearch.training.loop import LoopConfig
+
+        given = {
+            "lr": self.lr,
+            "final_lr": self.lr / 10,
+            "warmup_steps": self.warmup_steps,
+            "save_every": self.save_every,
+            "evaluate_every": self.evaluate_every,
+            "seed": self.seed,
+            **changes,
+        }
+        return LoopConfig(**given)
+
+    def start(self, kind: str, lm: Any, config: dict[str, Any], loop: Any) -> Any:
+        """Open the run folder."""
+        from colasearch.training.loop import TrainRun, manifest
+
+        base = dataclasses.asdict(lm.base.identity)
+        return TrainRun(self.output, manifest(kind, config, loop, base=base), self.resume, self.tensorboard)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Batches:
+    """What ``batch_options`` gives."""
+
+    epochs: int
+    batch_tokens: int
+    micro_tokens: int
+
+
+def take(kind: type[Any], options: dict[str, Any]) -> Any:
+    """Make a ``kind`` of its fields in ``options``, taking them out."""
+    return kind(**{field.name: options.pop(field.name) for field in dataclasses.fields(kind)})
+
+
+class Bar:
+    """A rich progress bar on stderr, or a line now and then where stderr is no terminal."""
+
+    def __init__(self, title: str) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self.console = Console(stderr=True)
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=self.console,
+            disable=not self.console.is_terminal,
+        )
+        self.title, self.task, self.last = title, self.bar.add_task(title, total=None, note=""), 0.0
+
+    def __enter__(self) -> Bar:
+        self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+    def update(self, done: int, total: int, note: str = "") -> None:
+        """Show that ``done`` of ``total`` is done."""
+        import time
+
+        self.bar.update(self.task, completed=done, total=total, note=note)
+        now = time.monotonic()
+        if not self.console.is_terminal and (now - self.last > 30 or done == total):
+            click.echo(f"{self.title}: {done}/{total} {note}", err=True)
+            self.last = now
+
+    def step(self, done: int, total: int, metrics: dict[str, float]) -> None:
+        """Show a training step with its metrics."""
+        self.update(done, total, " ".join(f"{key} {value:.3g}" for key, value in metrics.items()))
+
+
+def corpus_of(model: Any, source: Source) -> Any:
+    """The texts, tokenised as the model wants them."""
+    from colasearch.training.data import load_corpus
+
+    end_id = model.base.end_id if source.end_id is None else source.end_id
+    return load_corpus(source.data, model.base.tokenizer, end_id, source.max_tokens)
+
+
+def prepare(model: Any, corpus: Any, heldout: float) -> tuple[Any, list[int], list[int]]:
+    """Hidden states of the corpus, and the indices of its training and held-out documents."""
+    from colasearch.training.data import split_heldout
+    from colasearch.training.hidden_cache import hidden_states
+
+    train, held = split_heldout(corpus, heldout)
+    if not train or not held:
+        raise click.UsageError(
+            f"{len(corpus.documents)} texts leave {len(train)} to train on and {len(held)} held out; "
+            "both need at least one: give more text or another --heldout"
+        )
+    click.echo(f"{len(train)} texts to train on, {len(held)} held out, {corpus.tokens} tokens that count", err=True)
+    with Bar("hidden states") as bar:
+        states = hidden_states(model.base, corpus, bar.update)
+    return states, train, held
+
+
+def load(model: str, where: Where) -> Any:
+    """The model, with torch told how many threads to use."""
+    import torch
+
+    from colasearch.model.latent_lm import LatentLM
+
+    if where.threads:
+        torch.set_num_threads(where.threads)
+    return LatentLM.from_pretrained(model, where.device, where.dtype, lambda line: click.echo(line, err=True))
+
+
+def finish(kind: str, lm: Any, how: Run, config: dict[str, Any], result: dict[str, float], **more: Any) -> None:
+    """Save the trained model with its card beside the run, and print its held-out measures as one JSON object."""
+    import json
+
+    from colasearch.training.card import model_card
+
+    modules = lm.require_latents()
+    notes = {"config": {**config, "lr": how.lr, "seed": how.seed}, "heldout": result}
+    modules.config = dataclasses.replace(modules.config, training={**modules.config.training, kind: notes})
+    lm.save_pretrained(how.output / "model", model_card(modules.config))
+    report = {"schema": 1, "kind": kind, "model": str(how.output / "model"), "heldout": result, **more}
+    click.echo(json.dumps(report))
+
+
+def train_on_text(
+    kind: str,
+    lm: Any,
+    source: Source,
+    how: Run,
+    batching: Batches,
+    config: dict[str, Any],
+    make_learner: Callable[[Any], Any],
+) -> None:
+    """Run a stage on cached hidden states: the loop, the finished model, its held-out measures."""
+    from colasearch.training.data import batches
+    from colasearch.training.evaluate import evaluate
+    from colasearch.training.loop import fit
+
+    modules = lm.require_latents()
+    loop = how.loop()
+    config = {**source.describe(), "epochs": batching.epochs, "batch_tokens": batching.batch_tokens, **config}
+    states, train, held = prepare(lm, corpus_of(lm, source), source.heldout)
+    run = how.start(kind, lm, config, loop)
+    modules.to(states.device)
+    learner = make_learner(states)
+    with Bar(kind) as bar:
+        result = fit(
+            run,
+            modules,
+            learner.parameters(),
+            loop,
+            plan=lambda epoch: batches(states.documents, train, batching.batch_tokens, how.seed, epoch),
+            epochs=batching.epochs,
+            accumulate=learner.accumulate,
+            evaluate=lambda: evaluate(modules, lm.base, states, held),
+            progress=bar.step,
+            no_decay=[modules.codebook.weight],
+            after_step=getattr(learner, "after_step", None),
+        )
+    finish(kind, lm, how, config, result)

@@ -1,0 +1,45 @@
+"""``colasearch train evaluate``: the held-out measures of a trained model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from colasearch.cli.train.common import Bar, Source, Where, corpus_of, data_options, load, take
+
+
+@click.command("evaluate")
+@click.option("--model", default="smollm2-135m", show_default=True, help="Known name or model folder.")
+@data_options
+@click.option("--limit", type=int, default=None, help="Use only the first LIMIT held-out texts.")
+@click.option("--samples", default=0, show_default=True, help="Texts to sample for the perplexity of code-made text.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(model: str, limit: int | None, samples: int, as_json: bool, **common: Any) -> None:
+    """Measure a trained model on held-out text."""
+    import json
+
+    from colasearch.training.data import Corpus, split_heldout
+    from colasearch.training.evaluate import evaluate
+    from colasearch.training.fluency import fluency
+    from colasearch.training.hidden_cache import hidden_states
+
+    source, where = take(Source, common), take(Where, common)
+    loaded = load(model, where)
+    modules = loaded.require_latents().float()
+    corpus = corpus_of(loaded, source)
+    _, held = split_heldout(corpus, source.heldout)
+    if not held:
+        raise click.UsageError(f"none of {len(corpus.documents)} texts is held out at --heldout {source.heldout}")
+    chosen = Corpus([corpus.documents[i] for i in held[:limit]], f"{corpus.sha256} heldout {source.heldout} {limit}")
+    with Bar("hidden states") as bar:
+        states = hidden_states(loaded.base, chosen, bar.update)
+    result = evaluate(modules, loaded.base, states, range(len(chosen.documents)))
+    prompts = [d.tokens[: d.prompt] for d in chosen.documents if d.prompt][:samples]
+    if prompts:
+        result.update(fluency(loaded, prompts))
+    if as_json:
+        click.echo(json.dumps({"schema": 1, "kind": "evaluate", "model": model, "heldout": result}))
+        return
+    for key, value in result.items():
+        click.echo(f"{key:22} {value:.4f}")
