@@ -1,0 +1,377 @@
+"""Run folders: what a long job writes, so that it can be killed at any point, resumed, compared and reported.
+
+A run folder holds::
+
+    manifest.json    what was run; written once, at the start
+    problems.jsonl   one record a finished piece of work (in `bench`: a problem and an arm); append-only, fsynced
+    traces/          one gzipped ``Trace`` a record (``colasearch.traces``), written before its record
+    summary.json     what came out; written at the end, and when a run is interrupted
+    report.md, plots/, report.html    written by ``colasearch.report``
+    .lock            held while a run writes here; says who
+
+``manifest.json`` is ``{"schema": 1, "kind": "bench", "created": ISO time in UTC, "argv": [...], "settings": {...},
+"hashes": {...}, "runtime": {...}, "versions": {...}, "git": sha or null, "machine": {...}}``. ``settings`` and
+``hashes`` are what the results depend on: a resumed run must have the same. ``runtime`` (batch size, threads) may
+differ.
+
+A record of ``bench`` in ``problems.jsonl``::
+
+    {"schema": 1,
+     "problem_id": "svamp-chal-1", "arm": "gumbel", "sims": 64,     # these three together are unique
+     "status": "ok",                                                # or "error": then only "error" is set, below
+     "error": null,                                                 # {"kind": "InputError", "message": "..."}
+     "subject": "Subtraction", "level": null,                       # as the data has them, else null
+     "gold": "51", "answer": "51", "text": "...",                   # gold, selected answer (or null), selected text
+     "correct": true,                                               # selected answer against the gold one
+     "oracle": true,                                                # any finished text against the gold one
+     "texts": 12, "texts_correct": 7,                               # finished texts; those that are right
+     "candidates": [{"answer": "51", "weight": 0.7, "count": 8}],   # heaviest first, at most 16
+     "stop": "budget", "sims_done": 64, "effective_branching": 0.67,
+     "token_budget": null,                                          # tokens the arm was given; null: none but sims
+     "generated_tokens": 1773, "model_calls": 556,
+     "seconds": 39.2,                                               # from the problem's begin to its end
+     "wall_seconds": 39.2,                                          # its share of the wall clock; sums to the run's
+     "trace": "traces/gumbel-64/svamp-chal-1.json.gz",              # relative to the folder; null with --no-traces
+     "sum": "1f0c..."}                                              # first 16 hex digits of the record's SHA-256
+
+``summary.json`` of ``bench``: see ``colasearch.benchmarks.summary``.
+
+A line that was cut off by a crash (the last one) is dropped, with a warning, and its work done again; any other damage
+is refused. The lock is the kernel's (``flock``): it is gone when its process is, also after SIGKILL. On network file
+systems without ``flock`` between hosts it does not protect. Knows nothing about models or benchmarks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import re
+import socket
+import subprocess
+import sys
+import warnings
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from colasearch.errors import CorruptFileError, InputError, PrerequisiteError
+from colasearch.files import fsync_path, read_json, write_json
+
+SCHEMA = 1
+MANIFEST_NAME = "manifest.json"
+RECORDS_NAME = "problems.jsonl"
+SUMMARY_NAME = "summary.json"
+TRACES_NAME = "traces"
+LOCK_NAME = ".lock"
+KEY = ("problem_id", "arm", "sims")
+_PACKAGES = (
+    "torch",
+    "transformers",
+    "numpy",
+    "safetensors",
+    "sympy",
+    "math-verify",
+    "datasets",
+    "reasoning-gym",
+    "ray",
+)
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+def record_sum(record: Mapping[str, Any]) -> str:
+    """First 16 hex digits of the SHA-256 of a record without its own ``sum``."""
+    content = {key: value for key, value in record.items() if key != "sum"}
+    text = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def file_name(name: str) -> str:
+    """``name`` as a file name: unsafe characters replaced, a hash added where something was lost."""
+    safe = _UNSAFE.sub("_", name).strip(".")[:80]
+    return safe if safe == name else f"{safe}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def environment() -> dict[str, Any]:
+    """``versions``, ``git``, ``machine``: what a manifest says about where a run took place."""
+    from importlib import metadata
+
+    from colasearch import __version__
+
+    versions = {"colasearch": __version__, "python": platform.python_version()}
+    for package in _PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[package] = metadata.version(package)
+    machine = {"host": socket.gethostname(), "platform": platform.platform(), "cpus": os.cpu_count()}
+    return {"versions": versions, "git": _git_sha(), "machine": machine}
+
+
+def _git_sha() -> str | None:
+    """Commit of the source tree that this package runs from; None for an installed wheel."""
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None
+
+
+def manifest_of(
+    kind: str, settings: Mapping[str, Any], hashes: Mapping[str, Any], runtime: Mapping[str, Any]
+) -> dict[str, Any]:
+    """A manifest for a run that begins now."""
+    return {
+        "schema": SCHEMA,
+        "kind": kind,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "argv": sys.argv,
+        "settings": dict(settings),
+        "hashes": dict(hashes),
+        "runtime": dict(runtime),
+        **environment(),
+    }
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a run folder.
+
+    Raises:
+        InputError: No such folder, or no run folder.
+        CorruptFileError: Not JSON, or another schema.
+    """
+    if not (folder / MANIFEST_NAME).is_file():
+        raise InputError(f"{folder} is no run folder: it has no {MANIFEST_NAME}; give what `--output` named")
+    manifest = read_json(folder / MANIFEST_NAME)
+    if manifest.get("schema") != SCHEMA:
+        raise CorruptFileError(
+            f"{folder / MANIFEST_NAME} has schema {manifest.get('schema')!r}; this version reads schema {SCHEMA}"
+        )
+    return manifest
+
+
+def read_records(folder: Path, name: str = RECORDS_NAME) -> list[dict[str, Any]]:
+    """The whole records of a run folder, in the order of writing; a torn last line is left out with a warning.
+
+    Raises:
+        CorruptFileError: A line that is not the last one is damaged, or a record's sum does not fit.
+    """
+    return _scan(folder / name)[0]
+
+
+def _scan(path: Path) -> tuple[list[dict[str, Any]], int]:
+    """Records, and the number of bytes that they take up."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return [], 0
+    records: list[dict[str, Any]] = []
+    good = 0
+    for number, line in enumerate(data.splitlines(keepends=True), 1):
+        record = _parse(line)
+        if record is None:
+            if good + len(line) < len(data):
+                raise CorruptFileError(
+                    f"{path} line {number} is damaged: {line[:60]!r}; restore the file, or begin again in a new folder"
+                )
+            warnings.warn(f"{path}: line {number} is torn and is dropped; its work is done again", stacklevel=3)
+            break
+        records.append(record)
+        good += len(line)
+    return records, good
+
+
+def _parse(line: bytes) -> dict[str, Any] | None:
+    """The record in a line; None if it is damaged."""
+    try:
+        record = json.loads(line)
+    except (ValueError, UnicodeDecodeError):
+        return None
+    if not isinstance(record, dict) or record.get("schema") != SCHEMA:
+        return None
+    if "sum" in record and record["sum"] != record_sum(record):
+        return None
+    return record
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """What differs in ``settings`` and ``hashes`` of two manifests, in words."""
+    found = []
+    for part in ("settings", "hashes"):
+        before, after = old.get(part) or {}, new.get(part) or {}
+        for key in sorted({*before, *after}):
+            # Through JSON, as the old one has been: a tuple is a list there.
+            if before.get(key) != json.loads(json.dumps(after.get(key))):
+                found.append(f"{key.replace('_', '-')} was {before.get(key)!r} and is now {after.get(key)!r}")
+    return found
+
+
+class RunFolder:
+    """A run folder that this process writes to; use as a context manager, which holds the lock.
+
+    Attributes:
+        path: The folder.
+        manifest: As on disk: the first run's, also when resumed.
+        records: Finished records, those of earlier runs first.
+        resumed: How many of them were there at the start.
+    """
+
+    def __init__(self, path: Path, manifest: Mapping[str, Any], *, resume: bool = False, key: Sequence[str] = KEY):
+        """Make the folder, or with ``resume`` take up where an earlier run stopped.
+
+        Args:
+            path: The folder; may exist if it is empty, or with ``resume``.
+            manifest: From :func:`manifest_of`.
+            resume: Go on in an existing folder. A folder that does not exist is made.
+            key: Fields that name a record.
+
+        Raises:
+            InputError: The folder exists and ``resume`` is not given, or its settings differ.
+            PrerequisiteError: Another run is writing to it.
+            CorruptFileError: Its manifest or a record is damaged.
+        """
+        self.path, self._key = path, tuple(key)
+        if path.exists() and not path.is_dir():
+            raise InputError(f"{path} is a file; give a folder for the run, new or to --resume")
+        path.mkdir(parents=True, exist_ok=True)
+        self._lock = _lock(path)
+        try:
+            self.manifest, self.records, good = self._begin(manifest, resume)
+            self._by_key: dict[Hashable, dict[str, Any]] = {}
+            for record in self.records:
+                self._by_key.setdefault(self._key_of(record), record)
+            self.records = list(self._by_key.values())
+            self.resumed = len(self.records)
+            self._stream = (path / RECORDS_NAME).open("ab")
+            self._stream.truncate(good)
+            self._end_line()
+        except BaseException:
+            self._lock.close()
+            raise
+
+    def _begin(self, manifest: Mapping[str, Any], resume: bool) -> tuple[dict[str, Any], list[dict[str, Any]], int]:
+        others = [p.name for p in self.path.iterdir() if p.name != LOCK_NAME and not p.name.startswith(".")]
+        if not others:
+            (self.path / TRACES_NAME).mkdir()
+            write_json(self.path / MANIFEST_NAME, manifest)
+            (self.path / RECORDS_NAME).touch()
+            fsync_path(self.path)
+            return json.loads(json.dumps(manifest)), [], 0
+        if not resume:
+            raise InputError(
+                f"{self.path} exists and is not empty; give another --output, or --resume to go on with that run"
+            )
+        old = read_manifest(self.path)
+        if changed := differences(old, manifest):
+            raise InputError(
+                f"{self.path} was made with other settings: {'; '.join(changed)}; resume with the same settings, or "
+                "give another --output"
+            )
+        for package, version in old.get("versions", {}).items():
+            if (now := manifest.get("versions", {}).get(package)) != version:
+                warnings.warn(f"this run began with {package} {version} and goes on with {now}", stacklevel=4)
+        return old, *_scan(self.path / RECORDS_NAME)
+
+    def _end_line(self) -> None:
+        """Give a last line that is whole but for its newline that newline."""
+        with (self.path / RECORDS_NAME).open("rb") as stream:
+            size = stream.seek(0, os.SEEK_END)
+            stream.seek(max(0, size - 1))
+            if size and stream.read(1) != b"\n":
+                self._stream.write(b"\n")
+
+    def __enter__(self) -> RunFolder:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stream.close()
+        self._lock.close()
+
+    def _key_of(self, record: Mapping[str, Any]) -> Hashable:
+        return tuple(record.get(name) for name in self._key)
+
+    def find(self, *key: Any) -> dict[str, Any] | None:
+        """The record with this key, in the order of the key's fields; None if that work is still to do."""
+        return self._by_key.get(key)
+
+    def append(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """Write a finished record to disk before returning; returns it as written.
+
+        A record whose key is there already changes nothing, so at-least-once execution is safe.
+        """
+        full = {"schema": SCHEMA, **record}
+        key = self._key_of(full)
+        if key in self._by_key:
+            return self._by_key[key]
+        full["sum"] = record_sum(full)
+        self._stream.write(json.dumps(full, ensure_ascii=False).encode() + b"\n")
+        self._stream.flush()
+        os.fsync(self._stream.fileno())
+        self._by_key[key] = full
+        self.records.append(full)
+        return full
+
+    def trace_path(self, group: str, name: str) -> Path:
+        """Where the trace of a record goes; makes its folder. Pass it to ``relative`` for the record."""
+        folder = self.path / TRACES_NAME / file_name(group)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / f"{file_name(name)}.json.gz"
+
+    def relative(self, path: Path) -> str:
+        """``path`` as records name it: relative to the folder, with slashes."""
+        return path.relative_to(self.path).as_posix()
+
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        """Write ``summary.json``, atomically."""
+        write_json(self.path / SUMMARY_NAME, summary)
+
+
+def _lock(path: Path) -> Any:
+    """Take the folder's lock; closing what is returned gives it back.
+
+    Raises:
+        PrerequisiteError: Another process has it; the message says which.
+    """
+    stream = (path / LOCK_NAME).open("a+")
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        stream.seek(0)
+        owner = stream.read(200).strip() or "unknown"
+        stream.close()
+        raise PrerequisiteError(
+            f"another run is writing to {path} (process {owner}); wait for it, stop it, or give another --output"
+        ) from None
+    stream.seek(0)
+    stream.truncate()
+    stream.write(f"{os.getpid()} on {socket.gethostname()}\n")
+    stream.flush()
+    return stream
+
+
+def load_summary(folder: Path) -> dict[str, Any]:
+    """The summary of a run folder.
+
+    Raises:
+        InputError: The run has not got that far.
+        CorruptFileError: Not JSON.
+    """
+    read_manifest(folder)
+    if not (folder / SUMMARY_NAME).is_file():
+        raise InputError(f"{folder} has no {SUMMARY_NAME}: the run has not finished; go on with --resume")
+    return read_json(folder / SUMMARY_NAME)
+
+
+def latest(records: Iterable[Mapping[str, Any]], **wanted: Any) -> list[Mapping[str, Any]]:
+    """The records whose fields have the ``wanted`` values."""
+    return [record for record in records if all(record.get(name) == value for name, value in wanted.items())]
