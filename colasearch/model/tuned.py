@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from colasearch.errors import CorruptFileError
 from colasearch.files import check_file, sha256_of
 from colasearch.model.base import BaseModel
-from colasearch.model.config import TunedBase
+from colasearch.model.config import BaseIdentity, TunedBase
 
 ADAPTER_NAME = "adapter.safetensors"
 REPLACED_NAME = "base.safetensors"
@@ -91,8 +91,13 @@ def apply_tuned(base: BaseModel, path: Path, tuned: TunedBase) -> None:
                 ) from None
             weight = _parameter(parameters, f"{module}.weight", change.shape, path)
             weight.copy_(weight.float() + change.to(weight.device))
-    digest = hashlib.sha256(f"{base.identity.weights_sha256} {tuned.sha256} {tuned.scale}".encode()).hexdigest()
-    base.identity = replace(base.identity, weights_sha256=digest)
+    base.identity = tuned_identity(base.identity, tuned)
+
+
+def tuned_identity(base: BaseIdentity, tuned: TunedBase) -> BaseIdentity:
+    """What the weights are after the changes; caches of hidden states are kept by this."""
+    digest = hashlib.sha256(f"{base.weights_sha256} {tuned.sha256} {tuned.scale}".encode()).hexdigest()
+    return replace(base, weights_sha256=digest)
 
 
 def _parameter(parameters: Mapping[str, nn.Parameter], name: str, shape: torch.Size, path: Path) -> nn.Parameter:

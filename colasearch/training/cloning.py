@@ -12,15 +12,29 @@ import torch.nn.functional as F
 
 from colasearch.model.latent_lm import LatentModules, trainable
 from colasearch.training.data import pack
-from colasearch.training.hidden_cache import HiddenStates
+from colasearch.training.hidden_cache import HiddenStates, padded
 from colasearch.training.loop import Metrics
 
 
 class PolicyCloner:
-    """Accumulates stage-2 gradients."""
+    """Accumulates stage-2 gradients.
 
-    def __init__(self, modules: LatentModules, states: HiddenStates, micro_tokens: int = 8192) -> None:
-        self.modules, self.states, self.micro_tokens = modules, states, micro_tokens
+    Args:
+        modules: Their policy is trained.
+        states: Hidden states that the policy reads.
+        micro_tokens: Padded tokens in one pass.
+        codes: Each document's codes ``[T-1]``, where they come from elsewhere: after the base was tuned the IDM still
+            reads the frozen base's states (cola-spec section 6, defect 15).
+    """
+
+    def __init__(
+        self,
+        modules: LatentModules,
+        states: HiddenStates,
+        micro_tokens: int = 8192,
+        codes: Sequence[torch.Tensor] | None = None,
+    ) -> None:
+        self.modules, self.states, self.micro_tokens, self.codes = modules, states, micro_tokens, codes
 
     def parameters(self) -> list[torch.nn.Parameter]:
         """What stage 2 trains."""
@@ -34,7 +48,11 @@ class PolicyCloner:
         for micro in pack(documents, indices, self.micro_tokens):
             batch = self.states.batch(micro)
             with torch.autocast(self.states.device.type, torch.bfloat16, enabled=self.states.device.type == "cuda"):
-                labels = self.modules.idm.codes(batch.hidden_BTD)[batch.valid_BT]
+                if self.codes is None:
+                    codes = self.modules.idm.codes(batch.hidden_BTD)
+                else:
+                    codes = padded([self.codes[i] for i in micro], batch.valid_BT)
+                labels = codes[batch.valid_BT]
                 scores = self.modules.policy(batch.hidden_BTD)[:, :-1][batch.valid_BT].float()
                 loss = F.cross_entropy(scores, labels)
             share = len(labels) / total

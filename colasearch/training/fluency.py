@@ -34,7 +34,7 @@ def sample_texts(
         features, segments = prefill(actor, group)
         numbers = [seeded_uniforms(max_tokens, seed, begin + i, actions) for i in range(len(group))]
         uniforms = torch.tensor([n[-1] for n in numbers], device=lm.base.device)
-        first = actor.next_tokens(features, uniforms).tolist()
+        first = actor.next_tokens(features, uniforms).token_B.tolist()
         rows = [Row([s], t, n[:-1]) for s, t, n in zip(segments, first, numbers, strict=True)]
         decode(actor, rows, rules)
         texts.extend(row.tokens for row in rows)

@@ -70,6 +70,14 @@ class HiddenStates:
         return Batch(hidden, tokens.to(self.device), valid.to(self.device))
 
 
+def padded(rows: Sequence[Tensor], like: Tensor) -> Tensor:
+    """``rows`` of numbers as one tensor of the shape and on the device of ``like`` ``[B, T]``, zero where padded."""
+    result = torch.zeros(like.shape, dtype=rows[0].dtype, device=like.device)
+    for row, values in enumerate(rows):
+        result[row, : len(values)] = values
+    return result
+
+
 def hidden_states(
     base: BaseModel, corpus: Corpus, progress: Progress, folder: Path | None = None, batch_tokens: int = 8192
 ) -> HiddenStates:

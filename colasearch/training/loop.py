@@ -73,7 +73,6 @@ class TrainRun:
 
     def __init__(self, folder: Path, manifest: dict[str, Any], resume: bool, tensorboard: bool = False) -> None:
         self.folder = folder
-        self.board = _board(folder / "tensorboard") if tensorboard else None
         if (folder / "manifest.json").exists():
             if not resume:
                 raise InputError(f"{folder} already holds a run; give --resume to go on with it, or another --output")
@@ -89,6 +88,7 @@ class TrainRun:
                 raise InputError(f"{folder} exists and is no run folder; give another --output")
             folder.mkdir(parents=True, exist_ok=True)
             write_json(folder / "manifest.json", manifest)
+        self.board = _board(folder / "tensorboard") if tensorboard else None
 
     def log(self, record: dict[str, Any]) -> None:
         """Append one line to ``metrics.jsonl``."""
@@ -220,7 +220,6 @@ def fit(
     start = run.load(modules, optimizer)
     result: Metrics = {}
     begun = time.monotonic()
-    modules.train()
     for step in range(start, steps):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(config, step, steps) * group["factor"]

@@ -210,10 +210,9 @@ def corpus_of(model: Any, source: Source) -> Any:
     return load_corpus(source.data, model.base.tokenizer, end_id, source.max_tokens)
 
 
-def prepare(model: Any, corpus: Any, heldout: float) -> tuple[Any, list[int], list[int]]:
-    """Hidden states of the corpus, and the indices of its training and held-out documents."""
+def split(corpus: Any, heldout: float) -> tuple[list[int], list[int]]:
+    """Indices of the texts to train on and of those held out; at least one of each."""
     from colasearch.training.data import split_heldout
-    from colasearch.training.hidden_cache import hidden_states
 
     train, held = split_heldout(corpus, heldout)
     if not train or not held:
@@ -222,9 +221,15 @@ def prepare(model: Any, corpus: Any, heldout: float) -> tuple[Any, list[int], li
             "both need at least one: give more text or another --heldout"
         )
     click.echo(f"{len(train)} texts to train on, {len(held)} held out, {corpus.tokens} tokens that count", err=True)
+    return train, held
+
+
+def states_of(model: Any, corpus: Any) -> Any:
+    """Hidden states of the corpus."""
+    from colasearch.training.hidden_cache import hidden_states
+
     with Bar("hidden states") as bar:
-        states = hidden_states(model.base, corpus, bar.update)
-    return states, train, held
+        return hidden_states(model.base, corpus, bar.update)
 
 
 def load(model: str, where: Where) -> Any:
@@ -269,7 +274,9 @@ def train_on_text(
     modules = lm.require_latents()
     loop = how.loop()
     config = {**source.describe(), "epochs": batching.epochs, "batch_tokens": batching.batch_tokens, **config}
-    states, train, held = prepare(lm, corpus_of(lm, source), source.heldout)
+    corpus = corpus_of(lm, source)
+    train, held = split(corpus, source.heldout)
+    states = states_of(lm, corpus)
     run = how.start(kind, lm, config, loop)
     modules.to(states.device)
     learner = make_learner(states)

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from colasearch.cli.train.common import Bar, Source, Where, corpus_of, data_options, load, take
+from colasearch.cli.train.common import Source, Where, corpus_of, data_options, load, states_of, take
 
 
 @click.command("evaluate")
@@ -21,8 +21,6 @@ def command(model: str, limit: int | None, samples: int, as_json: bool, **common
 
     from colasearch.training.data import Corpus, split_heldout
     from colasearch.training.evaluate import evaluate
-    from colasearch.training.fluency import fluency
-    from colasearch.training.hidden_cache import hidden_states
 
     source, where = take(Source, common), take(Where, common)
     loaded = load(model, where)
@@ -32,11 +30,11 @@ def command(model: str, limit: int | None, samples: int, as_json: bool, **common
     if not held:
         raise click.UsageError(f"none of {len(corpus.documents)} texts is held out at --heldout {source.heldout}")
     chosen = Corpus([corpus.documents[i] for i in held[:limit]], f"{corpus.sha256} heldout {source.heldout} {limit}")
-    with Bar("hidden states") as bar:
-        states = hidden_states(loaded.base, chosen, bar.update)
-    result = evaluate(modules, loaded.base, states, range(len(chosen.documents)))
+    result = evaluate(modules, loaded.base, states_of(loaded, chosen), range(len(chosen.documents)))
     prompts = [d.tokens[: d.prompt] for d in chosen.documents if d.prompt][:samples]
     if prompts:
+        from colasearch.training.fluency import fluency
+
         result.update(fluency(loaded, prompts))
     if as_json:
         click.echo(json.dumps({"schema": 1, "kind": "evaluate", "model": model, "heldout": result}))
