@@ -19,8 +19,9 @@ def _countdown_request(problem: Problem) -> str:
     if numbers is None:
         return problem.text.strip()
     listed = ", ".join(str(n) for n in numbers)
+    often = "exactly" if problem.data.get("use") == "all" else "at most"
     return (
-        f"Use the numbers {listed}, each at most once, with + - * / and parentheses to make "
+        f"Use the numbers {listed}, each {often} once, with + - * / and parentheses to make "
         f"{problem.data['target']}.\nPut the final expression in \\boxed{{}}."
     )
 
@@ -41,6 +42,7 @@ class Task:
 TASKS = {
     "math": Task("math", _math_request),
     "countdown": Task("countdown", _countdown_request),
+    "procedural": Task("procedural", _math_request),
 }
 
 

@@ -1,0 +1,94 @@
+"""How sure a measured accuracy is: Wilson intervals, paired bootstrap, pass@k."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+Z95 = 1.959963984540054
+"""97.5% quantile of the normal distribution."""
+RESAMPLES = 10_000
+
+
+def wilson(correct: int, total: int) -> tuple[float, float]:
+    """95% interval of a share by Wilson's score method (1927, without continuity correction); (0, 1) for no trials.
+
+    Raises:
+        ValueError: ``correct`` is not in 0..total.
+    """
+    if not 0 <= correct <= total:
+        raise ValueError(f"{correct} of {total} is no share; the count must lie between 0 and the total")
+    if total == 0:
+        return 0.0, 1.0
+    share, z2 = correct / total, Z95 * Z95
+    middle = (share + z2 / (2 * total)) / (1 + z2 / total)
+    half = Z95 / (1 + z2 / total) * math.sqrt(share * (1 - share) / total + z2 / (4 * total * total))
+    # At 0 and at all the formula's end is exact; rounding must not move it inside.
+    low = 0.0 if correct == 0 else max(0.0, middle - half)
+    high = 1.0 if correct == total else min(1.0, middle + half)
+    return low, high
+
+
+def pass_at_k(total: int, correct: int, k: int) -> float:
+    """Probability that of ``k`` texts, drawn from ``total`` of which ``correct`` are right, at least one is right.
+
+    The unbiased estimator ``1 - C(total - correct, k) / C(total, k)`` of Chen et al. 2021, "Evaluating large language
+    models trained on code".
+
+    Raises:
+        ValueError: ``k`` is not in 1..total, or ``correct`` not in 0..total.
+    """
+    if not 0 <= correct <= total or not 1 <= k <= total:
+        raise ValueError(f"pass@{k} of {correct} right in {total}: k must lie in 1..total, the count in 0..total")
+    return 1.0 - math.comb(total - correct, k) / math.comb(total, k)
+
+
+@dataclass(frozen=True, slots=True)
+class Paired:
+    """Comparison of two arms on the same problems.
+
+    Attributes:
+        n: Problems that both have.
+        difference: Accuracy of the first less that of the second.
+        low, high: 95% percentile interval of the paired bootstrap.
+        only_first, only_second: Problems that one alone has right.
+    """
+
+    n: int
+    difference: float
+    low: float
+    high: float
+    only_first: int
+    only_second: int
+
+    @property
+    def separate(self) -> bool:
+        """The interval leaves out 0."""
+        return self.low > 0 or self.high < 0
+
+
+def paired_bootstrap(first: Sequence[bool], second: Sequence[bool], seed: int, resamples: int = RESAMPLES) -> Paired:
+    """Bootstrap of the difference of two accuracies, problems drawn with replacement, both arms together.
+
+    A problem's difference is 1, 0 or -1, so a resample is one multinomial draw of how many of each: the same
+    distribution as drawing the problems one by one.
+
+    Raises:
+        ValueError: The arms have different numbers of problems.
+    """
+    if len(first) != len(second):
+        raise ValueError(
+            f"{len(first)} and {len(second)} outcomes cannot be paired; give both arms' on the same problems"
+        )
+    n = len(first)
+    wins = sum(a and not b for a, b in zip(first, second, strict=True))
+    losses = sum(b and not a for a, b in zip(first, second, strict=True))
+    if n == 0:
+        return Paired(0, 0.0, -1.0, 1.0, 0, 0)
+    rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed % 2**64, n, wins, losses])))
+    drawn = rng.multinomial(n, [wins / n, losses / n, (n - wins - losses) / n], size=resamples)
+    low, high = np.quantile((drawn[:, 0] - drawn[:, 1]) / n, [0.025, 0.975])
+    return Paired(n, (wins - losses) / n, float(low), float(high), wins, losses)
