@@ -1,0 +1,250 @@
+"""RL's learner on worlds small enough to solve: who gets gradient, log-probabilities, solving, resuming."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+
+import pytest
+import torch
+
+from colasearch.errors import InputError
+from colasearch.model.config import BaseIdentity, LatentConfig
+from colasearch.model.latent_lm import LatentLM
+from colasearch.model.policy import Policy, sample_codes, sampling_log_probs
+from colasearch.training.agents import LatentAgent, TokenAgent
+from colasearch.training.estimators import ALGORITHMS
+from colasearch.training.loop import LoopConfig, TrainRun, fit
+from colasearch.training.rl import Episode, RLConfig, RLLearner, rounds
+from colasearch.training.tuning import TunableBase, Tuning
+
+WIDTH, CODES = 16, 4
+GOAL = (2, 0, 3)
+
+
+def make_policy(seed: int = 0) -> Policy:
+    config = LatentConfig(
+        BaseIdentity("toy"), WIDTH, 8, num_codes=CODES, num_heads=2, num_kv_heads=2, head_dim=8, policy_layers=1,
+        policy_ffn=16,
+    )  # fmt: skip
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Policy(config)
+
+
+class ToyWorld:
+    """Choose ``steps`` codes; the state after each is a fixed random vector of the codes so far.
+
+    With one step it is a bandit whose arms pay 0.2, 0.4, 0.9 and 0.6; with three, a decision process that pays 1 for
+    one sequence of 64, 0.4 for its first two codes and 0.1 for the first: credit has to reach the first choice.
+    """
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+        self.policy: Policy | None = None
+        self.seed = 0
+
+    def vector(self, codes: tuple[int, ...]) -> torch.Tensor:
+        generator = torch.Generator().manual_seed(sum((c + 1) * 5**i for i, c in enumerate(codes)))
+        return torch.randn(WIDTH, generator=generator)
+
+    def reward(self, codes: tuple[int, ...]) -> float:
+        if self.steps == 1:
+            return (0.2, 0.4, 0.9, 0.6)[codes[0]]
+        right = next((i for i, (a, b) in enumerate(zip(codes, GOAL, strict=True)) if a != b), 3)
+        return (0.0, 0.1, 0.4, 1.0)[right]
+
+    def play(self, uniforms: torch.Tensor | None, temperature: float = 1.0, top_k: int = 0) -> tuple[int, ...]:
+        codes: tuple[int, ...] = ()
+        with torch.no_grad():
+            for t in range(self.steps):
+                hidden = torch.stack([self.vector(codes[:i]) for i in range(t + 1)])[None]
+                scores = self.policy(hidden)[:, -1]
+                if uniforms is None:
+                    codes = (*codes, int(scores.argmax()))
+                else:
+                    drawn = sample_codes(sampling_log_probs(scores, temperature, top_k), uniforms[t : t + 1])
+                    codes = (*codes, int(drawn))
+        return codes
+
+    def collect(self, group: int, temperature: float = 1.0, top_k: int = 0):
+        def run(problems, round_number: int) -> list[Episode]:
+            greedy = self.reward(self.play(None))
+            episodes = []
+            for problem in problems:
+                generator = torch.Generator().manual_seed(self.seed * 10**6 + round_number * 1000 + problem)
+                for _ in range(group):
+                    codes = self.play(torch.rand(self.steps, generator=generator), temperature, top_k)
+                    hidden = torch.stack([self.vector(codes[:i]) for i in range(self.steps + 1)])
+                    tokens = (0, *codes)
+                    episodes.append(Episode(problem, tokens, 1, codes, self.reward(codes), greedy, hidden_TD=hidden))
+            return episodes
+
+        return run
+
+
+def make(steps: int, config: RLConfig, **sampler) -> tuple[ToyWorld, RLLearner]:
+    world = ToyWorld(steps)
+    world.policy = make_policy()
+    agent = LatentAgent(world.policy, world.collect(config.group, **sampler), **sampler)
+    return world, RLLearner(agent, config, width=WIDTH)
+
+
+def train(learner: RLLearner, folder, count: int, *, resume=False, stop=None, updates=1, lr=3e-2):
+    def progress(done, total, metrics):
+        if done == stop:
+            raise KeyboardInterrupt
+
+    loop = LoopConfig(lr=lr, final_lr=lr, warmup_steps=1, weight_decay=0.0, log_every=1, save_every=4 * updates,
+                      evaluate_every=10**6)  # fmt: skip
+    with contextlib.suppress(KeyboardInterrupt):
+        fit(
+            TrainRun(folder, {"config": {}}, resume), learner.holder, learner.parameters(), loop,
+            rounds(8, 8, updates, 0), count, learner.accumulate, dict, progress,
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_bandit_is_solved(algorithm, tmp_path):
+    world, learner = make(1, RLConfig(algorithm, group=4, beta=0.0))
+    train(learner, tmp_path / "run", 40)
+    assert torch.softmax(world.policy(world.vector(())[None, None])[0, 0], -1)[2] > 0.9
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_three_step_decision_process_is_solved(algorithm, tmp_path):
+    world, learner = make(3, RLConfig(algorithm, group=4, beta=0.0))
+    assert world.play(None) != GOAL
+    train(learner, tmp_path / "run", 80, lr=1e-2)
+    assert world.play(None) == GOAL
+    rewards = [
+        json.loads(line)["reward"] for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[:-1]
+    ]
+    assert sum(rewards[-5:]) / 5 > 0.9 > sum(rewards[:5]) / 5 + 0.3
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_several_updates_a_round_also_learn(algorithm, tmp_path):
+    world, learner = make(1, RLConfig(algorithm, group=4, beta=0.0, updates=3))
+    train(learner, tmp_path / "run", 20, updates=3)
+    assert torch.softmax(world.policy(world.vector(())[None, None])[0, 0], -1)[2] > 0.8
+
+
+def test_a_strong_kl_weight_holds_the_policy_back(tmp_path):
+    moved = []
+    for beta in (0.0, 100.0):
+        world, learner = make(1, RLConfig("rloo", beta=beta))
+        before = torch.softmax(make_policy()(world.vector(())[None, None])[0, 0], -1)
+        train(learner, tmp_path / str(beta), 20, lr=3e-3)
+        after = torch.softmax(world.policy(world.vector(())[None, None])[0, 0], -1)
+        moved.append(float((after - before).detach().abs().sum()))
+    assert moved[1] < 0.5 * moved[0]
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_only_the_policy_and_the_critic_of_ppo_get_gradient(algorithm):
+    _, learner = make(3, RLConfig(algorithm))
+    learner.accumulate(list(range(8)), 0, 1)
+    moved = {name.split(".")[0] for name, p in learner.holder.named_parameters() if p.grad is not None}
+    assert moved == ({"agent", "critic"} if algorithm == "ppo" else {"agent"})
+    assert {id(p) for p in learner.parameters()} == {id(p) for p in learner.holder.parameters()}
+
+
+def test_the_first_update_of_a_round_is_on_policy_and_gradients_do_not_depend_on_micro_batches():
+    gradients = []
+    for micro in (8, 4096):
+        _, learner = make(3, RLConfig("grpo", group=4, micro_tokens=micro))
+        metrics = learner.accumulate(list(range(8)), 0, 1)
+        assert metrics["clipped"] == 0
+        assert metrics["kl"] == pytest.approx(0, abs=1e-6)
+        gradients.append(torch.cat([p.grad.flatten() for p in learner.agent.parameters()]))
+    torch.testing.assert_close(gradients[0], gradients[1], atol=1e-6, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("temperature", "top_k"), [(1.0, 0), (0.5, 0), (2.0, 2)])
+def test_log_probabilities_are_those_of_the_sampler(temperature, top_k):
+    """The exponentials of the scores match how often the sampler gives each code, truncated codes included."""
+    _, learner = make(1, RLConfig("rloo", group=2000), temperature=temperature, top_k=top_k)
+    episodes = learner.agent.collect([0], 0)
+    scored = learner.agent.score(episodes)
+    for code in range(CODES):
+        rows = [i for i, e in enumerate(episodes) if e.actions == (code,)]
+        share = len(rows) / len(episodes)
+        probability = float(scored.log_probs_NL[rows[0], 0].exp()) if rows else 0.0
+        assert share == pytest.approx(probability, abs=4 * (0.25 / 2000) ** 0.5)
+    whole = learner.agent.score(episodes, whole=True)
+    assert torch.isfinite(whole.log_probs_NL).all()
+    if top_k:
+        assert len({e.actions for e in episodes}) == top_k
+
+
+@pytest.mark.parametrize(("algorithm", "updates"), [("grpo", 1), ("ppo", 2)])
+def test_a_killed_run_resumes_to_the_same_curve(algorithm, updates, tmp_path):
+    def weights(name: str, **how) -> torch.Tensor:
+        _, learner = make(3, RLConfig(algorithm, beta=0.1, updates=updates))
+        train(learner, tmp_path / name, 9, updates=updates, **how)
+        return torch.cat([p.detach().flatten() for p in learner.parameters()])
+
+    def curve(name: str) -> list:
+        rows = map(json.loads, (tmp_path / name / "metrics.jsonl").read_text().splitlines())
+        return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
+
+    whole = weights("whole")
+    weights("cut", stop=6 * updates - updates + 1)
+    assert torch.equal(weights("cut", resume=True), whole)
+    assert curve("cut") == curve("whole")
+    assert curve("whole")[-2]["kl"] > 0  # the divergence is from where training began, also after a resume
+
+
+def test_settings_that_make_no_sense():
+    with pytest.raises(InputError, match="group is 1, but rloo"):
+        RLConfig("rloo", group=1).check()
+    with pytest.raises(InputError, match="unknown algorithm 'dpo'"):
+        RLConfig("dpo").check()
+    RLConfig("ppo", group=1).check()
+
+
+@pytest.fixture
+def own(model_folder):
+    return LatentLM.from_pretrained(str(model_folder), "cpu", "float32")
+
+
+def token_episodes(own: LatentLM, tunable: TunableBase, group: int):
+    """Rollouts of two tokens of the tiny base; the reward is the share of small ids."""
+
+    def run(problems, round_number: int) -> list[Episode]:
+        episodes = []
+        for problem in problems:
+            generator = torch.Generator().manual_seed(round_number * 1000 + problem)
+            for _ in range(group):
+                tokens = [40 + problem, 50]
+                for _ in range(2):
+                    with torch.no_grad():
+                        logits = own.base.logits(own.base.hidden(torch.tensor([tokens]))[:, -1])
+                    tokens.append(int(sample_codes(sampling_log_probs(logits), torch.rand(1, generator=generator))))
+                written = tuple(tokens[2:])
+                reward = sum(t < 100 for t in written) / 2
+                episodes.append(Episode(problem, tuple(tokens), 2, written, reward))
+        return episodes
+
+    return run
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_the_control_on_tokens(own, algorithm):
+    """The same learner on tokens: gradient in the base alone; the rewarded tokens become likelier."""
+    tunable = TunableBase(own, Tuning("full"), 0)
+    agent = TokenAgent(own.base, tunable, token_episodes(own, tunable, 4))
+    learner = RLLearner(agent, RLConfig(algorithm, beta=0.01), width=own.base.hidden_size)
+    optimizer = torch.optim.AdamW(learner.parameters(), lr=3e-2)
+    rewards = []
+    for step in range(15):
+        optimizer.zero_grad()
+        metrics = learner.accumulate(list(range(6)), step, 15)
+        rewards.append(metrics["reward"])
+        optimizer.step()
+    assert sum(rewards[-3:]) / 3 > sum(rewards[:2]) / 2 + 0.15
+    assert metrics["kl"] > 0
+    moved = {n for n, p in own.base.model.named_parameters() if p.grad is not None}
+    assert moved == set(tunable.names)
+    assert all(p.grad is None for p in own.require_latents().parameters())
