@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,8 @@ from colasearch.searchers.noise import problem_keys
 from colasearch.searchers.options import at_least
 from colasearch.searchers.outcome import Outcome
 from colasearch.searchers.registry import Algorithm, make
-from colasearch.searchers.search import Search
+from colasearch.searchers.search import Evaluations, Search
+from colasearch.searchers.tree import States
 from colasearch.searchers.world import World, discount_of, evaluations, root_evaluations, tokens_of
 
 
@@ -55,19 +56,54 @@ def begin(
     if max_depth is not None:
         at_least("max_depth", max_depth, 1)
     chosen = make(algorithm, options)
+    search = start(
+        chosen, root_evaluations(world, problems), problem_keys(problems), sims=sims, seed=seed,
+        leaves_in_flight=leaves_in_flight, max_depth=max_depth, merge_equal_states=merge_equal_states,
+        discount=discount_of(world), answers=getattr(world, "answers", None),
+    )  # fmt: skip
+    return chosen, search
+
+
+def start(
+    algorithm: Algorithm,
+    roots: Evaluations,
+    keys: Sequence[str],
+    *,
+    sims: int,
+    seed: int,
+    leaves_in_flight: int = 1,
+    max_depth: int | None = None,
+    merge_equal_states: bool = False,
+    discount: float = 1.0,
+    answers: Callable[[States], Sequence[Hashable]] | None = None,
+) -> Search:
+    """A search from roots that are evaluated already, for drivers that talk to the world themselves.
+
+    Args:
+        algorithm: The algorithm.
+        roots: Evaluations of the roots, equal actions merged.
+        keys: One key a root, which fixes its random numbers.
+        sims: As in :func:`run`, like the next four.
+        seed: See there.
+        leaves_in_flight: See there.
+        max_depth: See there.
+        merge_equal_states: See there.
+        discount: The world's discount.
+        answers: The world's ``answers``, if it has that method.
+    """
     search = Search(
-        root_evaluations(world, problems),
-        keys=problem_keys(problems),
+        roots,
+        keys=keys,
         seed=seed,
         sims=sims,
-        discount=discount_of(world),
+        discount=discount,
         leaves_in_flight=leaves_in_flight,
         max_depth=max_depth,
         merge_equal_states=merge_equal_states,
     )
-    search.answers = getattr(world, "answers", None)
-    chosen.start(search)
-    return chosen, search
+    search.answers = answers
+    algorithm.start(search)
+    return search
 
 
 def conclude(algorithm: Algorithm, search: Search) -> Outcome:

@@ -1,4 +1,8 @@
-"""Rollouts from the policy and ways to pick one: greedy, best-of-N, majority and weighted vote."""
+"""Rollouts from the policy and ways to pick one: greedy, best-of-N, majority and weighted vote.
+
+``values_used`` says which of the world's values an algorithm looks at: ``none``, or those of the ``ends`` of paths
+alone. A world need not value what is not looked at. Algorithms without it look at the values of all nodes.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +29,7 @@ class Greedy:
     """
 
     name: ClassVar[str] = "greedy"
+    values_used: ClassVar[str] = "none"
 
     def start(self, search: Search) -> None:
         """Make ``search`` run this algorithm."""
@@ -60,6 +65,7 @@ class BestOfN:
     """
 
     name: ClassVar[str] = "best_of_n"
+    values_used: ClassVar[str] = "ends"
 
     samples: int | None = None
     temperature: float = 1.0
@@ -119,6 +125,7 @@ class Majority(BestOfN):
     """
 
     name: ClassVar[str] = "majority"
+    values_used: ClassVar[str] = "none"
 
     def weight(self, branch: Branch, node: int) -> float:
         """What one rollout's vote counts."""
@@ -153,6 +160,7 @@ class WeightedVote(Majority):
     """
 
     name: ClassVar[str] = "weighted_vote"
+    values_used: ClassVar[str] = "ends"
 
     def weight(self, branch: Branch, node: int) -> float:
         """The rollout's score."""

@@ -1,22 +1,33 @@
-"""Decoding many texts in one batch, each under its own forced first token and its own random numbers.
+"""Decoding many texts together, each under its own forced first token and its own random numbers.
 
-The actor says how the next token follows from a hidden state: with latent actions a code is drawn from the policy and
-the world model's most probable token under that code is taken; without them a token is drawn from the base itself.
+A ``Decoder`` keeps rows in a batch; a row that ends leaves at once, and one that waits takes its place, so short texts
+never wait for long ones. What a row decodes depends on the row alone.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+import warnings
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from colasearch.engine.kv_tree import BatchKV, KVShape, Segment
-from colasearch.model.latent_lm import LatentLM, fan_out_states, world_model_states
-from colasearch.model.policy import sample_codes, sampling_log_probs
+from colasearch.engine.actor import Actor, Chosen, Features, Sampling
+from colasearch.engine.kv_tree import Segment
+from colasearch.engine.rows import Place
+from colasearch.engine.whole import WholePlace
+from colasearch.errors import ResourceError
+
+__all__ = [
+    "Actor", "Chosen", "Decoder", "Features", "Row", "Rules", "Sampling", "decode", "prefill", "seeded_uniforms",
+]  # fmt: skip
+
+HALVINGS = 3
+"""Times in a row that the batch is halved before running out of memory is an error."""
 
 
 def seeded_uniforms(count: int, *key: object) -> np.ndarray:
@@ -26,117 +37,6 @@ def seeded_uniforms(count: int, *key: object) -> np.ndarray:
     """
     digest = hashlib.blake2b(repr(key).encode(), digest_size=16).digest()
     return np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "big"))).random(count)
-
-
-@dataclass(slots=True)
-class Features:
-    """What the model knows after the last token of each of B rows.
-
-    Attributes:
-        hidden_BD: The base's hidden states.
-        scores_BA: The policy's scores of the codes; None without latent modules.
-    """
-
-    hidden_BD: Tensor
-    scores_BA: Tensor | None
-
-    def rows(self, index: Tensor | slice) -> Features:
-        """The features of some rows."""
-        return Features(self.hidden_BD[index], None if self.scores_BA is None else self.scores_BA[index])
-
-
-@dataclass(frozen=True, slots=True)
-class Sampling:
-    """How codes (or, without latent modules, tokens) are drawn while a text goes on.
-
-    Attributes:
-        temperature: Of the policy over codes.
-        top_k: Codes to keep; 0 keeps all.
-        token_temperature, token_top_k: The same for tokens, without latent modules.
-    """
-
-    temperature: float = 1.0
-    top_k: int = 0
-    token_temperature: float = 0.7
-    token_top_k: int = 50
-
-
-class Actor:
-    """A model as a chooser of next tokens; counts its forward passes.
-
-    Attributes:
-        num_actions: K codes, or as many sampled first tokens.
-        model_calls: Forward passes of the base so far.
-        generated_tokens: Tokens decoded so far.
-        poll: Called before each forward pass; what it raises ends the decoding.
-    """
-
-    def __init__(
-        self, lm: LatentLM, sampling: Sampling, latent: bool = True, poll: Callable[[], None] | None = None
-    ) -> None:
-        self.lm, self.sampling, self.latent = lm, sampling, latent
-        if latent:
-            lm.require_latents()
-        self.num_actions = lm.num_codes
-        self.kv_shape = KVShape.of(lm)
-        self.model_calls = 0
-        self.generated_tokens = 0
-        self.poll = poll
-
-    def feed(self, tokens_BT: Tensor, kv: BatchKV) -> Features:
-        """Run ``tokens_BT`` through base and policy after what ``kv`` holds; features of the last column."""
-        if self.poll is not None:
-            self.poll()
-        new = tokens_BT.shape[1]
-        mask, positions = kv.mask(new), kv.positions(new)
-        hidden = self.lm.base.hidden(tokens_BT, mask, positions, kv.base_cache)
-        scores = None
-        if self.latent and self.lm.latents is not None:
-            seen = mask.bool()[:, None, None, :].expand(-1, 1, new, -1)
-            if new > 1:
-                columns = torch.arange(kv.length + new, device=hidden.device)
-                seen = seen & (columns <= columns[kv.length :, None])
-                # A padded query sees no key at all, which makes softmax divide by zero: let it see itself.
-                seen = seen | (columns == columns[kv.length :, None])
-            scores = self.lm.latents.policy(hidden, positions, seen, list(kv.policy_caches))[:, -1].float()
-        kv.length += new
-        self.model_calls += 1
-        return Features(hidden[:, -1], scores)
-
-    def fan_out(self, features: Features, uniforms_BA: np.ndarray) -> Tensor:
-        """First tokens ``[B, A]`` of all actions at each of the states.
-
-        With latent actions: the most probable token under each code. Without: A draws from the base, at
-        ``uniforms_BA`` in [0, 1).
-        """
-        base = self.lm.base
-        if self.latent:
-            states = fan_out_states(self.lm.require_latents(), base, features.hidden_BD)
-            return self._most_probable(states)
-        log_probs = self._token_log_probs(features)
-        rows, count = uniforms_BA.shape
-        draws = torch.from_numpy(uniforms_BA).to(log_probs.device)
-        repeated = log_probs.repeat_interleave(count, dim=0)
-        return sample_codes(repeated, draws.reshape(-1)).view(rows, count)
-
-    def next_tokens(self, features: Features, uniforms_B: Tensor) -> Tensor:
-        """The next token ``[B]`` of each row, drawn at ``uniforms_B`` in [0, 1)."""
-        if not self.latent:
-            return sample_codes(self._token_log_probs(features), uniforms_B)
-        assert features.scores_BA is not None
-        codes = sample_codes(
-            sampling_log_probs(features.scores_BA, self.sampling.temperature, self.sampling.top_k), uniforms_B
-        )
-        states = world_model_states(self.lm.require_latents(), self.lm.base, features.hidden_BD, codes)
-        return self._most_probable(states)
-
-    def _most_probable(self, states: Tensor) -> Tensor:
-        logits: Tensor = self.lm.base.head(states)
-        return logits.argmax(-1)
-
-    def _token_log_probs(self, features: Features) -> Tensor:
-        logits = self.lm.base.logits(features.hidden_BD)
-        return sampling_log_probs(logits, self.sampling.token_temperature, self.sampling.token_top_k)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,22 +56,40 @@ class Rules:
     rollout: bool
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Keys and values of a node that were evicted and are to be computed again.
+
+    Attributes:
+        key: The node's key in the store.
+        tokens: Its tokens.
+    """
+
+    key: Hashable
+    tokens: tuple[int, ...]
+
+
+@dataclass(slots=True, eq=False)
 class Row:
     """One text to decode.
 
     Attributes:
-        path: Segments of everything before the first token.
+        path: Segments of everything before the first token, as far as they are kept.
         first_token: Forced.
         uniforms: One number in [0, 1) a further token; their count limits the text to 1 + that many tokens.
         tree: Index of its problem.
         before: Tokens of the text that stand before ``first_token``; ``is_finished`` sees them.
+        lost: Nodes between ``path`` and the first token whose keys and values must be computed again.
         tokens: Filled in: the tokens decoded.
+        codes: Filled in: the code drawn for each token after the first; empty without latent actions.
         ended: Filled in: the text is finished (end token or complete answer), rather than cut off.
         step_tokens: Filled in: how many of ``tokens`` belong to the step.
         step_ended: Filled in: the step ended the text.
+        passes: Filled in: forward passes that its own tokens took.
+        broken: Filled in: the model gave NaN or infinity; the row was stopped.
         segment: Filled in: keys and values of the step's tokens; None when nothing can follow the step.
         features: Filled in: features of one row at the end of the step; None when nothing can follow it.
+        recovered: Filled in: the lost nodes' keys and values.
     """
 
     path: Sequence[Segment]
@@ -179,12 +97,17 @@ class Row:
     uniforms: np.ndarray
     tree: int = 0
     before: Sequence[int] = ()
+    lost: Sequence[Lost] = ()
     tokens: list[int] = field(default_factory=list)
+    codes: list[int] = field(default_factory=list)
     ended: bool = False
     step_tokens: int = 0
     step_ended: bool = False
+    passes: int = 0
+    broken: bool = False
     segment: Segment | None = None
     features: Features | None = None
+    recovered: list[tuple[Hashable, Segment]] = field(default_factory=list)
 
     @property
     def full(self) -> bool:
@@ -201,58 +124,218 @@ class Row:
 
     def wants_feeding(self, rules: Rules) -> bool:
         """The last token must go through the model: for the token after it, or for the new node's features."""
-        if self.ended or self.full:
+        if self.ended or self.full or self.broken:
             return False
         return rules.rollout or not self.step_tokens or self.step_tokens == len(self.tokens)
 
     def goes_on(self, rules: Rules) -> bool:
         """Another token is wanted."""
-        return rules.rollout or not self.step_tokens
+        return not self.broken and (rules.rollout or not self.step_tokens)
+
+    def restart(self) -> None:
+        """Forget what was decoded."""
+        self.tokens, self.codes, self.recovered = [], [], []
+        self.ended = self.step_ended = self.broken = False
+        self.step_tokens, self.passes, self.segment, self.features = 0, 0, None, None
 
 
-@torch.inference_mode()
+@dataclass(slots=True)
+class _Active:
+    """A row in the batch.
+
+    Attributes:
+        row: The row.
+        rules: Its rules.
+        forced: Tokens of lost nodes that have not been fed yet, the next one last.
+        start: Length of the row's keys and values before its first token.
+    """
+
+    row: Row
+    rules: Rules
+    forced: list[int]
+    start: int = 0
+
+
+class Decoder:
+    """Rows decoded together, at most ``max_rows`` at a time; the others wait in the order of submission.
+
+    Attributes:
+        max_rows: Halved when memory runs out.
+    """
+
+    def __init__(self, actor: Actor, max_rows: int) -> None:
+        self.actor, self.max_rows = actor, max_rows
+        self.batch = actor.new_batch()
+        self._waiting: deque[tuple[Row, Rules]] = deque()
+        self._done: list[Row] = []
+        self._count = 0
+        self._halved = 0
+
+    def __len__(self) -> int:
+        """Rows in the batch and waiting."""
+        return self._count + len(self._waiting)
+
+    def submit(self, rows: Iterable[Row], rules: Rules) -> None:
+        """Queue rows."""
+        self._waiting.extend((row, rules) for row in rows)
+
+    @torch.inference_mode()
+    def cancel(self, tree: int) -> list[Row]:
+        """Take all rows of a tree out, unfinished as they are, and return them."""
+        gone = [row for row, _ in self._waiting if row.tree == tree]
+        self._waiting = deque((row, rules) for row, rules in self._waiting if row.tree != tree)
+        for place in [p for p in self.batch.places() if p.item.row.tree == tree]:
+            self._leave(place)
+            gone.append(place.item.row)
+        return gone
+
+    def take_done(self) -> list[Row]:
+        """The rows that have ended since the last call; none is lost when a pass is interrupted."""
+        done, self._done = self._done, []
+        return done
+
+    @torch.inference_mode()
+    def step(self) -> None:
+        """Decode one token of each row in the batch."""
+        while True:
+            try:
+                self._admit()
+                places = self._ready()
+                features = self.actor.feed([self._next(p.item) for p in places], self.batch) if places else None
+                break
+            except (RuntimeError, MemoryError) as error:
+                self._shrink(error)
+        self._halved = 0
+        if features is None:
+            return
+        going, over = self._harvest(places, features)
+        if going:
+            index = [i for i, _ in going]
+            self._draw([p.item for _, p in going], features if len(index) == len(places) else features.rows(index))
+            over += [p for _, p in going if not p.item.row.wants_feeding(p.item.rules)]
+        for place in over:
+            self._leave(place)
+            self._done.append(place.item.row)
+
+    def _admit(self) -> None:
+        """Move waiting rows into the batch; those that end with their first token are done at once."""
+        while self._waiting and self._count < self.max_rows:
+            row, rules = self._waiting[0]
+            forced = [t for lost in row.lost for t in lost.tokens]
+            place = self.batch.enter(_Active(row, rules, forced[::-1]), row.path)
+            place.item.start = place.length + len(forced)
+            self._waiting.popleft()
+            self._count += 1
+            row.append(row.first_token, rules)
+            self.actor.generated_tokens += 1
+            if not row.wants_feeding(rules):
+                self._leave(place)
+                self._done.append(row)
+
+    def _ready(self) -> list[Place] | list[WholePlace]:
+        self.batch.make_room()
+        return list(self.batch.places())  # type: ignore[arg-type]
+
+    @staticmethod
+    def _next(active: _Active) -> int:
+        return active.forced[-1] if active.forced else active.row.tokens[-1]
+
+    def _harvest(
+        self, places: Sequence[Place] | Sequence[WholePlace], features: Features
+    ) -> tuple[list[tuple[int, Any]], list[Any]]:
+        """Take what the pass gave; returns the rows that want another token, with their index, and those that end."""
+        going: list[tuple[int, Any]] = []
+        over: list[Any] = []
+        for index, place in enumerate(places):
+            active: _Active = place.item
+            row = active.row
+            if active.forced:
+                active.forced.pop()
+                self.actor.repeated_tokens += 1
+                if not active.forced:
+                    self._recover(place)
+                continue
+            row.passes += 1
+            if row.step_tokens == len(row.tokens):
+                row.features = features.rows(slice(index, index + 1))
+                row.segment = self.batch.columns(place, active.start, place.length)  # type: ignore[arg-type]
+                if not bool(row.features.usable()):
+                    row.broken = True
+            if row.goes_on(active.rules):
+                going.append((index, place))
+            else:
+                over.append(place)
+        return going, over
+
+    def _recover(self, place: Place | WholePlace) -> None:
+        row: Row = place.item.row
+        end = place.item.start
+        for lost in reversed(row.lost):
+            begin = end - len(lost.tokens)
+            row.recovered.append((lost.key, self.batch.columns(place, begin, end)))  # type: ignore[arg-type]
+            end = begin
+
+    def _draw(self, going: Sequence[_Active], features: Features) -> None:
+        numbers = np.array([active.row.uniforms[len(active.row.tokens) - 1] for active in going])
+        chosen = self.actor.next_tokens(features, torch.from_numpy(numbers).to(features.hidden_BD.device))
+        tokens, fine = chosen.token_B.tolist(), chosen.fine_B.tolist()
+        codes = chosen.code_B.tolist() if chosen.code_B is not None else None
+        for i, active in enumerate(going):
+            if not fine[i]:
+                active.row.broken = True
+                continue
+            if codes is not None:
+                active.row.codes.append(codes[i])
+            active.row.append(tokens[i], active.rules)
+            self.actor.generated_tokens += 1
+
+    def _leave(self, place: Place | WholePlace) -> None:
+        self.batch.leave(place, poisoned=place.item.row.broken)  # type: ignore[arg-type]
+        self._count -= 1
+
+    def _shrink(self, error: RuntimeError | MemoryError) -> None:
+        """Halve the batch if ``error`` says that memory ran out; the rows that must leave start anew later.
+
+        Raises:
+            ResourceError: Halving has not helped.
+        """
+        if not is_out_of_memory(error):
+            raise error
+        places = list(self.batch.places())
+        rows = max(1, len(places))
+        if rows == 1 or self._halved == HALVINGS:
+            raise ResourceError(
+                f"out of memory with {rows} rows in the batch ({str(error).splitlines()[0][:160]}); "
+                "lower --batch-size, --max-tokens or --kv-memory, or use a smaller model"
+            ) from None
+        self._halved += 1
+        self.max_rows = rows // 2
+        for place in reversed(places[self.max_rows :]):
+            active: _Active = place.item
+            self._leave(place)
+            self.actor.generated_tokens -= len(active.row.tokens)
+            active.row.restart()
+            self._waiting.appendleft((active.row, active.rules))
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        warnings.warn(f"out of memory with {rows} rows in a batch: going on with {self.max_rows}", stacklevel=3)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that the memory of CPU or GPU is exhausted."""
+    text = str(error)
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in text
+
+
 def decode(actor: Actor, rows: Sequence[Row], rules: Rules) -> None:
     """Decode all ``rows`` together, filling them in. A row that ends leaves the batch at once."""
-    base = actor.lm.base
-    room = max(len(row.uniforms) for row in rows)
-    kv = BatchKV.from_paths(actor.kv_shape, [row.path for row in rows], room, base.dtype, base.device)
-    start = kv.length
-    active = list(rows)
-    tokens = [row.first_token for row in rows]
-
-    def leave(stays: Callable[[Row], bool]) -> None:
-        for slot in reversed(range(len(active))):
-            if not stays(active[slot]):
-                last = kv.drop(slot)
-                active[slot], tokens[slot] = active[last], tokens[last]
-                del active[last], tokens[last]
-
-    while active:
-        for row, token in zip(active, tokens, strict=True):
-            row.append(token, rules)
-        actor.generated_tokens += len(active)
-        leave(lambda row: row.wants_feeding(rules))
-        if not active:
-            return
-        last_tokens = torch.tensor([row.tokens[-1] for row in active], device=base.device)
-        features = actor.feed(last_tokens[:, None], kv)
-        for slot, row in enumerate(active):
-            if row.step_tokens == len(row.tokens):
-                row.features = features.rows(slice(slot, slot + 1))
-                row.segment = kv.columns(slot, start, kv.length)
-        numbers = np.array([row.uniforms[len(row.tokens) - 1] for row in active])
-        tokens[:] = actor.next_tokens(features, torch.from_numpy(numbers).to(base.device)).tolist()
-        leave(lambda row: row.goes_on(rules))
+    decoder = Decoder(actor, max(1, len(rows)))
+    decoder.submit(rows, rules)
+    while len(decoder):
+        decoder.step()
+    decoder.take_done()
 
 
-@torch.inference_mode()
 def prefill(actor: Actor, prompts: Sequence[Sequence[int]]) -> tuple[Features, list[Segment]]:
-    """Encode prompts in one batch; features after the last token and each prompt's keys and values."""
-    base = actor.lm.base
-    longest = max(len(p) for p in prompts)
-    kv = BatchKV(actor.kv_shape, len(prompts), longest, base.dtype, base.device)
-    padding = [longest - len(p) for p in prompts]
-    kv.padding_B = torch.tensor(padding, device=base.device)
-    tokens = torch.tensor([[0] * pad + list(p) for pad, p in zip(padding, prompts, strict=True)], device=base.device)
-    features = actor.feed(tokens, kv)
-    return features, [kv.columns(row, pad, longest) for row, pad in enumerate(padding)]
+    """Encode prompts in one go; features after the last token and each prompt's keys and values."""
+    return actor.prefill(prompts)

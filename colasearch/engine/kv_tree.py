@@ -1,22 +1,19 @@
-"""Keys and values of tree nodes, and the batch buffer that a decoding run works in.
+"""Keys and values of tree nodes.
 
-A node owns the keys and values of its own tokens only (a ``Segment``). To decode below some nodes, each node's path is
-copied once into a left-padded batch buffer; new columns are written in place; the columns that belong to the new node
-are copied out at the end. Codes never enter the cache: they act after the last layer.
+A node owns the keys and values of its own tokens only (a ``Segment``); those of a path are put together row by row when
+something is decoded below it (``engine/rows.py``). Codes never enter: they act after the last layer.
 
-The base's layers come first, the policy's blocks after them. All have the same key/value shape here, because the
-latent modules take the base's attention shape.
+The base's layers come first in a segment, the policy's blocks after them. All have the same key/value shape here,
+because the latent modules take the base's attention shape.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Any
 
-import torch
 from torch import Tensor
-from transformers.cache_utils import Cache, CacheLayerMixin
 
 from colasearch.errors import PrerequisiteError
 from colasearch.model.latent_lm import LatentLM
@@ -69,92 +66,42 @@ class KVShape:
         return self.base_layers + self.policy_layers
 
 
-class _BufferLayer(CacheLayerMixin):  # type: ignore[misc]
-    """One layer of a ``BatchKV`` as transformers wants to see it; also serves as a policy block's cache."""
+class KVStore:
+    """Keys and values of tree nodes under a memory budget.
 
-    def __init__(self, owner: BatchKV, index: int) -> None:
-        super().__init__()
-        self.owner, self.index = owner, index
-        self.is_initialized = True
-
-    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
-        return None
-
-    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        begin, end, rows = self.owner.length, self.owner.length + key_states.shape[-2], self.owner.rows
-        keys, values = self.owner.data[self.index, 0, :rows], self.owner.data[self.index, 1, :rows]
-        keys[:, :, begin:end] = key_states
-        values[:, :, begin:end] = value_states
-        return keys[:, :, :end], values[:, :, :end]
-
-    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        return self.owner.length + query_length, 0
-
-    def get_seq_length(self) -> int:
-        return self.owner.length
-
-    def get_max_length(self) -> int:
-        return int(self.owner.data.shape[4])
-
-
-class BatchKV:
-    """A preallocated left-padded batch of keys and values.
+    When the budget is passed, the entries used longest ago go. Nothing is lost: whoever misses one computes it again.
 
     Attributes:
-        data: ``[layers, 2, B, heads, capacity, head_dim]``.
-        rows: Rows in use, the first ones.
-        length: Columns in use; the same for all rows.
-        padding_B: Columns at the left of each row that hold nothing.
+        budget: Most bytes to keep; None keeps all.
+        used, peak: Bytes held now, and at most so far.
+        evicted: Entries thrown out so far.
     """
 
-    def __init__(self, shape: KVShape, rows: int, capacity: int, dtype: torch.dtype, device: torch.device) -> None:
-        self.shape = shape
-        self.data = torch.zeros(
-            (shape.layers, 2, rows, shape.heads, capacity, shape.head_dim), dtype=dtype, device=device
-        )
-        self.rows, self.length = rows, 0
-        self.padding_B = torch.zeros(rows, dtype=torch.long, device=device)
-        layers = [_BufferLayer(self, i) for i in range(shape.layers)]
-        self.base_cache = Cache(layers=layers[: shape.base_layers])
-        self.policy_caches = layers[shape.base_layers :]
+    def __init__(self, budget: int | None = None) -> None:
+        self.budget = budget
+        self.used = self.peak = self.evicted = 0
+        self._entries: OrderedDict[Hashable, Segment] = OrderedDict()
 
-    @classmethod
-    def from_paths(
-        cls, shape: KVShape, paths: Sequence[Sequence[Segment]], room: int, dtype: torch.dtype, device: torch.device
-    ) -> BatchKV:
-        """A buffer whose row b holds the segments ``paths[b]`` end to end, with ``room`` free columns after them."""
-        lengths = [sum(segment.shape[3] for segment in path) for path in paths]
-        longest = max(lengths)
-        buffer = cls(shape, len(paths), longest + room, dtype, device)
-        for row, (path, length) in enumerate(zip(paths, lengths, strict=True)):
-            column = longest - length
-            for segment in path:
-                buffer.data[:, :, row, :, column : column + segment.shape[3]] = segment
-                column += segment.shape[3]
-        buffer.length = longest
-        buffer.padding_B = torch.tensor([longest - n for n in lengths], device=device)
-        return buffer
+    def put(self, key: Hashable, segment: Segment) -> None:
+        """Keep ``segment`` as the entry used last, in place of an old one of that key."""
+        self.drop(key)
+        self._entries[key] = segment
+        self.used += segment.nbytes
+        while self.budget is not None and self.used > self.budget and len(self._entries) > 1:
+            oldest = next(iter(self._entries))
+            self.drop(oldest)
+            self.evicted += 1
+        self.peak = max(self.peak, self.used)
 
-    def mask(self, new: int) -> Tensor:
-        """``[B, length + new]``, 1 where a column holds a token."""
-        columns = torch.arange(self.length + new, device=self.padding_B.device)
-        return (columns[None] >= self.padding_B[:, None]).long()
+    def get(self, key: Hashable) -> Segment | None:
+        """The entry, which now counts as used last; None when it is gone."""
+        segment = self._entries.get(key)
+        if segment is not None:
+            self._entries.move_to_end(key)
+        return segment
 
-    def positions(self, new: int) -> Tensor:
-        """Token positions ``[B, new]`` of the next ``new`` columns."""
-        columns = torch.arange(self.length, self.length + new, device=self.padding_B.device)
-        return (columns[None] - self.padding_B[:, None]).clamp_min(0)
-
-    def columns(self, row: int, begin: int, end: int) -> Segment:
-        """A copy of row ``row``'s columns ``begin`` to ``end``."""
-        return self.data[:, :, row, :, begin:end].clone()
-
-    def drop(self, row: int) -> int:
-        """Take row ``row`` out of use. The last row moves into its place; returns where that one was."""
-        last = self.rows - 1
-        if row != last:
-            self.data[:, :, row, :, : self.length] = self.data[:, :, last, :, : self.length]
-            self.padding_B[row] = self.padding_B[last]
-        self.rows = last
-        self.padding_B = self.padding_B[:last]
-        return last
+    def drop(self, key: Hashable) -> None:
+        """Forget an entry if it is there."""
+        segment = self._entries.pop(key, None)
+        if segment is not None:
+            self.used -= segment.nbytes

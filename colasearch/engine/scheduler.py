@@ -6,19 +6,23 @@ depends neither on its batch-mates nor on the number of slots.
 
 from __future__ import annotations
 
-import math
+import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from colasearch.engine.world import LatentWorld, WorldConfig
+import numpy as np
+
+from colasearch.engine.nodes import Finished
+from colasearch.engine.record import trace_nodes, trace_of
+from colasearch.engine.world import Evaluation, LatentWorld, WorldConfig
 from colasearch.errors import ColasearchError, InputError
 from colasearch.model.latent_lm import LatentLM
 from colasearch.problem import Problem, SolveResult, StopReason
-from colasearch.searchers import Outcome, Search, begin, conclude, drive
-from colasearch.tasks import get_task
-from colasearch.traces import Trace, TraceNode, TraceText
+from colasearch.searchers import Evaluations, Outcome, Search, conclude, make, merge_equal_actions, start
+from colasearch.searchers.noise import problem_keys
+from colasearch.traces import Trace
 from colasearch.verifiers import is_checkable
 from colasearch.vote import vote
 
@@ -99,14 +103,6 @@ class Searched:
     error: ColasearchError | None = None
 
 
-class SearchStopped(ColasearchError):
-    """Ends a search from within the model's decoding loop; carries the reason."""
-
-    def __init__(self, reason: StopReason) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-
 def search_problems(
     lm: LatentLM,
     problems: Iterable[Problem],
@@ -123,140 +119,210 @@ def search_problems(
         InputError: A bad setting. What is wrong with one problem alone is in its ``Searched.error``.
         PrerequisiteError: The model has no latent modules.
     """
-    settings.check()
-    for problem in problems:
-        try:
-            done = _search_one(lm, problem, settings, on_status)
-        except ColasearchError as error:
-            yield Searched(problem, None, None, error)
-            continue
-        yield done
-        if done.result is not None and done.result.stop is StopReason.INTERRUPTED:
-            return
+    yield from Scheduler(lm, settings, slots, on_status).run(problems)
 
 
-def _search_one(
-    lm: LatentLM, problem: Problem, settings: SearchSettings, on_status: Callable[[Status], None] | None
-) -> Searched:
-    get_task(problem.task)
-    begun = time.monotonic()
-    deadline = math.inf if settings.max_seconds is None else begun + settings.max_seconds
-    done = 0
+@dataclass(slots=True)
+class _Run:
+    """A problem in a slot.
 
-    def poll() -> None:
-        if on_status is not None:
-            seconds = time.monotonic() - begun
-            on_status(Status(done, settings.sims, len(world.finished), world.generated_tokens, seconds))
-        if time.monotonic() >= deadline:
-            raise SearchStopped(StopReason.MAX_SECONDS)
+    Attributes:
+        problem: The problem.
+        begun: When it got its slot.
+        search: Its search, once the root is evaluated.
+        tickets: The world's tickets of the leaves in flight, in the order of asking.
+        told: Evaluations of those that are done.
+        reason: Why it ended, where that is not for its search to say.
+    """
 
-    def should_stop() -> StopReason | None:
-        # Simulations that end in known states call no model, so the clock is looked at here as well.
-        poll()
-        proven = is_checkable(problem.task) and any(f.value >= 1 for f in world.finished)
-        return StopReason.SOLVED if proven else None
-
-    def on_round(progress: Any) -> None:
-        nonlocal done
-        done = progress.sims
-
-    world = LatentWorld(lm, settings.world, settings.seed, settings.actions, poll)
+    problem: Problem
+    begun: float
+    search: Search | None = None
+    tickets: list[int] = field(default_factory=list)
+    told: dict[int, Evaluation] = field(default_factory=dict)
     reason: StopReason | None = None
-    search = outcome = None
-    try:
-        algorithm, search = begin(
-            settings.searcher,
-            world,
-            [problem],
-            sims=settings.sims,
-            seed=settings.seed,
-            leaves_in_flight=settings.leaves_in_flight,
-            **settings.options,
+
+
+class Scheduler:
+    """Problems in slots, one search each, all decoding in one batch.
+
+    A tree asks for its next leaves as soon as all it asked for are in, whatever the other trees do, and a problem takes
+    the slot of one that is done; so the batch stays full.
+
+    Attributes:
+        world: The world that all trees share.
+    """
+
+    def __init__(
+        self,
+        lm: LatentLM,
+        settings: SearchSettings,
+        slots: int = 16,
+        on_status: Callable[[Status], None] | None = None,
+    ) -> None:
+        settings.check()
+        if slots < 1:
+            raise InputError(f"slots is {slots}; it must be at least 1")
+        self.lm, self.settings, self.slots, self.on_status = lm, settings, slots, on_status
+        self.algorithm = make(settings.searcher, settings.options)
+        used = getattr(self.algorithm, "values_used", "nodes")
+        # What an algorithm does not look at is not paid for: no rollouts for leaves, no references for votes.
+        config = replace(
+            settings.world,
+            rollouts=settings.world.rollouts and used == "nodes",
+            references=0 if used == "none" else settings.world.references,
         )
-        drive(search, world, max_tokens=settings.max_tree_tokens, should_stop=should_stop, on_round=on_round)
-        outcome = conclude(algorithm, search)
-        reason = outcome.stop_B[0]
-    except SearchStopped as stop:
-        reason = stop.reason
-    except KeyboardInterrupt:
-        reason = StopReason.INTERRUPTED
-    if outcome is None and search is not None:
-        outcome = conclude(algorithm, search)
-    candidates, text = vote(world.finished, problem.task)
-    result = SolveResult(
-        problem_id=problem.id,
-        task=problem.task,
-        model=lm.name,
-        searcher=settings.searcher,
-        seed=settings.seed,
-        answer=candidates[0].answer if candidates else None,
-        text=text,
-        candidates=tuple(candidates),
-        stop=reason,
-        sims=0 if search is None else int(search.sims_B[0]),
-        effective_branching=sum(world.branching) / max(1, len(world.branching)),
-        generated_tokens=world.generated_tokens,
-        model_calls=world.model_calls,
-        seconds=time.monotonic() - begun,
-    )
-    return Searched(problem, result, _trace(problem, world, search, outcome, settings, result))
+        self.by_outcome = used != "nodes"
+        self.rule = {"nodes": "weighted", "none": "equal"}.get(used, "weighted")
+        if self.algorithm.name == "best_of_n":
+            self.rule = "best"
+        self.world = LatentWorld(lm, config, settings.seed, settings.actions)
+        self._runs: dict[int, _Run] = {}
+        self._begun = time.monotonic()
 
+    def run(self, problems: Iterable[Problem]) -> Iterator[Searched]:
+        """Search all ``problems``; see ``search_problems``."""
+        waiting = iter(problems)
+        more = True
+        try:
+            while True:
+                while more and len(self._runs) < self.slots:
+                    new = list(itertools.islice(waiting, self.slots - len(self._runs)))
+                    more = bool(new)
+                    yield from self._begin(new)
+                if not self._runs:
+                    return
+                for tree in list(self._runs):
+                    if self._ask(tree):
+                        yield self._end(tree)
+                for evaluation in self.world.advance():
+                    self._take(evaluation)
+                self._show()
+        except KeyboardInterrupt:
+            self.world.collect()
+            for tree, run in list(self._runs.items()):
+                run.reason = StopReason.INTERRUPTED
+                yield self._end(tree)
 
-def _trace(
-    problem: Problem,
-    world: LatentWorld,
-    search: Search | None,
-    outcome: Outcome | None,
-    settings: SearchSettings,
-    result: SolveResult,
-) -> Trace:
-    nodes: list[TraceNode] = []
-    if search is not None and outcome is not None:
-        tree = outcome.tree
-        answers = world.answer_texts(tree.states[0, : int(tree.size_B[0])])
-        for slot in range(int(tree.size_B[0])):
-            state = world.nodes[int(tree.states[0, slot])]
-            parent, action = int(tree.parents[0, slot]), int(tree.actions[0, slot])
-            codes: tuple[int, ...] = ()
-            if parent >= 0:
-                above = world.nodes[int(tree.states[0, parent])].next_token_A
-                assert above is not None
-                codes = tuple(int(a) for a in (above == above[action]).nonzero()[0])
-            open_node = state.next_token_A is not None
-            nodes.append(
-                TraceNode(
-                    parent=parent,
-                    action=action,
-                    codes=codes,
-                    tokens=() if parent < 0 else state.tokens,
-                    text="" if parent < 0 else world.ends.decode(state.tokens),
-                    visits=int(tree.visits[0, slot]),
-                    value=round(float(tree.values[0, slot]), 6),
-                    raw_value=round(float(tree.raw_values[0, slot]), 6),
-                    reward=round(float(tree.rewards[0, slot]), 6),
-                    prior=1.0 if parent < 0 else round(float(tree.prior[0, parent, action]), 6),
-                    end="" if open_node else ("answer" if world.is_finished(state) else "cut"),
-                    answer=None if open_node else answers[slot],
-                    priors=tuple(round(p, 6) for p in tree.prior[0, slot].tolist()) if open_node else (),
-                )
+    def _begin(self, problems: list[Problem]) -> Iterator[Searched]:
+        fine: list[Problem] = []
+        for problem in problems:
+            try:
+                self.world.check(problem)
+                fine.append(problem)
+            except ColasearchError as error:
+                yield Searched(problem, None, None, error)
+        now = time.monotonic()
+        for tree, problem in zip(self.world.open(fine), fine, strict=True):
+            self._runs[tree] = _Run(problem, now)
+
+    def _ask(self, tree: int) -> bool:
+        """Let an idle tree ask for its next leaves; true when it is done."""
+        run, settings = self._runs[tree], self.settings
+        if settings.max_seconds is not None and time.monotonic() - run.begun >= settings.max_seconds:
+            run.reason = StopReason.MAX_SECONDS
+            return True
+        if run.search is None or run.tickets:
+            return False
+        state = self.world.trees[tree]
+        if settings.max_tree_tokens is not None and state.generated_tokens >= settings.max_tree_tokens:
+            run.search.stop(np.zeros(1, np.int64), StopReason.MAX_TOKENS)
+        if is_checkable(run.problem.task) and any(f.value >= 1 for f in state.finished):
+            run.search.stop(np.zeros(1, np.int64), StopReason.SOLVED)
+        leaves = run.search.ask()
+        if not len(leaves):
+            return True
+        run.tickets = self.world.submit(leaves.states, leaves.action_L)
+        return False
+
+    def _take(self, evaluation: Evaluation) -> None:
+        run = self._runs[evaluation.tree]
+        if run.search is None:
+            run.search = start(
+                self.algorithm,
+                self._evaluations([evaluation]),
+                problem_keys([run.problem]),
+                sims=self.settings.sims,
+                seed=self.settings.seed,
+                leaves_in_flight=self.settings.leaves_in_flight,
+                discount=self.world.discount,
+                answers=self.world.answers,
             )
-    root = world.nodes[0].tokens if world.nodes else ()
-    return Trace(
-        problem_id=problem.id,
-        task=problem.task,
-        text=problem.text,
-        model=result.model,
-        searcher=result.searcher,
-        seed=result.seed,
-        actions=settings.actions,
-        prompt_tokens=root,
-        answer=result.answer,
-        best_node=0 if outcome is None else int(outcome.best_node_B[0]),
-        policy_target=() if outcome is None else tuple(round(p, 6) for p in outcome.policy_target_BA[0].tolist()),
-        nodes=tuple(nodes),
-        texts=tuple(TraceText(f.text, f.answer, round(f.value, 6)) for f in world.finished),
-        stop=str(result.stop),
-        sims=result.sims,
-        generated_tokens=result.generated_tokens,
-        model_calls=result.model_calls,
-    )
+            return
+        run.told[evaluation.ticket] = evaluation
+        if len(run.told) == len(run.tickets):
+            waiting = run.search.outstanding().ticket_L
+            run.search.tell(waiting, self._evaluations([run.told[t] for t in run.tickets]))
+            run.tickets, run.told = [], {}
+
+    def _evaluations(self, done: Sequence[Evaluation]) -> Evaluations:
+        states = np.array([e.state for e in done], np.int64)
+        logits_LA = np.stack([e.logits_A for e in done]).astype(np.float64)
+        return Evaluations(
+            states,
+            np.array([e.reward for e in done], np.float64),
+            np.array([e.terminal for e in done], np.bool_),
+            merge_equal_actions(logits_LA, self.world.equal_actions(states)),
+            np.array([e.value for e in done], np.float64),
+        )
+
+    def _show(self) -> None:
+        if self.on_status is None:
+            return
+        sims = sum(int(r.search.sims_B[0]) for r in self._runs.values() if r.search is not None)
+        found = sum(len(self.world.trees[tree].finished) for tree in self._runs)
+        seconds = time.monotonic() - self._begun
+        self.on_status(Status(sims, self.settings.sims * len(self._runs), found, self.world.generated_tokens, seconds))
+
+    def _end(self, tree: int) -> Searched:
+        run = self._runs.pop(tree)
+        search, problem = run.search, run.problem
+        outcome = None if search is None else conclude(self.algorithm, search)
+        reason = run.reason or (outcome.stop_B[0] if outcome is not None else StopReason.INTERRUPTED)
+        states = {} if search is None else self._states(search)
+        kept = {n: self.world.nodes[n] for n in (*states.values(), self.world.trees[tree].root)}
+        written = self._candidate_texts(tree, outcome, states) if self.by_outcome and outcome is not None else None
+        answers = dict(zip(kept, self.world.answer_texts(np.array(list(kept))), strict=True))
+        state = self.world.close(tree)
+        finished = state.finished if written is None else written
+        candidates, text = vote(finished, problem.task, self.rule)
+        result = SolveResult(
+            problem_id=problem.id,
+            task=problem.task,
+            model=self.lm.name,
+            searcher=self.settings.searcher,
+            seed=self.settings.seed,
+            answer=candidates[0].answer if candidates else None,
+            text=text,
+            candidates=tuple(candidates),
+            stop=reason,
+            sims=0 if search is None else int(search.sims_B[0]),
+            effective_branching=sum(state.branching) / max(1, len(state.branching)),
+            generated_tokens=state.generated_tokens,
+            model_calls=state.model_calls,
+            seconds=time.monotonic() - run.begun,
+        )
+        nodes = () if outcome is None else trace_nodes(outcome, states, kept, answers, self.world.ends)
+        prompt = kept[state.root].tokens
+        return Searched(
+            problem, result, trace_of(problem, self.settings.actions, prompt, nodes, finished, outcome, result)
+        )
+
+    @staticmethod
+    def _states(search: Search) -> dict[int, int]:
+        """The world's node of each slot of the tree."""
+        assert search.tree.states_BN is not None
+        return dict(enumerate(search.tree.states_BN[0, : int(search.tree.size_B[0])].tolist()))
+
+    def _candidate_texts(self, tree: int, outcome: Outcome, states: dict[int, int]) -> list[Finished]:
+        """The ends of all paths drawn, each as often as it was drawn: what sampling algorithms choose among."""
+        ends = outcome.candidates_B[0]
+        numbers = [states[end.node] for end in ends]
+        answers = self.world.answer_texts(np.array(numbers, np.int64))
+        texts = [self.world.ends.decode(self.world.nodes[n].written) for n in numbers]
+        return [
+            Finished(order, text, answer, end.score)
+            for order, (end, text, answer) in enumerate(zip(ends, texts, answers, strict=True))
+            for _ in range(end.count)
+            if self.world.is_finished(self.world.nodes[states[end.node]])
+        ]

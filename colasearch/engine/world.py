@@ -7,74 +7,29 @@ the world says so (``equal_actions``), so that searchers merge them and sum thei
 Leaf values, when the model has no value head, come from the policy's rollout to an answer: a checkable verifier's
 reward where the task has one, else agreement with the answers of a few *reference rollouts* from the root (their
 Laplace-smoothed share). So a leaf's value depends on its own path and the root alone, never on when it was visited.
+
+``root`` and ``expand`` do a batch of work and return. Underneath, ``open``, ``submit`` and ``advance`` let trees go on
+each at its own pace: rows of all trees share one decoder, and evaluations come back as they are done.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
-from colasearch.engine.decode import Actor, Features, Row, Rules, Sampling, decode, prefill, seeded_uniforms
-from colasearch.engine.kv_tree import Segment
+from colasearch.engine.actor import Actor, Features, Sampling
+from colasearch.engine.decode import Decoder, Lost, Row, Rules, seeded_uniforms
+from colasearch.engine.kv_tree import KVStore, Segment
+from colasearch.engine.nodes import NO_PARENT, Finished, Node, Round, TreeState
 from colasearch.engine.text import TextEnds
 from colasearch.errors import InputError
 from colasearch.model.latent_lm import LatentLM
 from colasearch.problem import Problem
 from colasearch.tasks import prompt_tokens
-from colasearch.verifiers import canonical_key, checkable_verifier, extract_answer, is_checkable
-
-NO_PARENT = -1
-
-
-@dataclass(slots=True)
-class Node:
-    """A state: the text up to the end of a step.
-
-    Attributes:
-        tree: Index of its problem.
-        parent: Node number, ``NO_PARENT`` for a root.
-        tokens: Its own tokens (the prompt for a root).
-        written: Tokens of the text up to here, without the prompt.
-        segment: Keys and values of ``tokens``; None when nothing can follow.
-        next_token_A: First token under each action; None when nothing can follow.
-        cost: Tokens generated to make and evaluate it.
-    """
-
-    tree: int
-    parent: int
-    tokens: tuple[int, ...]
-    written: tuple[int, ...]
-    segment: Segment | None
-    next_token_A: np.ndarray | None
-    cost: int
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """A finished text found in a tree.
-
-    Attributes:
-        tree: Index of its problem.
-        text: Without prompt and special tokens.
-        answer: Extracted; None when there is none.
-        value: In [0, 1], as given to the searcher.
-    """
-
-    tree: int
-    text: str
-    answer: str | None
-    value: float
-
-
-@dataclass(slots=True)
-class _Tree:
-    problem: Problem
-    references: Counter[Hashable] = field(default_factory=Counter)
-    reference_count: int = 0
+from colasearch.verifiers import canonical_key, extract_answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,24 +39,62 @@ class WorldConfig:
     Attributes:
         max_tokens: Longest text, in generated tokens.
         max_step_tokens: Longest step.
-        references: Reference rollouts from each root (unused with a value head or a checkable verifier).
+        rollouts: Whether leaves are valued by rollouts where there is no value head. Without, an unfinished leaf is
+            worth 0: right for algorithms that look at finished texts alone.
+        references: Reference rollouts from each root (unused with a value head).
         rows: Most texts decoded in one batch.
+        kv_bytes: Most bytes of keys and values kept for tree nodes; None keeps all.
+        engine: ``auto``, ``tree`` or ``whole``; see ``engine.inference``.
         sampling: How codes and tokens are drawn.
     """
 
     max_tokens: int = 256
     max_step_tokens: int = 24
+    rollouts: bool = True
     references: int = 8
     rows: int = 64
+    kv_bytes: int | None = 4 << 30
+    engine: str = "auto"
     sampling: Sampling = field(default_factory=Sampling)
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """A root, or an edge that was asked for, evaluated.
+
+    Attributes:
+        tree: Number of its tree.
+        ticket: As ``submit`` gave it; -1 for a root.
+        state, reward, terminal, logits_A, value: As in the world contract. ``value`` is NaN where the model gave NaN.
+    """
+
+    tree: int
+    ticket: int
+    state: int
+    reward: float
+    terminal: bool
+    logits_A: np.ndarray
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What a row is for: an edge (``ticket`` and ``parent``), or a reference rollout (``ticket`` -1)."""
+
+    ticket: int
+    parent: int
+    order: int
+    round: Round
 
 
 class LatentWorld:
     """States and actions of a latent-action model, for many problems at once.
 
     Attributes:
-        finished: Every finished text so far, in the order in which they were found.
-        branching: Distinct children / actions of each open node so far.
+        actor: The model; counts calls and tokens.
+        store: Keys and values of nodes.
+        trees: Problems in progress by number.
+        nodes: Nodes by number.
     """
 
     discount = 1.0
@@ -117,13 +110,20 @@ class LatentWorld:
         if actions not in ("latent", "sampled"):
             raise InputError(f"actions are {actions!r}; they must be 'latent' or 'sampled'")
         self.lm, self.config, self.seed = lm, config, seed
-        self.actor = Actor(lm, config.sampling, latent=actions == "latent", poll=poll)
+        self.actor = Actor(lm, config.sampling, latent=actions == "latent", poll=poll, engine=config.engine)
         self.ends = TextEnds(lm.base.tokenizer, lm.base.end_ids)
-        self.nodes: list[Node] = []
-        self.trees: list[_Tree] = []
-        self.finished: list[Finished] = []
-        self.branching: list[float] = []
-        self.value_head = lm.latents.value if lm.latents is not None else None
+        self.store = KVStore(config.kv_bytes)
+        self.decoder = Decoder(self.actor, config.rows)
+        self.trees: dict[int, TreeState] = {}
+        self.nodes: dict[int, Node] = {}
+        self.value_head = self.actor.lm.latents.value if self.actor.lm.latents is not None else None
+        self._rollout = config.rollouts and self.value_head is None
+        self._rules = Rules(self.ends.is_boundary, self.ends.is_finished, config.max_step_tokens, self._rollout)
+        self._to_end = Rules(self.ends.is_boundary, self.ends.is_finished, config.max_step_tokens, rollout=True)
+        self._jobs: dict[Row, _Job] = {}
+        self._roots: list[Evaluation] = []
+        self._prompts: dict[tuple[int, ...], tuple[Features, int]] = {}
+        self._next_node = self._next_tree = self._next_ticket = 0
 
     @property
     def model_calls(self) -> int:
@@ -135,86 +135,48 @@ class LatentWorld:
         """Tokens decoded so far; prompts do not count."""
         return self.actor.generated_tokens
 
+    @property
+    def finished(self) -> list[Finished]:
+        """Every finished text of the trees in progress, tree by tree."""
+        return [text for tree in self.trees.values() for text in tree.finished]
+
+    # The world contract.
+
     def root(self, problems: Sequence[Problem]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Encode the problems' prompts, and draw their reference rollouts where leaf values need them.
 
         Raises:
             InputError: A prompt leaves no room for an answer in the base's context.
         """
-        tokenizer = self.lm.base.tokenizer
-        prompts = [prompt_tokens(tokenizer, problem) for problem in problems]
-        context = self.lm.base.context_length
-        for problem, prompt in zip(problems, prompts, strict=True):
-            if len(prompt) + self.config.max_tokens > context:
-                raise InputError(
-                    f"problem {problem.id}: its prompt has {len(prompt)} tokens and --max-tokens is "
-                    f"{self.config.max_tokens}, but the context of {self.lm.base.identity.name} holds {context}; "
-                    "shorten the problem, lower --max-tokens, or use a model with a longer context"
-                )
-        features, segments = prefill(self.actor, prompts)
-        first = len(self.trees)
-        self.trees.extend(_Tree(problem) for problem in problems)
-        next_tokens = self._fan_out(features, [(p.id, ()) for p in problems])
-        states = [
-            self._add(Node(first + i, NO_PARENT, tuple(prompt), (), segments[i], next_tokens[i], 0))
-            for i, prompt in enumerate(prompts)
-        ]
-        if self.value_head is not None:
-            values = self._head_values(features)
-        else:
-            values = self._reference_rollouts(states, features)
-        return np.array(states), self._prior_logits(features), values
+        trees = self.open(problems)
+        done = {e.tree: e for e in self._run(len(problems))}
+        rows = [done[tree] for tree in trees]
+        return (
+            np.array([e.state for e in rows]),
+            np.stack([e.logits_A for e in rows]),
+            np.array([e.value for e in rows]),
+        )
 
     def expand(
         self, states: np.ndarray, actions: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Decode the steps that the actions start, and roll them out where there is no value head."""
-        rows: list[Row] = []
-        for state, action in zip(np.asarray(states).tolist(), np.asarray(actions).tolist(), strict=True):
-            node = self.nodes[state]
-            if node.next_token_A is None:
-                raise InputError(f"state {state} is finished; a finished text must not be continued")
-            rows.append(self._row(state, int(node.next_token_A[action])))
-        self._decode(rows, rollout=self.value_head is None)
-        count = len(rows)
-        features, open_rows = _gather(rows)
-        next_tokens = prior = head_values = None
-        if open_rows:
-            keys = [
-                (self._problem(state).id, (*self.nodes[state].written, *rows[i].tokens[: rows[i].step_tokens]))
-                for i, state in ((i, int(states[i])) for i in open_rows)
-            ]
-            next_tokens = self._fan_out(features, keys)
-            prior = self._prior_logits(features)
-            head_values = self._head_values(features) if self.value_head is not None else None
-        new_states = np.zeros(count, dtype=np.int64)
-        reward, value = np.zeros(count), np.zeros(count)
-        terminal = np.ones(count, dtype=bool)
-        prior_logits = np.zeros((count, self.actor.num_actions))
-        place = {row: k for k, row in enumerate(open_rows)}
-        for i, row in enumerate(rows):
-            parent = self.nodes[int(states[i])]
-            step = tuple(row.tokens[: row.step_tokens])
-            k = place.get(i)
-            text_value = self._finish(parent.tree, (*parent.written, *row.tokens)) if row.ended else 0.0
-            node = Node(
-                parent.tree,
-                int(states[i]),
-                step,
-                (*parent.written, *step),
-                row.segment,
-                None if k is None or next_tokens is None else next_tokens[k],
-                len(row.tokens),
-            )
-            new_states[i] = self._add(node)
-            if k is None or prior is None:
-                # The step ended the text, or filled it without an answer.
-                reward[i] = text_value
-                continue
-            terminal[i] = False
-            prior_logits[i] = prior[k]
-            value[i] = text_value if head_values is None else head_values[k]
-        return new_states, reward, terminal, prior_logits, value
+        tickets = self.submit(states, actions)
+        done = {e.ticket: e for e in self._run(len(tickets))}
+        rows = [done[ticket] for ticket in tickets]
+        return (
+            np.array([e.state for e in rows], np.int64),
+            np.array([e.reward for e in rows], np.float64),
+            np.array([e.terminal for e in rows], np.bool_),
+            np.stack([e.logits_A for e in rows]) if rows else np.zeros((0, self.actor.num_actions)),
+            np.array([e.value for e in rows], np.float64),
+        )
+
+    def _run(self, count: int) -> list[Evaluation]:
+        done: list[Evaluation] = []
+        while len(done) < count:
+            done += self.advance()
+        return done
 
     def equal_actions(self, states: np.ndarray) -> np.ndarray:
         """``[B, A]`` group of each action: its first token. Actions of a group lead to the same child."""
@@ -229,71 +191,249 @@ class LatentWorld:
     def answers(self, states: np.ndarray) -> list[Hashable]:
         """A key of each state's answer, equal for mathematically equal answers; None without an answer."""
         keys: list[Hashable] = []
-        for state in np.asarray(states).tolist():
-            node = self.nodes[state]
-            answer = extract_answer(self.ends.decode(node.written), self._problem(state).task)
-            keys.append(None if answer is None else canonical_key(answer, self._problem(state).task))
+        for state, answer in zip(np.asarray(states).tolist(), self.answer_texts(states), strict=True):
+            task = self.trees[self.nodes[state].tree].problem.task
+            keys.append(None if answer is None else canonical_key(answer, task))
         return keys
 
     def answer_texts(self, states: np.ndarray) -> list[str | None]:
         """Each state's answer as it is written; None without an answer."""
-        return [
-            extract_answer(self.ends.decode(self.nodes[state].written), self._problem(state).task)
-            for state in np.asarray(states).tolist()
-        ]
+        nodes = [self.nodes[state] for state in np.asarray(states).tolist()]
+        return [extract_answer(self.ends.decode(n.written), self.trees[n.tree].problem.task) for n in nodes]
 
     def is_finished(self, node: Node) -> bool:
         """Whether the node's text is complete, rather than cut off."""
         return self.ends.is_finished(node.written)
 
-    def _problem(self, state: int) -> Problem:
-        return self.trees[self.nodes[state].tree].problem
+    # Trees at their own pace.
 
-    def _add(self, node: Node) -> int:
-        self.nodes.append(node)
-        return len(self.nodes) - 1
+    def open(self, problems: Sequence[Problem]) -> list[int]:
+        """Begin trees; returns their numbers. Their roots' evaluations come from ``advance``.
 
-    def _path(self, state: int) -> list[Segment]:
-        path: list[Segment] = []
-        while state != NO_PARENT:
+        Prompts are encoded together, and once for all trees with the same prompt.
+
+        Raises:
+            InputError: A prompt leaves no room for an answer in the base's context; nothing has begun then.
+        """
+        prompts = [self.check(problem) for problem in problems]
+        new = [p for p in dict.fromkeys(prompts) if p not in self._prompts]
+        if new:
+            features, segments = self.actor.prefill(new)
+            for i, prompt in enumerate(new):
+                self._prompts[prompt] = (features.rows(slice(i, i + 1)), 0)
+                self.store.put(("prompt", prompt), segments[i])
+        begun: list[int] = []
+        for problem, prompt in zip(problems, prompts, strict=True):
+            known, users = self._prompts[prompt]
+            self._prompts[prompt] = (known, users + 1)
+            number, self._next_tree = self._next_tree, self._next_tree + 1
+            self.trees[number] = TreeState(problem, self._next_node, known, model_calls=1)
+            self._add(Node(number, NO_PARENT, prompt, (), ("prompt", prompt), None, 0))
+            begun.append(number)
+            self._begin_root(number)
+        return begun
+
+    def _begin_root(self, number: int) -> None:
+        tree = self.trees[number]
+        if not bool(tree.root_features.usable()):
+            self._roots.append(self._root_evaluation(number, float("nan")))
+            return
+        self.nodes[tree.root].next_token_A = self._fan_out(tree.root_features, [tree.root])[0]
+        if self.value_head is not None:
+            self._roots.append(self._root_evaluation(number, float(self._head_values(tree.root_features)[0])))
+        elif self.config.references:
+            self._submit_references(number)
+        else:
+            self._roots.append(self._root_evaluation(number, 0.0))
+
+    def check(self, problem: Problem) -> tuple[int, ...]:
+        """The problem's prompt.
+
+        Raises:
+            InputError: It leaves no room for an answer in the base's context, or the task is unknown.
+        """
+        prompt = tuple(prompt_tokens(self.lm.base.tokenizer, problem))
+        context = self.lm.base.context_length
+        if len(prompt) + self.config.max_tokens > context:
+            raise InputError(
+                f"problem {problem.id}: its prompt has {len(prompt)} tokens and --max-tokens is "
+                f"{self.config.max_tokens}, but the context of {self.lm.base.identity.name} holds {context}; "
+                "shorten the problem, lower --max-tokens, or use a model with a longer context"
+            )
+        return prompt
+
+    def submit(self, states: np.ndarray, actions: np.ndarray) -> list[int]:
+        """Ask for edges; returns a ticket for each. Their evaluations come from ``advance``."""
+        rounds: dict[int, Round] = {}
+        tickets: list[int] = []
+        rows: list[Row] = []
+        for state, action in zip(np.asarray(states).tolist(), np.asarray(actions).tolist(), strict=True):
             node = self.nodes[state]
-            assert node.segment is not None
-            path.append(node.segment)
-            state = node.parent
-        return path[::-1]
+            if node.next_token_A is None:
+                raise InputError(f"state {state} is finished; a finished text must not be continued")
+            row = self._row(state, int(node.next_token_A[action]))
+            tickets.append(self._next_ticket)
+            self._enlist(row, self._next_ticket, state, rounds.setdefault(node.tree, Round(0)))
+            self._next_ticket += 1
+            rows.append(row)
+        self.decoder.submit(rows, self._rules)
+        return tickets
+
+    def advance(self) -> list[Evaluation]:
+        """Decode one token of every row in the batch; returns the evaluations that are done."""
+        if not self._roots:
+            self.decoder.step()
+        return self.collect()
+
+    def collect(self) -> list[Evaluation]:
+        """Evaluations of rows that are done and have not been looked at, without decoding anything."""
+        leaves: list[tuple[Row, _Job]] = []
+        done: list[Evaluation] = []
+        for row in self.decoder.take_done():
+            job = self._jobs.pop(row)
+            for key, segment in row.recovered:
+                self.store.put(key, segment)
+            self._account(row, job)
+            if job.ticket >= 0:
+                leaves.append((row, job))
+            else:
+                self._take_reference(row, job)
+        if leaves:
+            done += self._leaf_evaluations(leaves)
+        done += self._roots
+        self._roots = []
+        return done
+
+    def close(self, tree: int) -> TreeState:
+        """End a tree and forget its nodes; returns what is known of it. Its rows in progress are dropped."""
+        self._roots = [e for e in self._roots if e.tree != tree]
+        for row in self.decoder.cancel(tree):
+            self._account(row, self._jobs.pop(row))
+        self._count_references(self.trees[tree])  # interrupted before all were done: what is finished counts
+        state = self.trees.pop(tree)
+        for number in state.nodes:
+            node = self.nodes.pop(number)
+            if node.parent != NO_PARENT:
+                self.store.drop(node.key)
+                continue
+            features, users = self._prompts[node.tokens]
+            self._prompts[node.tokens] = (features, users - 1)
+            if users == 1:
+                del self._prompts[node.tokens]
+                self.store.drop(node.key)
+        return state
+
+    # Rows.
+
+    def _enlist(self, row: Row, ticket: int, parent: int, round_: Round) -> None:
+        tree = self.trees[row.tree]
+        self._jobs[row] = _Job(ticket, parent, tree.rows, round_)
+        tree.rows += 1
+        round_.pending += 1
+
+    def _account(self, row: Row, job: _Job) -> None:
+        tree = self.trees[row.tree]
+        tree.generated_tokens += len(row.tokens)
+        job.round.passes = max(job.round.passes, row.passes)
+        job.round.pending -= 1
+        if not job.round.pending:
+            tree.model_calls += job.round.passes
 
     def _row(self, state: int, token: int, draw: int | None = None) -> Row:
         """A row that continues ``state`` with ``token``; its random numbers are fixed by seed, problem and tokens."""
         node = self.nodes[state]
         left = self.config.max_tokens - len(node.written)
-        key: tuple[object, ...] = (self.seed, self._problem(state).id, *node.written, token)
+        key: tuple[object, ...] = (self.seed, self.trees[node.tree].problem.id, *node.written, token)
         if draw is not None:
             key = (*key, "reference", draw)
-        return Row(self._path(state), token, seeded_uniforms(max(0, left - 1), *key), node.tree, node.written)
+        path, lost = self._path(state)
+        return Row(path, token, seeded_uniforms(max(0, left - 1), *key), node.tree, node.written, lost)
 
-    def _decode(self, rows: Sequence[Row], *, rollout: bool) -> None:
-        rules = Rules(self.ends.is_boundary, self.ends.is_finished, self.config.max_step_tokens, rollout)
-        # Rows of like length together: a batch lasts as long as its longest row, and paths are padded to the longest.
-        order = sorted(range(len(rows)), key=lambda i: len(rows[i].before))
-        for begin in range(0, len(order), self.config.rows):
-            try:
-                decode(self.actor, [rows[i] for i in order[begin : begin + self.config.rows]], rules)
-            except BaseException:
-                # The time is up, or the user pressed Ctrl-C: texts that were finished by then are not lost.
-                for row in rows:
-                    if row.ended:
-                        self._finish(row.tree, (*row.before, *row.tokens))
-                raise
+    def _path(self, state: int) -> tuple[list[Segment], list[Lost]]:
+        """Keys and values from the root on as far as they are kept, and the nodes after that."""
+        numbers: list[int] = []
+        while state != NO_PARENT:
+            numbers.append(state)
+            state = self.nodes[state].parent
+        # The root is asked for last, so it counts as used last: what many paths share is evicted last.
+        kept = [self.store.get(self.nodes[number].key) for number in numbers][::-1]
+        path: list[Segment] = []
+        numbers.reverse()
+        for number, segment in zip(numbers, kept, strict=True):
+            if segment is None and not path:
+                segment = self._encode_again(self.nodes[number])
+            if segment is None:
+                break
+            path.append(segment)
+        lost = [Lost(self.nodes[n].key, self.nodes[n].tokens) for n in numbers[len(path) :]]
+        return path, lost
 
-    def _fan_out(self, features: Features, keys: Sequence[tuple[str, tuple[int, ...]]]) -> np.ndarray:
+    def _encode_again(self, root: Node) -> Segment:
+        segment = self.actor.prefill([root.tokens])[1][0]
+        self.actor.prompt_tokens -= len(root.tokens)
+        self.actor.repeated_tokens += len(root.tokens)
+        self.store.put(root.key, segment)
+        return segment
+
+    # Evaluations.
+
+    def _leaf_evaluations(self, leaves: Sequence[tuple[Row, _Job]]) -> list[Evaluation]:
+        parts = [row.features for row, _ in leaves if row.features is not None and not row.broken]
+        place = iter(range(len(parts)))
+        numbers = [self._add_leaf(row, job) for row, job in leaves]
+        fan = prior = values = None
+        if parts:
+            features = Features.join(parts)
+            live = [n for n, (row, _) in zip(numbers, leaves, strict=True) if row.features and not row.broken]
+            fan, prior = self._fan_out(features, live), self._prior_logits(features)
+            values = None if self.value_head is None else self._head_values(features)
+        done = []
+        blank = np.zeros(self.actor.num_actions)
+        for number, (row, job) in zip(numbers, leaves, strict=True):
+            tree, node = self.trees[row.tree], self.nodes[number]
+            if row.broken:
+                done.append(Evaluation(row.tree, job.ticket, number, 0.0, True, blank, float("nan")))
+                continue
+            text_value = self._finish(tree, job, (*row.before, *row.tokens)) if row.ended else 0.0
+            if row.features is None or fan is None or prior is None:
+                # The step ended the text, or filled it without an answer.
+                done.append(Evaluation(row.tree, job.ticket, number, text_value, True, blank, 0.0))
+                continue
+            k = next(place)
+            node.next_token_A = fan[k]
+            value = text_value if values is None else float(values[k])
+            done.append(Evaluation(row.tree, job.ticket, number, 0.0, False, prior[k], value))
+        return done
+
+    def _add_leaf(self, row: Row, job: _Job) -> int:
+        step = tuple(row.tokens[: row.step_tokens])
+        number = self._next_node
+        self._add(Node(row.tree, job.parent, step, (*row.before, *step), number, None, len(row.tokens)))
+        if row.segment is not None:
+            self.store.put(number, row.segment)
+        return number
+
+    def _add(self, node: Node) -> None:
+        self.nodes[self._next_node] = node
+        self.trees[node.tree].nodes.append(self._next_node)
+        self._next_node += 1
+
+    def _finish(self, tree: TreeState, job: _Job, tokens: Sequence[int]) -> float:
+        text = self.ends.decode(tokens)
+        return tree.finish(text, extract_answer(text, tree.problem.task), job.order)
+
+    def _fan_out(self, features: Features, states: Sequence[int]) -> np.ndarray:
         count = self.actor.num_actions
+        nodes = [self.nodes[state] for state in states]
         if self.actor.latent:
-            uniforms = np.zeros((len(keys), count))
+            uniforms = np.zeros((len(states), count))
         else:
-            uniforms = np.stack([seeded_uniforms(count, self.seed, name, *path, "fan") for name, path in keys])
-        with torch.inference_mode():
-            tokens: np.ndarray = self.actor.fan_out(features, uniforms).cpu().numpy()
-        self.branching.extend(len(set(row)) / count for row in tokens.tolist())
+            uniforms = np.stack(
+                [seeded_uniforms(count, self.seed, self.trees[n.tree].problem.id, n.written, "fan") for n in nodes]
+            )
+        tokens: np.ndarray = self.actor.fan_out(features, uniforms).cpu().numpy()
+        for node, row in zip(nodes, tokens.tolist(), strict=True):
+            self.trees[node.tree].branching.append(len(set(row)) / count)
         return tokens
 
     def _prior_logits(self, features: Features) -> np.ndarray:
@@ -305,62 +445,48 @@ class LatentWorld:
     def _head_values(self, features: Features) -> np.ndarray:
         assert self.value_head is not None
         with torch.inference_mode():
-            values: np.ndarray = self.value_head(features.hidden_BD).cpu().numpy()
+            values: np.ndarray = self.value_head(features.hidden_BD).float().cpu().numpy()
         return values
 
-    def _reference_rollouts(self, states: Sequence[int], features: Features) -> np.ndarray:
-        """Values of roots: mean value of their reference rollouts; their answers are what later ones are held to."""
-        count = self.config.references
-        rows: list[Row] = []
-        owners: list[int] = []
-        log_prior = self._prior_logits(features)
-        prior = np.exp(log_prior - log_prior.max(axis=1, keepdims=True))
-        cumulative = np.cumsum(prior / prior.sum(axis=1, keepdims=True), axis=1)
-        for i, state in enumerate(states):
-            node = self.nodes[state]
-            assert node.next_token_A is not None
-            draws = seeded_uniforms(count, self.seed, self._problem(state).id, "reference codes")
-            for draw, number in enumerate(draws):
-                action = min(int(np.searchsorted(cumulative[i], number, side="right")), self.actor.num_actions - 1)
-                rows.append(self._row(state, int(node.next_token_A[action]), draw=draw))
-                owners.append(state)
-        self._decode(rows, rollout=True)
-        for row in rows:
-            tree = self.trees[row.tree]
-            tree.reference_count += 1
-            answer = extract_answer(self.ends.decode(row.tokens), tree.problem.task) if row.ended else None
-            if answer is not None:
-                tree.references[canonical_key(answer, tree.problem.task)] += 1
-        totals = dict.fromkeys(states, 0.0)
-        for state, row in zip(owners, rows, strict=True):
-            if row.ended:
-                totals[state] += self._finish(row.tree, row.tokens)
-        return np.array([totals[state] / max(1, count) for state in states])
+    # Roots and their reference rollouts.
 
-    def _finish(self, tree_index: int, tokens: Sequence[int]) -> float:
-        """Record a finished text and value it."""
-        tree = self.trees[tree_index]
-        text = self.ends.decode(tokens)
-        answer = extract_answer(text, tree.problem.task)
-        value = self._text_value(tree, answer)
-        self.finished.append(Finished(tree_index, text, answer, value))
-        return value
+    def _submit_references(self, number: int) -> None:
+        """Queue the rollouts whose answers later leaves are held to; their first codes are drawn from the prior."""
+        tree = self.trees[number]
+        node = self.nodes[tree.root]
+        assert node.next_token_A is not None
+        logits_A = self._prior_logits(tree.root_features)[0]
+        prior_A = np.exp(logits_A - logits_A.max())
+        cumulative_A = np.cumsum(prior_A / prior_A.sum())
+        draws = seeded_uniforms(self.config.references, self.seed, tree.problem.id, "reference codes")
+        round_ = Round(0)
+        rows = []
+        for draw, uniform in enumerate(draws):
+            action = min(int(np.searchsorted(cumulative_A, uniform, side="right")), self.actor.num_actions - 1)
+            row = self._row(tree.root, int(node.next_token_A[action]), draw=draw)
+            self._enlist(row, -1, tree.root, round_)
+            rows.append(row)
+        tree.reference_rows = dict.fromkeys(rows)
+        self.decoder.submit(rows, self._to_end)
 
-    def _text_value(self, tree: _Tree, answer: str | None) -> float:
-        if answer is None:
-            return 0.0
-        if is_checkable(tree.problem.task):
-            reward = checkable_verifier(tree.problem.task).score(tree.problem, answer).reward
-            return 0.0 if reward is None else reward
-        agreeing = tree.references[canonical_key(answer, tree.problem.task)]
-        return (1 + agreeing) / (2 + tree.reference_count)
+    def _take_reference(self, row: Row, job: _Job) -> None:
+        tree = self.trees[row.tree]
+        tree.reference_rows[row] = job.order
+        if None not in tree.reference_rows.values():
+            self._roots.append(self._root_evaluation(row.tree, self._count_references(tree)))
 
+    def _count_references(self, tree: TreeState) -> float:
+        """Take in the reference rollouts that are done; returns the value of the root."""
+        rows = {row: order for row, order in tree.reference_rows.items() if order is not None}
+        tree.reference_rows = {}
+        # Count all answers before any text is valued: a value must not depend on which rollout ended first.
+        texts = [(self.ends.decode(r.tokens), order) for r, order in rows.items() if r.ended]
+        answers = [extract_answer(text, tree.problem.task) for text, _ in texts]
+        tree.reference_count = len(rows)
+        tree.references.update(canonical_key(a, tree.problem.task) for a in answers if a is not None)
+        total = sum(tree.finish(text, answer, order) for (text, order), answer in zip(texts, answers, strict=True))
+        return float("nan") if any(r.broken for r in rows) else total / max(1, len(rows))
 
-def _gather(rows: Sequence[Row]) -> tuple[Features, list[int]]:
-    """Features of the rows after whose step something can follow, and the indices of those rows."""
-    parts = [(i, row.features) for i, row in enumerate(rows) if row.features is not None]
-    if not parts:
-        return Features(torch.zeros(0, 0), None), []
-    scores = [f.scores_BA for _, f in parts if f.scores_BA is not None]
-    features = Features(torch.cat([f.hidden_BD for _, f in parts]), torch.cat(scores) if scores else None)
-    return features, [i for i, _ in parts]
+    def _root_evaluation(self, number: int, value: float) -> Evaluation:
+        tree = self.trees[number]
+        return Evaluation(number, -1, tree.root, 0.0, False, self._prior_logits(tree.root_features)[0], value)

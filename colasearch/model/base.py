@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from colasearch.errors import CorruptFileError, PrerequisiteError
 from colasearch.model.config import BaseIdentity
+from colasearch.model.packed import can_pack
 from colasearch.model.sources import BaseFolder, Report, find_base, silent
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -59,12 +60,34 @@ def pick_device(name: str) -> torch.device:
 
 
 def pick_dtype(name: str, device: torch.device) -> torch.dtype:
-    """``auto`` is bfloat16 on CUDA and float32 on a CPU (AVX2 machines run bfloat16 several times slower)."""
+    """``auto`` is bfloat16 on CUDA and float32 on a CPU (AVX2 machines run bfloat16 several times slower).
+
+    ``packed`` is float32 arithmetic too; see ``pick_packed``.
+    """
     if name == "auto":
         return torch.bfloat16 if device.type == "cuda" else torch.float32
+    if name == "packed":
+        return torch.float32
     if name not in DTYPES:
-        raise PrerequisiteError(f"unknown dtype {name!r}; use auto, {', '.join(DTYPES)}")
+        raise PrerequisiteError(f"unknown dtype {name!r}; use auto, packed, {', '.join(DTYPES)}")
     return DTYPES[name]
+
+
+def pick_packed(name: str, device: torch.device) -> bool:
+    """Whether the engine packs linear weights in float16: ``packed``, and ``auto`` on a CPU that can.
+
+    Raises:
+        PrerequisiteError: ``packed`` was asked for where it does not exist.
+    """
+    if name not in ("auto", "packed"):
+        return False
+    possible = device.type == "cpu" and can_pack()
+    if name == "packed" and not possible:
+        raise PrerequisiteError(
+            f"dtype packed was asked for on {device}, but it needs a CPU and a torch built with FBGEMM; "
+            "use --dtype auto"
+        )
+    return possible
 
 
 @dataclass(slots=True)
@@ -75,11 +98,13 @@ class BaseModel:
         model: The transformers model.
         tokenizer: Its tokenizer.
         identity: Name, revision and SHA-256 of the weights.
+        packed: Whether the engine runs it with linear weights packed in float16 (``model/packed.py``).
     """
 
     model: Any
     tokenizer: Any
     identity: BaseIdentity
+    packed: bool = False
 
     @classmethod
     def load(cls, name: str, device: str = "auto", dtype: str = "auto", report: Report = silent) -> BaseModel:
@@ -91,7 +116,9 @@ class BaseModel:
         """
         torch_device = pick_device(device)
         torch_dtype = pick_dtype(dtype, torch_device)
-        return cls.from_folder(find_base(name, report), torch_device, torch_dtype)
+        base = cls.from_folder(find_base(name, report), torch_device, torch_dtype)
+        base.packed = pick_packed(dtype, torch_device)
+        return base
 
     @classmethod
     def from_folder(cls, found: BaseFolder, device: torch.device, dtype: torch.dtype) -> BaseModel:
@@ -136,12 +163,12 @@ class BaseModel:
     @property
     def hidden_size(self) -> int:
         """Width D of the last hidden state."""
-        return int(cast(Tensor, self.head.weight).shape[1])
+        return int(self.head.in_features)  # type: ignore[arg-type]
 
     @property
     def vocab_size(self) -> int:
         """Rows of the output head."""
-        return int(cast(Tensor, self.head.weight).shape[0])
+        return int(self.head.out_features)  # type: ignore[arg-type]
 
     @property
     def context_length(self) -> int:

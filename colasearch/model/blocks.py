@@ -1,7 +1,7 @@
 """Llama-style transformer blocks for the inverse dynamics model and the policy.
 
-They know nothing of tokens: they map hidden states to hidden states, with a causal mask and rotary positions. The
-policy's blocks can run on a key/value cache; whoever owns the cache decides what it is (see ``engine/kv.py``).
+They know nothing of tokens: they map hidden states to hidden states, with a causal mask and rotary positions. Whoever
+keeps keys and values of earlier tokens brings an attention function of his own (see ``engine/rows.py``).
 """
 
 from __future__ import annotations
@@ -14,11 +14,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-class LayerCache(Protocol):
-    """One layer's key/value store: takes the new columns, gives all columns."""
+class Attention(Protocol):
+    """Attention of layer ``layer`` over whatever keys and values its owner keeps."""
 
-    def update(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Append ``key`` and ``value`` ``[B, kv_heads, T, head_dim]``; return everything stored so far."""
+    def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Attend from ``query`` ``[B, heads, T, head_dim]``; returns ``[B, T, heads, head_dim]``.
+
+        ``key`` and ``value`` ``[B, kv_heads, T, head_dim]`` are those of the new tokens.
+        """
         ...
 
 
@@ -53,8 +56,11 @@ def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 class Block(nn.Module):
     """Pre-norm attention (grouped keys and values) and a SwiGLU MLP."""
 
-    def __init__(self, width: int, heads: int, kv_heads: int, head_dim: int, ffn: int, eps: float, depth: int) -> None:
+    def __init__(
+        self, width: int, heads: int, kv_heads: int, head_dim: int, ffn: int, eps: float, depth: int, layer: int = 0
+    ) -> None:
         super().__init__()
+        self.layer = layer
         self.heads, self.kv_heads, self.head_dim = heads, kv_heads, head_dim
         self.attention_norm = RMSNorm(width, eps)
         self.q = nn.Linear(width, heads * head_dim, bias=False)
@@ -71,21 +77,25 @@ class Block(nn.Module):
             nn.init.normal_(linear.weight, std=1 / (math.sqrt(width) * depth))
 
     def forward(
-        self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None, cache: LayerCache | None = None
+        self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None, attention: Attention | None = None
     ) -> Tensor:
-        """Map ``x`` ``[B, T, D]``; ``mask`` is boolean ``[B, 1, T, keys]``, or None for plain causal attention."""
+        """Map ``x`` ``[B, T, D]``; ``mask`` is boolean ``[B, 1, T, keys]``, or None for plain causal attention.
+
+        With ``attention``, that function sees to keys and values of earlier tokens and to masking.
+        """
         batch, length, _ = x.shape
         y = self.attention_norm(x)
         q = self.q(y).view(batch, length, self.heads, self.head_dim).transpose(1, 2)
         k = self.k(y).view(batch, length, self.kv_heads, self.head_dim).transpose(1, 2)
         v = self.v(y).view(batch, length, self.kv_heads, self.head_dim).transpose(1, 2)
         q, k = _rotate(q, cos, sin), _rotate(k, cos, sin)
-        if cache is not None:
-            k, v = cache.update(k, v)
-        a = F.scaled_dot_product_attention(
-            q, k, v, attn_mask=mask, is_causal=mask is None, enable_gqa=self.heads != self.kv_heads
-        )
-        x = x + self.o(a.transpose(1, 2).reshape(batch, length, -1))
+        if attention is not None:
+            a = attention(self.layer, q, k, v)
+        else:
+            a = F.scaled_dot_product_attention(
+                q, k, v, attn_mask=mask, is_causal=mask is None, enable_gqa=self.heads != self.kv_heads
+            ).transpose(1, 2)
+        x = x + self.o(a.reshape(batch, length, -1))
         y = self.mlp_norm(x)
         return cast(Tensor, x + self.down(F.silu(self.gate(y)) * self.up(y)))
 
@@ -109,7 +119,7 @@ class BlockStack(nn.Module):
         super().__init__()
         self.theta, self.head_dim = theta, head_dim
         self.blocks = nn.ModuleList(
-            Block(width, heads, kv_heads, head_dim, ffn, eps, max(layers, 1)) for _ in range(layers)
+            Block(width, heads, kv_heads, head_dim, ffn, eps, max(layers, 1), i) for i in range(layers)
         )
         self.norm = RMSNorm(width, eps)
         self.head = nn.Linear(width, outputs, bias=False)
@@ -120,7 +130,7 @@ class BlockStack(nn.Module):
         hidden: Tensor,
         positions: Tensor | None = None,
         mask: Tensor | None = None,
-        caches: list[LayerCache] | None = None,
+        attention: Attention | None = None,
     ) -> Tensor:
         """Scores ``[B, T, outputs]`` of the codes for hidden states ``[B, T, D]``.
 
@@ -128,13 +138,13 @@ class BlockStack(nn.Module):
             hidden: The base's hidden states.
             positions: ``[B, T]`` token positions; 0..T-1 when None.
             mask: Boolean ``[B, 1, T, keys]``, true where a key may be seen; plain causal when None.
-            caches: One key/value store a block, or None.
+            attention: Replaces the blocks' own attention; for decoding with kept keys and values.
         """
         if positions is None:
             positions = torch.arange(hidden.shape[1], device=hidden.device)[None]
         cos, sin = rotary(positions, self.head_dim, self.theta)
         cos, sin = cos.to(hidden.dtype), sin.to(hidden.dtype)
         x = hidden
-        for i, block in enumerate(self.blocks):
-            x = block(x, cos, sin, mask, caches[i] if caches is not None else None)
+        for block in self.blocks:
+            x = block(x, cos, sin, mask, attention)
         return cast(Tensor, self.head(self.norm(x)))

@@ -149,8 +149,12 @@ def test_a_base_without_a_full_attention_cache_is_refused(base):
     class Model:
         config = Config()
 
+        def parameters(self):
+            return iter(())
+
     class Base:
         model = Model()
+        packed = False
 
     with pytest.raises(PrerequisiteError, match="sliding_attention"):
-        Actor(LatentLM("x", Base(), None), Sampling(), latent=False)
+        Actor(LatentLM("x", Base(), None), Sampling(), latent=False, engine="tree")

@@ -25,8 +25,8 @@ def search(lm, problems, actions="latent", seed=0, searcher="gumbel", sims=12, l
 
 def tree_texts(world: LatentWorld, tree: int) -> list[tuple[object, ...]]:
     """All that was decoded in a tree, in order."""
-    finished = [(f.text, round(f.value, 6)) for f in world.finished if f.tree == tree]
-    return [*finished, *((n.written, n.cost) for n in world.nodes if n.tree == tree)]
+    finished = [(f.text, round(f.value, 6)) for f in world.trees[tree].finished]
+    return [*finished, *((n.written, n.cost) for n in world.nodes.values() if n.tree == tree)]
 
 
 @pytest.mark.parametrize("searcher", ["gumbel", "puct"])
@@ -36,8 +36,8 @@ def test_a_search_spends_its_budget_and_stays_in_bounds(lm, searcher, actions):
     assert out.visits_BA.sum(1).tolist() == [12, 12, 12]
     assert ((out.value_B >= 0) & (out.value_B <= 1)).all()
     assert set(out.stop_B) == {StopReason.BUDGET}
-    assert all(len(n.written) <= SMALL.max_tokens for n in world.nodes)
-    assert all(0 < share <= 1 for share in world.branching)
+    assert all(len(n.written) <= SMALL.max_tokens for n in world.nodes.values())
+    assert all(0 < share <= 1 for tree in world.trees.values() for share in tree.branching)
 
 
 def test_equal_first_tokens_are_one_child_with_summed_prior(lm):
@@ -115,17 +115,17 @@ def test_leaf_values_are_agreement_with_the_reference_answers(lm):
     tree.references.clear()
     tree.references[canonical_key("8")] = 2
     tree.reference_count = 3
-    assert world._text_value(tree, "8.0") == pytest.approx(3 / 5)
-    assert world._text_value(tree, "9") == pytest.approx(1 / 5)
-    assert world._text_value(tree, None) == 0.0
+    assert tree.value_of("8.0") == pytest.approx(3 / 5)
+    assert tree.value_of("9") == pytest.approx(1 / 5)
+    assert tree.value_of(None) == 0.0
 
 
 def test_a_checkable_verifier_gives_the_value(lm):
     problem = Problem.from_text("24", "countdown", {"numbers": [4, 6], "target": 24})
     world = LatentWorld(lm, SMALL, seed=0)
     world.root([problem])
-    assert world._text_value(world.trees[0], "4*6") == 1.0
-    assert world._text_value(world.trees[0], "4+6") < 1.0
+    assert world.trees[0].value_of("4*6") == 1.0
+    assert world.trees[0].value_of("4+6") < 1.0
 
 
 def test_a_prompt_that_leaves_no_room_is_refused_with_the_numbers(lm):
@@ -134,7 +134,7 @@ def test_a_prompt_that_leaves_no_room_is_refused_with_the_numbers(lm):
         world.root([Problem.from_text("x" * 600)])
 
 
-def test_what_was_finished_before_an_interruption_is_kept(lm):
+def test_what_was_finished_before_an_interruption_is_kept(lm, monkeypatch):
     calls = 0
 
     def poll() -> None:
@@ -143,11 +143,12 @@ def test_what_was_finished_before_an_interruption_is_kept(lm):
         if calls > 9:
             raise KeyboardInterrupt
 
+    monkeypatch.setattr(TextEnds, "is_finished", lambda self, tokens: len(tokens) > 2 and tokens[-1] % 3 == 0)
     world = LatentWorld(lm, WorldConfig(max_tokens=30, max_step_tokens=3, references=16), seed=0, poll=poll)
-    world.ends.is_finished = lambda tokens: len(tokens) > 2 and tokens[-1] % 3 == 0  # type: ignore[method-assign]
     with pytest.raises(KeyboardInterrupt):
         world.root(PROBLEMS)
-    assert world.finished
+    world.collect()
+    assert any(world.close(tree).finished for tree in list(world.trees))
 
 
 def test_temperature_reaches_the_prior(lm):

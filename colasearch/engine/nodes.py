@@ -1,0 +1,122 @@
+"""What a world keeps of each problem: its nodes, its finished texts, what it has cost."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from colasearch.engine.actor import Features
+from colasearch.engine.decode import Row
+from colasearch.problem import Problem
+from colasearch.verifiers import canonical_key, checkable_verifier, is_checkable
+
+NO_PARENT = -1
+
+
+@dataclass(slots=True)
+class Node:
+    """A state: the text up to the end of a step.
+
+    Attributes:
+        tree: Number of its problem.
+        parent: Node number, ``NO_PARENT`` for a root.
+        tokens: Its own tokens (the prompt for a root).
+        written: Tokens of the text up to here, without the prompt.
+        key: Of the keys and values of ``tokens`` in the store.
+        next_token_A: First token under each action; None when nothing can follow.
+        cost: Tokens generated to make and evaluate it.
+    """
+
+    tree: int
+    parent: int
+    tokens: tuple[int, ...]
+    written: tuple[int, ...]
+    key: Hashable
+    next_token_A: np.ndarray | None
+    cost: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A finished text found in a tree.
+
+    Attributes:
+        order: Place of its row among all rows of the tree, in the order of asking.
+        text: Without prompt and special tokens.
+        answer: Extracted; None when there is none.
+        value: In [0, 1], as given to the searcher.
+    """
+
+    order: int
+    text: str
+    answer: str | None
+    value: float
+
+
+@dataclass(slots=True)
+class Round:
+    """Rows of one tree that were asked for together.
+
+    Attributes:
+        pending: Rows not done yet.
+        passes: Most forward passes that one of them took.
+    """
+
+    pending: int
+    passes: int = 0
+
+
+@dataclass(slots=True)
+class TreeState:
+    """A problem in progress.
+
+    Attributes:
+        problem: The problem.
+        root: Node number of the root.
+        root_features: Features after the prompt, until the root is evaluated.
+        reference_rows: Reference rollouts in progress, each with its order once it is done.
+        references: Answers of the reference rollouts.
+        reference_count: Reference rollouts that are done.
+        rows: Rows asked for so far.
+        generated_tokens: Tokens decoded.
+        model_calls: Forward passes that this problem needs when its rows never wait for room in a batch.
+        branching: Distinct children / actions of each open node.
+        nodes: Its node numbers.
+    """
+
+    problem: Problem
+    root: int
+    root_features: Features
+    reference_rows: dict[Row, int | None] = field(default_factory=dict)
+    references: Counter[Hashable] = field(default_factory=Counter)
+    reference_count: int = 0
+    rows: int = 0
+    generated_tokens: int = 0
+    model_calls: int = 0
+    branching: list[float] = field(default_factory=list)
+    nodes: list[int] = field(default_factory=list)
+    _finished: list[Finished] = field(default_factory=list)
+
+    def finish(self, text: str, answer: str | None, order: int) -> float:
+        """Record a finished text and value it."""
+        value = self.value_of(answer)
+        self._finished.append(Finished(order, text, answer, value))
+        return value
+
+    @property
+    def finished(self) -> list[Finished]:
+        """Every finished text so far, in the order in which their rows were asked for."""
+        return sorted(self._finished, key=lambda f: f.order)
+
+    def value_of(self, answer: str | None) -> float:
+        """A checkable verifier's reward; without one, the smoothed share of reference rollouts with that answer."""
+        if answer is None:
+            return 0.0
+        task = self.problem.task
+        if is_checkable(task):
+            reward = checkable_verifier(task).score(self.problem, answer).reward
+            return 0.0 if reward is None else reward
+        return (1 + self.references[canonical_key(answer, task)]) / (2 + self.reference_count)
