@@ -17,7 +17,7 @@ differ.
 A record of ``bench`` in ``problems.jsonl``::
 
     {"schema": 1,
-     "problem_id": "svamp-chal-1", "arm": "gumbel", "sims": 64,     # these three together are unique
+     "problem_id": "svamp-chal-1", "arm": "gumbel", "sims": 64,     # together unique; sims is 0 for greedy
      "status": "ok",                                                # or "error": then only "error" is set, below
      "error": null,                                                 # {"kind": "InputError", "message": "..."}
      "subject": "Subtraction", "level": null,                       # as the data has them, else null
@@ -26,7 +26,8 @@ A record of ``bench`` in ``problems.jsonl``::
      "oracle": true,                                                # any finished text against the gold one
      "texts": 12, "texts_correct": 7,                               # finished texts; those that are right
      "candidates": [{"answer": "51", "weight": 0.7, "count": 8}],   # heaviest first, at most 16
-     "stop": "budget", "sims_done": 64, "effective_branching": 0.67,
+     "stop": "budget", "sims_done": 64,                             # baselines: texts drawn, cut-off ones included
+     "effective_branching": 0.67,                                   # null for baselines
      "token_budget": null,                                          # tokens the arm was given; null: none but sims
      "generated_tokens": 1773, "model_calls": 556,
      "seconds": 39.2,                                               # from the problem's begin to its end
@@ -203,9 +204,11 @@ def _parse(line: bytes) -> dict[str, Any] | None:
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """What differs in ``settings`` and ``hashes`` of two manifests, in words."""
-    found = []
+    """What differs in ``settings`` of two manifests, in words; if nothing does, what differs in ``hashes``."""
+    found: list[str] = []
     for part in ("settings", "hashes"):
+        if found:
+            break  # other problems have other hashes: that goes without saying
         before, after = old.get(part) or {}, new.get(part) or {}
         for key in sorted({*before, *after}):
             # Through JSON, as the old one has been: a tuple is a list there.

@@ -1,136 +1,53 @@
-"""``colasearch bench``: benchmarks."""
+"""``colasearch bench``: benchmarks. One command a benchmark, made when it is asked for, and measurements of speed."""
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 import click
 
-from colasearch.cli.options import option
+from colasearch.benchmarks.names import BENCHMARKS
+
+OTHERS: dict[str, tuple[str, str, str]] = {
+    "diversity": ("colasearch.cli.bench_diversity", "diversity", "How different continuations under codes are."),
+    "searchers": ("colasearch.cli.bench_speed", "searchers", "Compare all searchers on worlds with known answers."),
+    "throughput": ("colasearch.cli.bench_speed", "throughput", "Measure simulations a second."),
+}
+"""Command: (module, attribute, one line of help)."""
 
 
-def _numbers(context: click.Context, parameter: click.Parameter, value: str) -> list[int]:
-    """Numbers from ``1,16,64``."""
-    try:
-        numbers = [int(part) for part in value.split(",")]
-    except ValueError:
-        numbers = [0]
-    if min(numbers) < 1:
-        raise click.BadParameter(f"{value!r} is not a list of whole numbers above 0; write e.g. 1,16,64")
-    return numbers
+class BenchGroup(click.Group):
+    """The benchmarks by name, ``gym:TASK`` for any TASK, and the commands of ``OTHERS``; imported when used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of all commands, sorted."""
+        return sorted({*BENCHMARKS, *OTHERS})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command called ``cmd_name``."""
+        from importlib import import_module
+
+        if cmd_name in OTHERS:
+            module, attribute, _ = OTHERS[cmd_name]
+            command = getattr(import_module(module), attribute)
+            assert isinstance(command, click.Command)
+            return command
+        if cmd_name in BENCHMARKS or cmd_name.startswith("gym:"):
+            from colasearch.cli.bench_run import make_command
+
+            return make_command(cmd_name)
+        return None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the lists from the tables alone."""
+        with formatter.section("Benchmarks"):
+            formatter.write_dl([*sorted(BENCHMARKS.items()), ("gym:TASK", "Any task of reasoning-gym.")])
+        with formatter.section("Measurements"):
+            formatter.write_dl([(name, text) for name, (_, _, text) in sorted(OTHERS.items())])
 
 
-def _names(context: click.Context, parameter: click.Parameter, value: str) -> list[str]:
-    """Algorithm names from ``gumbel,puct``."""
-    from colasearch.searchers import ALGORITHMS
-
-    names = value.split(",")
-    for name in names:
-        if name not in ALGORITHMS:
-            raise click.BadParameter(f"{name!r} is not a searcher; choose from {', '.join(sorted(ALGORITHMS))}")
-    return names
-
-
-@click.group()
+@click.group(cls=BenchGroup, epilog="Example: colasearch bench math500 --sims 64 --output runs/math500")
 def command() -> None:
-    """Measure speed and accuracy."""
+    """Measure accuracy at equal tokens, and speed.
 
-
-@command.command(epilog="Example: colasearch bench throughput --world toy --trees 64 --sims 64")
-@option("--world", type=click.Choice(["toy"]), default="toy", help="What is searched; toy costs next to nothing.")
-@option("--searcher", default="gumbel,puct,ab_mcts", callback=_names, help="Searchers to measure, separated by commas.")
-@option("--trees", default="1,16,64,256", callback=_numbers, help="Numbers of trees searched at once.")
-@option("--actions", type=click.IntRange(min=1), default=64, help="Actions at each node.")
-@option("--sims", type=click.IntRange(min=1), default=64, help="Simulations a tree.")
-@option("--repeats", type=click.IntRange(min=1), default=5, help="Timed runs; the fastest counts.")
-@click.option("--peers/--no-peers", default=True, help="Also measure mctx and treequest, if installed.")
-@click.option(
-    "--growth", default="", help="Also measure the first searcher with 16 trees at these simulations, e.g. 64,256,1024."
-)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def throughput(
-    world: str,
-    searcher: list[str],
-    trees: list[int],
-    actions: int,
-    sims: int,
-    repeats: int,
-    peers: bool,
-    growth: str,
-    as_json: bool,
-) -> None:
-    """Measure the searchers' own speed in simulations a second, next to other libraries.
-
-    Measured on the toy world, whose steps are table look-ups: what is left is selection, backup and bookkeeping.
+    A benchmark runs the chosen searcher next to greedy decoding, majority vote and best-of-N with the tokens that the
+    search spent on the same problem.
     """
-    from colasearch.benchmarks import throughput as speed
-
-    rates: list[speed.Rate] = []
-    for rate in speed.compare(searcher, trees, sims=sims, actions=actions, repeats=repeats, peers=peers):
-        if isinstance(rate, str):
-            click.echo(rate, err=True)
-            continue
-        rates.append(rate)
-        click.echo(f"{rate.program}: {rate.trees} trees, {rate.sims_per_s:,.0f} simulations/s", err=True)
-    grown: list[speed.Rate] = []
-    if growth:
-        sizes = _numbers(click.get_current_context(), throughput.params[0], growth)
-        grown = list(speed.growth(searcher[0], sizes, trees=16, actions=actions, repeats=repeats))
-    if as_json:
-        record: dict[str, Any] = {
-            "schema": 1,
-            "world": world,
-            "actions": actions,
-            "sims": sims,
-            "machine": speed.machine(),
-            "rates": [rate.to_json() for rate in rates],
-            "growth": [rate.to_json() for rate in grown],
-        }
-        click.echo(json.dumps(record))
-        return
-    _print_tables(rates, grown, trees, sims, actions)
-
-
-@command.command(epilog="Example: colasearch bench searchers --tokens 64")
-@option("--trees", type=click.IntRange(min=1), default=200, help="Number of trees.")
-@option("--tokens", type=click.IntRange(min=1), default=64, help="Most tokens a tree; one step costs one.")
-@option("--actions", type=click.IntRange(min=2), default=8, help="Actions at each node.")
-@option("--depth", type=click.IntRange(min=1, max=6), default=4, help="Steps of each path.")
-@option("--noise", type=click.FloatRange(min=0), default=0.1, help="Error of the value head.")
-@option("--knowledge", type=float, default=4.0, help="How much the policy knows; 0 is nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def searchers(trees: int, tokens: int, actions: int, depth: int, noise: float, knowledge: float, as_json: bool) -> None:
-    """Compare all searchers at equal tokens on small worlds whose best answers are known by enumeration."""
-    from colasearch.benchmarks import quality
-
-    rows = list(
-        quality.compare(trees=trees, tokens=tokens, actions=actions, depth=depth, noise=noise, knowledge=knowledge)
-    )
-    if as_json:
-        settings = {"trees": trees, "tokens": tokens, "actions": actions, "depth": depth}
-        skill = {"noise": noise, "knowledge": knowledge}
-        record = {"schema": 1, "world": "known trees", **settings, **skill, "rows": [row.to_json() for row in rows]}
-        click.echo(json.dumps(record))
-        return
-    click.echo("| searcher | tokens spent | best first action | pay of the answer | error of the root value |")
-    click.echo("|---|---:|---:|---:|---:|")
-    for row in rows:
-        click.echo(
-            f"| {row.searcher} | {row.tokens:.1f} | {row.best_action:.1%} | {row.pay:.1%} | {row.value_error:.3f} |"
-        )
-
-
-def _print_tables(rates: list[Any], grown: list[Any], trees: list[int], sims: int, actions: int) -> None:
-    """Print Markdown tables, which read well in a terminal and paste into a page."""
-    click.echo(f"Simulations a second on the toy world, {actions} actions, {sims} simulations a tree\n")
-    click.echo("| program | " + " | ".join(f"{count} trees" for count in trees) + " |")
-    click.echo("|---|" + "---:|" * len(trees))
-    cells = {(rate.program, rate.trees): f"{rate.sims_per_s:,.0f}" for rate in rates}
-    for program in dict.fromkeys(rate.program for rate in rates):
-        click.echo(f"| {program} | " + " | ".join(cells.get((program, count), "") for count in trees) + " |")
-    if grown:
-        click.echo(f"\n{grown[0].program}, {grown[0].trees} trees: cost of one simulation as trees grow\n")
-        click.echo("| simulations a tree | microseconds a simulation |\n|---:|---:|")
-        for rate in grown:
-            click.echo(f"| {rate.sims} | {1e6 / rate.sims_per_s:.1f} |")

@@ -1,0 +1,17 @@
+"""Names of all benchmarks with a line of help each, for the command line; nothing is imported here."""
+
+BENCHMARKS = {
+    "aime24": "AIME 2024, 30 problems.",
+    "aime25": "AIME 2025, 30 problems.",
+    "amc23": "AMC 12 of 2023, 40 problems.",
+    "asdiv": "ASDiv, 2,305 elementary-school word problems.",
+    "countdown": "Countdown with 3 or 4 numbers, 500 problems made on the spot.",
+    "countdown-hard": "Countdown with 5 or 6 numbers, 500 problems made on the spot.",
+    "game24": "Game of 24, 1,362 problems.",
+    "gsm8k": "GSM8K test, 1,319 grade-school word problems.",
+    "math": "MATH test, 5,000 competition problems.",
+    "math500": "MATH-500, 500 competition problems.",
+    "minerva": "Minerva OCW courses, 272 problems.",
+    "olympiadbench": "OlympiadBench, 674 text-only English mathematics problems.",
+    "svamp": "SVAMP, 1,000 one-step word problems.",
+}

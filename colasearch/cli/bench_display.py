@@ -1,0 +1,201 @@
+"""What a person sees while a benchmark runs: a live table on a terminal, a plain line now and then elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from colasearch.cli.inputs import visible
+
+if TYPE_CHECKING:
+    from colasearch.benchmarks.data import DataSet
+    from colasearch.benchmarks.runner import Plan
+
+PLAIN_EVERY_S = 10.0
+"""Seconds between lines where there is no terminal."""
+
+
+@dataclass(slots=True)
+class _Arm:
+    """Progress of one arm at one number of simulations."""
+
+    name: str
+    sims: int
+    total: int
+    done: int = 0
+    right: int = 0
+    errors: int = 0
+
+    @property
+    def title(self) -> str:
+        return self.name if not self.sims else f"{self.name} @{self.sims}"
+
+    def accuracy(self) -> str:
+        from colasearch.benchmarks.intervals import wilson
+
+        if not self.done:
+            return ""
+        low, high = wilson(self.right, self.done)
+        return f"{100 * self.right / self.done:.1f}% [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def clock(seconds: float) -> str:
+    """``1:02:03`` or ``2:03``."""
+    whole = int(seconds)
+    hours, rest = divmod(whole, 3600)
+    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"
+
+
+class Display:
+    """Progress on stderr; the runner's listener.
+
+    Rates and the remaining time count this session's work only, not what a resumed run had done before.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(stderr=True, highlight=False)
+        self.live: Live | None = None
+        self.arms: dict[tuple[str, int], _Arm] = {}
+        self.begun = self.last = time.monotonic()
+        self.current: tuple[str, int] | None = None
+        self.tokens = self.sims = self.tokens_now = self.sims_now = 0
+        self._at_start = self._worked = self._chunk_tokens = 0
+
+    def __enter__(self) -> Display:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def __rich__(self) -> Group:
+        """The live table."""
+        table = Table(box=None, pad_edge=False, show_header=False)
+        for column in ("right", "left", "right", "left"):
+            table.add_column(justify=column)  # type: ignore[arg-type]
+        for key, arm in self.arms.items():
+            style = "bold" if key == self.current else ""
+            table.add_row(
+                Text(arm.title, style=style),
+                ProgressBar(total=max(1, arm.total), completed=arm.done, width=24),
+                Text(f"{arm.done}/{arm.total}", style=style),
+                Text(arm.accuracy() + (f"  {arm.errors} errors" if arm.errors else ""), style=style),
+            )
+        return Group(table, Text(self.rates(), style="dim"))
+
+    def rates(self) -> str:
+        """Speeds of this session, and the time that is left."""
+        seconds = max(1e-9, time.monotonic() - self.begun)
+        tokens, sims = self.tokens + self.tokens_now, self.sims + self.sims_now
+        problems = min((arm.done for arm in self.arms.values()), default=0) - self._at_start
+        parts = [f"{problems / seconds:.2f} problems/s", f"{sims / seconds:.1f} sims/s"]
+        parts += [f"{tokens / seconds:.0f} tokens/s", clock(seconds)]
+        left = self._left()
+        return ", ".join(parts) + (f", about {clock(left)} left" if left is not None else "")
+
+    def _left(self) -> float | None:
+        """Seconds left, by work done in this session; a text costs about what a simulation costs."""
+        todo = sum((arm.total - arm.done) * max(1, arm.sims) for arm in self.arms.values())
+        if not self._worked or not todo:
+            return None
+        return (time.monotonic() - self.begun) * todo / self._worked
+
+    def say(self, text: str) -> None:
+        """A line about what is being done."""
+        self.console.print(Text(visible(text), style="dim" if self.console.is_terminal else ""), soft_wrap=True)
+
+    def warn(self, text: str) -> None:
+        """A warning."""
+        self.console.print(Text(f"Warning: {visible(text)}", style="yellow"), soft_wrap=True)
+
+    def start(self, plan: Plan, data: DataSet, records: Iterable[Mapping[str, Any]]) -> None:
+        """The run begins, with what an earlier one has done already."""
+        for arm, sims in plan.units():
+            self.arms[arm, sims] = _Arm(arm, sims, len(data.items))
+        for record in records:
+            self._count(record)
+        self._at_start = min(arm.done for arm in self.arms.values())
+        self.begun = self.last = time.monotonic()
+        self.say(
+            f"{plan.benchmark}: {len(data.items)} of {data.total} problems, {', '.join(plan.arms)}, "
+            f"{','.join(map(str, plan.sims))} simulations, up to {plan.slots} problems at a time"
+        )
+        if self.console.is_terminal:
+            self.live = Live(self, console=self.console, refresh_per_second=4, transient=True)
+            self.live.start()
+
+    def stop(self) -> None:
+        """Take the live table away."""
+        if self.live is not None:
+            self.live.stop()
+            self.live = None
+
+    def began(self, arm: str, sims: int) -> None:
+        """An arm has begun on a chunk."""
+        self.current = (arm, sims)
+        self.tokens_now = self.sims_now = self._chunk_tokens = 0
+
+    def working(self, tokens: int, sims: int) -> None:
+        """How far the arm is in this chunk; a line now and then where there is no terminal."""
+        # ``tokens`` counts problems that are finished as well, and those are counted with their records.
+        self.tokens_now = max(0, tokens - self._chunk_tokens)
+        self.sims_now = sims
+        self._line()
+
+    def finished(self, record: dict[str, Any]) -> None:
+        """A record has been written."""
+        self._count(record)
+        self._worked += max(1, record["sims"])
+        # Majority vote and best-of-N choose from the same texts, which are decoded once.
+        shared = record["arm"] == "best_of_n" and ("majority", record["sims"]) in self.arms
+        if record["status"] != "ok":
+            self.warn(record["error"]["message"])
+        elif not shared:
+            self.tokens += record["generated_tokens"]
+            self._chunk_tokens += record["generated_tokens"]
+            self.sims += record["sims_done"] if record["effective_branching"] is not None else 0
+        self.tokens_now = self.sims_now = 0
+        self._line(force=not any(arm.done < arm.total for arm in self.arms.values()))
+
+    def _count(self, record: Mapping[str, Any]) -> None:
+        arm = self.arms.get((record["arm"], record["sims"]))
+        if arm is None:
+            return
+        arm.done += 1
+        arm.right += record["status"] == "ok" and bool(record["correct"])
+        arm.errors += record["status"] != "ok"
+
+    def _line(self, force: bool = False) -> None:
+        now = time.monotonic()
+        if self.live is not None or (not force and now - self.last < PLAIN_EVERY_S):
+            return
+        self.last = now
+        arms = "; ".join(
+            f"{arm.title} {arm.done}/{arm.total} {arm.accuracy()}".rstrip() for arm in self.arms.values() if arm.done
+        )
+        self.console.print(Text(f"{arms or 'no problem finished yet'}; {self.rates()}"), soft_wrap=True)
+
+    def report(self, folder: Path) -> None:
+        """Write ``report.md`` and what goes with it; a report that fails does not cost the run."""
+        self.stop()
+        try:
+            from colasearch.report import write_report
+        except ModuleNotFoundError as error:
+            if not (error.name or "").startswith("colasearch"):
+                self.warn(f"no report was written: it needs {error.name}; run `pip install 'colasearch[viz]'`")
+            return
+        try:
+            write_report(folder)
+        except Exception as error:
+            self.warn(f"the run is complete, but its report could not be written: {type(error).__name__}: {error}")

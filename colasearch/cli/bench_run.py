@@ -1,0 +1,271 @@
+"""``colasearch bench NAME``: run a benchmark into a run folder, show the comparison."""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from colasearch.cli.options import config_option, model_options, option
+
+if TYPE_CHECKING:
+    from colasearch.benchmarks.data import DataSet
+    from colasearch.benchmarks.runner import Plan
+    from colasearch.cli.bench_display import Display
+    from colasearch.model.latent_lm import LatentLM
+
+EPILOG = """\b
+Examples:
+  colasearch bench {name} --sims 64 --output runs/{name}
+  colasearch bench {name} --sims 1,4,16,64 --limit 100 --shuffle-seed 0 --output runs/curve
+  colasearch bench {name} --output runs/{name} --resume
+"""
+RUNTIME_WORLD = ("rows", "kv_bytes", "engine")
+"""Settings of the world that results do not depend on."""
+DEFAULT_ARMS = ("greedy", "majority", "best_of_n")
+
+
+def sims_list(context: click.Context, parameter: click.Parameter, value: Any) -> tuple[int, ...]:
+    """``1,4,16`` (or a YAML list or number) as ascending numbers without repeats."""
+    parts = value if isinstance(value, list | tuple) else str(value).split(",")
+    try:
+        numbers = sorted({int(part) for part in parts})
+    except (TypeError, ValueError):
+        numbers = []
+    if not numbers or numbers[0] < 1:
+        raise click.BadParameter(f"{value!r} is no list of whole numbers above 0; write e.g. 64, or 1,4,16,64")
+    return tuple(numbers)
+
+
+def arm_names(context: click.Context, parameter: click.Parameter, value: Any) -> tuple[str, ...]:
+    """``gumbel,puct`` (or a YAML list) as known names in the registry's spelling."""
+    from colasearch.searchers.registry import ALGORITHMS
+
+    parts = value if isinstance(value, list | tuple) else str(value or "").split(",")
+    names = [str(part).strip().lower().replace("-", "_") for part in parts if str(part).strip()]
+    for name in names:
+        if name not in ALGORITHMS:
+            raise click.BadParameter(f"{name!r} is not a searcher; choose from {', '.join(sorted(ALGORITHMS))}")
+    return tuple(dict.fromkeys(names))
+
+
+def make_command(name: str) -> click.Command:
+    """The command that runs benchmark ``name``."""
+    from colasearch.benchmarks.names import BENCHMARKS
+
+    about = BENCHMARKS.get(name, f"reasoning-gym's task {name.removeprefix('gym:')}.")
+
+    @click.command(name=name, help=f"{about}\n\n{run.__doc__}", epilog=EPILOG.format(name=name))
+    @model_options
+    @option("--searcher", default="gumbel", callback=arm_names, help="Search algorithm: gumbel, puct, ...")
+    @option(
+        "--arms", default="", callback=arm_names, help="What it is compared with [default: greedy,majority,best_of_n]."
+    )
+    @option("--sims", default="64", callback=sims_list, help="Simulations; several, as in 1,4,16,64, give a curve.")
+    @option("--data", type=click.Path(path_type=Path), help="A jsonl file in place of the benchmark's own rows.")
+    @option("--limit", type=click.IntRange(min=1), help="Only so many problems.")
+    @option("--shuffle-seed", type=int, help="Take problems in an order drawn from this seed.")
+    @option("--max-tokens", type=click.IntRange(min=1), default=256, help="Longest text, in generated tokens.")
+    @option("--max-seconds", type=click.FloatRange(min=0, min_open=True), help="Wall-clock limit of a problem and arm.")
+    @option("--seed", type=int, default=0, help="Same seed, same results.")
+    @option("--batch-size", type=click.IntRange(min=1), default=16, help="Problems searched at a time.")
+    @option("--actions", type=click.Choice(["latent", "sampled"]), default="latent", help="Codes, or tokens.")
+    @option("--temperature", type=click.FloatRange(min=0, min_open=True), help="Of codes (or tokens).")
+    @option("--output", type=click.Path(path_type=Path), help="Run folder [default: runs/NAME-TIME].")
+    @click.option("--resume", is_flag=True, help="Go on with the run in --output.")
+    @click.option("--traces/--no-traces", default=True, help="Keep a trace of each search.")
+    @click.option("--tensorboard", is_flag=True, help="Also write TensorBoard logs into the run folder.")
+    @config_option
+    @click.option("--json", "as_json", is_flag=True, help="Print summary.json on standard output.")
+    @click.pass_context
+    def command(context: click.Context, **given: Any) -> int:
+        return run(name, context, given)
+
+    return command
+
+
+def run(name: str, context: click.Context, given: dict[str, Any]) -> int:
+    """Runs the chosen searcher next to greedy decoding, majority vote and best-of-N.
+
+    The baselines get, problem by problem, the tokens that the search generated there. Ctrl-C keeps what is finished;
+    --resume goes on.
+    """
+    from colasearch.benchmarks import registry
+    from colasearch.benchmarks.data import load
+    from colasearch.cli.bench_display import Display
+    from colasearch.cli.bench_table import show_summary
+
+    benchmark = registry.get(name)
+    searcher = _searcher(given)
+    if given["resume"] and given["output"] is None:
+        raise click.UsageError("--resume needs --output, the folder of the run to go on with")
+    with Display() as display, _warnings_to(display):
+        data = load(
+            benchmark,
+            data=given["data"],
+            limit=given["limit"],
+            shuffle_seed=given["shuffle_seed"],
+            report=display.say,
+        )
+        for remark in data.remarks:
+            display.warn(remark)
+        summary, folder = _run(name, searcher, data, given, context, display)
+    click.echo(f"Run folder: {folder}", err=True)
+    if given["as_json"]:
+        click.echo(json.dumps(summary, ensure_ascii=False))
+    else:
+        show_summary(summary)
+    return 1 if any(arm["errors"] for point in summary["curve"] for arm in point["arms"].values()) else 0
+
+
+def _searcher(given: dict[str, Any]) -> str:
+    if len(given["searcher"]) != 1:
+        raise click.BadParameter(
+            f"--searcher is {','.join(given['searcher'])!r}; give one name (more of them go to --arms)"
+        )
+    name: str = given["searcher"][0]
+    return name
+
+
+def _run(
+    name: str, searcher: str, data: DataSet, given: dict[str, Any], context: click.Context, display: Display
+) -> tuple[dict[str, Any], Path]:
+    """Load the model, run, and return the summary and the folder."""
+    from colasearch.benchmarks.runner import Runner, run_to_end
+    from colasearch.runs import RunFolder
+
+    plan = _plan(name, searcher, given)
+    path = given["output"] or Path("runs") / f"{name.replace(':', '-')}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    _check_folder(path, given["resume"])
+    lm = _load(given, display)
+    manifest = _manifest(plan, data, lm, given, context)
+    with RunFolder(path, manifest, resume=given["resume"]) as folder:
+        if folder.resumed:
+            display.say(f"going on in {path}: {folder.resumed} records are there")
+        display.start(plan, data, folder.records)
+        if given["tensorboard"]:
+            from colasearch.cli.bench_tensorboard import BoardListener
+
+            with BoardListener(path, display, folder.records) as listener:
+                summary = run_to_end(Runner(lm, data, plan, folder, listener), lambda s: None, display.report)
+        else:
+            summary = run_to_end(Runner(lm, data, plan, folder, display), lambda s: None, display.report)
+    return summary, path
+
+
+def _check_folder(path: Path, resume: bool) -> None:
+    """Refuse what the run folder would refuse later, before a model is loaded."""
+    from colasearch.errors import InputError
+
+    if path.is_dir() and not resume and any(not p.name.startswith(".") for p in path.iterdir()):
+        raise InputError(f"{path} exists and is not empty; give another --output, or --resume to go on with that run")
+
+
+def _plan(name: str, searcher: str, given: dict[str, Any]) -> Plan:
+    from colasearch.benchmarks.arms import ArmSettings
+    from colasearch.benchmarks.runner import Plan
+    from colasearch.engine.decode import Sampling
+    from colasearch.engine.world import WorldConfig
+
+    heat = given["temperature"]
+    sampling = Sampling() if heat is None else Sampling(temperature=heat, token_temperature=heat)
+    settings = ArmSettings(
+        seed=given["seed"],
+        actions=given["actions"],
+        world=WorldConfig(max_tokens=given["max_tokens"], sampling=sampling),
+        max_seconds=given["max_seconds"],
+    )
+    arms = given["arms"] or DEFAULT_ARMS
+    return Plan(
+        benchmark=name,
+        searcher=searcher,
+        arms=tuple(dict.fromkeys((searcher, *arms))),
+        sims=given["sims"],
+        settings=settings,
+        slots=given["batch_size"],
+        traces=given["traces"],
+    )
+
+
+def _load(given: dict[str, Any], display: Display) -> LatentLM:
+    import torch
+
+    from colasearch.model.latent_lm import LatentLM
+
+    if given["threads"]:
+        torch.set_num_threads(given["threads"])
+    display.say(f"loading {given['model']}")
+    lm = LatentLM.from_pretrained(given["model"], given["device"], given["dtype"], report=display.say)
+    if given["actions"] == "latent":
+        lm.require_latents()
+    return lm
+
+
+def _manifest(plan: Plan, data: DataSet, lm: LatentLM, given: dict[str, Any], context: click.Context) -> dict[str, Any]:
+    """What the results depend on, and what they do not."""
+    from dataclasses import asdict
+
+    from colasearch.files import read_sums
+    from colasearch.model.latent_lm import latents_folder
+    from colasearch.runs import manifest_of
+
+    world = {key: value for key, value in asdict(plan.settings.world).items() if key not in RUNTIME_WORLD}
+    settings = {
+        "benchmark": plan.benchmark,
+        "data": data.source,
+        "limit": given["limit"],
+        "shuffle_seed": given["shuffle_seed"],
+        "model": lm.name,
+        "searcher": plan.searcher,
+        "arms": list(plan.arms),
+        "sims": list(plan.sims),
+        "seed": plan.settings.seed,
+        "actions": plan.settings.actions,
+        "max_tokens": world.pop("max_tokens"),
+        "max_seconds": plan.settings.max_seconds,
+        "leaves_in_flight": plan.settings.leaves_in_flight,
+        "world": world,
+        "device": lm.base.device.type,
+        "dtype": str(lm.base.dtype).removeprefix("torch."),
+        "traces": plan.traces,
+    }
+    folder = latents_folder(given["model"])
+    hashes = {
+        "problems": data.selected_sha256,
+        "data": data.sha256,
+        "base": lm.base.identity.weights_sha256 or lm.base.identity.sha256,
+        "latents": None if folder is None else read_sums(folder),
+    }
+    origins = {
+        key: str(source.name).lower()
+        for key in given
+        if (source := context.get_parameter_source(key)) is not None and source.name != "DEFAULT"
+    }
+    runtime = {"batch_size": plan.slots, "threads": given["threads"], "origins": origins, "data": data.to_json()}
+    return manifest_of("bench", settings, hashes, runtime)
+
+
+@contextmanager
+def _warnings_to(display: Display) -> Iterator[None]:
+    """Show our own warnings as lines on stderr; others as Python shows them."""
+    before = warnings.showwarning
+
+    def show(message: Any, category: Any, filename: str, *rest: Any, **more: Any) -> None:
+        if issubclass(category, UserWarning):
+            display.warn(str(message))
+        else:
+            before(message, category, filename, *rest, **more)
+
+    warnings.showwarning = show
+    try:
+        yield
+    finally:
+        warnings.showwarning = before
+        sys.stderr.flush()
