@@ -21,8 +21,10 @@ from colasearch.errors import ColasearchError
 
 # name: (module, one line of help). The help stands here so that `colasearch --help` imports no command.
 COMMANDS: dict[str, tuple[str, str]] = {
-    "bench": ("colasearch.cli.bench", "Measure speed and accuracy."),
+    "bench": ("colasearch.cli.bench", "Measure accuracy at equal tokens, and speed."),
+    "compare": ("colasearch.cli.compare", "Compare two benchmark runs, problem by problem."),
     "env": ("colasearch.cli.env", "Print versions, devices and folders, for bug reports."),
+    "export": ("colasearch.cli.export", "Write a run's records as Parquet."),
     "models": ("colasearch.cli.models", "List the known models; fetch one's weights."),
     "solve": ("colasearch.cli.solve", "Solve one problem by tree search."),
     "train": ("colasearch.cli.train", "Learn latent actions and a policy from text."),
