@@ -18,16 +18,23 @@ def percent(part: Mapping[str, Any]) -> str:
     return f"{100 * part['accuracy']:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
 
 
-def _table(*columns: str) -> Table:
+def wide_console() -> Console:
+    """A console on standard output whose tables are not cut where it is no terminal."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=max(console.width, 140))
+
+
+def plain_table(*columns: str) -> Table:
+    """A table without lines; the first column is text, the others are numbers. Narrow terminals wrap cells."""
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 1))
     for number, column in enumerate(columns):
-        table.add_column(column, justify="left" if number == 0 else "right", no_wrap=True)
+        table.add_column(column, justify="left" if number == 0 else "right", overflow="fold")
     return table
 
 
 def show_summary(summary: Mapping[str, Any], console: Console | None = None) -> None:
     """Print arms, comparisons, parts and verdict."""
-    console = console or Console(highlight=False)
+    console = console or wide_console()
     state = "" if summary["complete"] else ", INCOMPLETE"
     console.print(
         Text(
@@ -56,7 +63,7 @@ def show_summary(summary: Mapping[str, Any], console: Console | None = None) -> 
 
 
 def _arms(summary: Mapping[str, Any]) -> Table:
-    table = _table("arm", "solved %", "any text %", "texts", "tokens", "calls", "seconds", "sims/s", "errors")
+    table = plain_table("arm", "solved %", "any text %", "texts", "tokens", "calls", "seconds", "sims/s", "errors")
     for name, arm in summary["arms"].items():
         n, seconds = max(1, arm["n"]), arm["seconds"]
         # A baseline has no simulations; greedy has no choice between texts.
@@ -78,7 +85,7 @@ def _arms(summary: Mapping[str, Any]) -> Table:
 
 
 def _comparisons(summary: Mapping[str, Any]) -> Table:
-    table = _table("paired, in points", "difference", "95% bootstrap", "alone right", "tokens", "")
+    table = plain_table("paired, in points", "difference", "95% bootstrap", "alone right", "tokens", "")
     for c in summary["comparisons"]:
         low, high = c["ci95"]
         matched = c["second"] != "greedy"
@@ -95,7 +102,7 @@ def _comparisons(summary: Mapping[str, Any]) -> Table:
 
 def _curve(summary: Mapping[str, Any]) -> Table:
     names = list(summary["arms"])
-    table = _table("simulations", "tokens", *(f"{name} %" for name in names))
+    table = plain_table("simulations", "tokens", *(f"{name} %" for name in names))
     for point in summary["curve"]:
         searched = point["arms"][summary["searcher"]]
         table.add_row(
@@ -108,7 +115,7 @@ def _curve(summary: Mapping[str, Any]) -> Table:
 
 def _parts(summary: Mapping[str, Any], field: str) -> Table:
     names = list(summary["arms"])
-    table = _table(field, "problems", *(f"{name} %" for name in names))
+    table = plain_table(field, "problems", *(f"{name} %" for name in names))
     for part, first in next(iter(summary["arms"].values()))["by"][field].items():
         table.add_row(
             Text(visible(part)),

@@ -32,21 +32,17 @@ def command(run_a: Path, run_b: Path, sims: int | None, as_json: bool) -> None:
 
 
 def _show(result: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
-    from colasearch.cli.bench_table import percent
+    from colasearch.cli.bench_table import percent, plain_table, wide_console
     from colasearch.cli.inputs import visible
 
-    console = Console(highlight=False)
+    console = wide_console()
     console.print(Text(visible(f"{result['benchmark']}: A = {result['first']}, B = {result['second']}"), style="bold"))
     for line in result["differences"]:
         console.print(Text(visible(f"  differs in {line}"), style="dim"), soft_wrap=True)
     console.print()
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 1))
-    for number, column in enumerate(("arm", "problems", "A %", "B %", "A - B", "95% bootstrap", "alone right", "")):
-        table.add_column(column, justify="left" if number == 0 else "right", no_wrap=True)
+    table = plain_table("arm", "problems", "A %", "B %", "A - B", "95% bootstrap", "alone right", "")
     for row in result["rows"]:
         mine, theirs = row["first_arm"], row["second_arm"]
         low, high = row["ci95"]
