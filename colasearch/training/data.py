@@ -51,12 +51,12 @@ class Corpus:
         return sum(len(d.tokens) - d.start for d in self.documents)
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
+def read_rows(path: Path, keys: Sequence[str] = ("problem", "text")) -> list[dict[str, Any]]:
     """Rows of a jsonl file.
 
     Raises:
         PrerequisiteError: The file is missing.
-        InputError: A line is no JSON object, or has neither ``problem`` nor ``text``.
+        InputError: A line is no JSON object, or has none of ``keys`` (the first two as text).
     """
     if not path.is_file():
         raise PrerequisiteError(
@@ -72,7 +72,8 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
                     row = json.loads(line)
                 except ValueError as error:
                     raise InputError(f"{path} line {number} is not valid JSON: {error}") from None
-                if not isinstance(row, dict) or not isinstance(row.get("problem", row.get("text")), str):
+                texts = isinstance(row, dict) and isinstance(row.get("problem", row.get("text")), str)
+                if not texts and not (isinstance(row, dict) and any(key in row for key in keys[2:])):
                     raise InputError(f"{path} line {number} has neither a text 'problem' nor a text 'text'")
                 rows.append(row)
         except UnicodeDecodeError as error:

@@ -166,7 +166,8 @@ def test_log_probabilities_are_those_of_the_sampler(temperature, top_k):
     """The exponentials of the scores match how often the sampler gives each code, truncated codes included."""
     _, learner = make(1, RLConfig("rloo", group=2000), temperature=temperature, top_k=top_k)
     episodes = learner.agent.collect([0], 0)
-    scored = learner.agent.score(episodes)
+    with torch.no_grad():
+        scored = learner.agent.score(episodes)
     for code in range(CODES):
         rows = [i for i, e in enumerate(episodes) if e.actions == (code,)]
         share = len(rows) / len(episodes)

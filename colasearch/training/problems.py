@@ -1,0 +1,95 @@
+"""Labelled problems to train on by reward, and the reward.
+
+Training may see gold answers; the rollouts themselves get a ``Problem``, which has none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from colasearch.errors import InputError
+from colasearch.problem import LabelledProblem, Problem
+from colasearch.tasks import get_task
+from colasearch.training.data import read_rows, solution_text
+from colasearch.verifiers import extract_answer, get_verifier, is_checkable
+
+
+def load_problems(paths: Sequence[Path], task: str = "math") -> list[LabelledProblem]:
+    """Labelled problems of jsonl files.
+
+    A row has ``problem`` and ``answer`` (or a ``solution`` that states it); for a checkable task such as Countdown
+    ``numbers`` and ``target``, and no answer is needed. Problems that stand there twice are taken once.
+
+    Raises:
+        PrerequisiteError: A file is missing.
+        InputError: A row lacks something, or there is none.
+    """
+    get_task(task)
+    found: dict[str, LabelledProblem] = {}
+    for path in paths:
+        for number, row in enumerate(read_rows(path, ("problem", "text", "numbers")), 1):
+            labelled = _labelled(row, task, f"{path} row {number}")
+            found.setdefault(labelled.problem.id, labelled)
+    if not found:
+        raise InputError(f"no problem in {', '.join(map(str, paths))}; give rows with 'problem' and 'answer'")
+    return list(found.values())
+
+
+def _labelled(row: dict[str, Any], task: str, where: str) -> LabelledProblem:
+    text = row.get("problem") or row.get("text")
+    if is_checkable(task):
+        data = {key: row[key] for key in ("numbers", "target", "use") if key in row}
+        if "numbers" not in data or "target" not in data:
+            raise InputError(f"{where} has no 'numbers' and 'target', which problems of task {task} need")
+        text = text or f"Make {data['target']} from {', '.join(map(str, data['numbers']))}."
+        return LabelledProblem(Problem.from_text(str(text), task, data), "")
+    answer = row.get("answer")
+    if answer is None:
+        solution = solution_text(row)
+        answer = extract_answer(solution, task) if solution else None
+    if not isinstance(text, str) or answer is None:
+        raise InputError(f"{where} has no 'problem' with an 'answer' (or a 'solution' that states one)")
+    return LabelledProblem(Problem.from_text(text, task), str(answer))
+
+
+def split_problems(problems: Sequence[LabelledProblem], fraction: float) -> tuple[list[int], list[int]]:
+    """Indices of the problems to train on and of those held out; which are held out depends on their ids alone."""
+    train: list[int] = []
+    held: list[int] = []
+    for index, labelled in enumerate(problems):
+        (held if is_heldout(labelled.problem.id, fraction) else train).append(index)
+    return train, held
+
+
+def is_heldout(problem_id: str, fraction: float) -> bool:
+    """Whether a problem is held out; the same in every command, whatever else is in its data."""
+    digest = hashlib.sha256(problem_id.encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64 < fraction
+
+
+class Reward:
+    """Terminal reward in [0, 1] of a text: (1 - w) * right + w * well-formed.
+
+    Args:
+        task: Whose verifier says what is right. Countdown's gives a well-formed wrong expression 0.1 by itself.
+        format_weight: w, the weight of the format reward (cola-spec section 5, Countdown).
+        style: Form asked for; see ``verifiers.format``.
+
+    Raises:
+        InputError: The weight is not in [0, 1], or task or style is unknown.
+    """
+
+    def __init__(self, task: str, format_weight: float = 0.0, style: str = "boxed") -> None:
+        from colasearch.verifiers.composite import Composite
+
+        if not 0 <= format_weight <= 1:
+            raise InputError(f"the weight of the format reward is {format_weight}; it must be between 0 and 1")
+        parts = [(get_verifier(task), 1 - format_weight), (get_verifier("format", style=style), format_weight)]
+        self._verifier = Composite([part for part in parts if part[1] > 0])
+
+    def __call__(self, items: Sequence[tuple[LabelledProblem, str]]) -> list[float]:
+        """Rewards of texts. A problem whose gold answer cannot be read gives 0 to every text, so teaches nothing."""
+        return [0.0 if v.reward is None else v.reward for v in self._verifier.score_batch(list(items))]

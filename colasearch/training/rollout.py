@@ -1,0 +1,215 @@
+"""Rollouts for RL: texts decoded by the engine, rewarded, with the frozen base's states cached once.
+
+The engine draws the codes (or tokens) and decodes in one batch; afterwards one pass over prompt and text gives the
+hidden states that every update on the rollout uses. A rollout depends on seed, round, problem and draw alone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from colasearch.engine.decode import Actor, Row, Rules, Sampling, decode, prefill, seeded_uniforms
+from colasearch.engine.text import TextEnds
+from colasearch.errors import ColasearchError, CorruptFileError, InputError
+from colasearch.files import write_atomic
+from colasearch.model.latent_lm import LatentLM
+from colasearch.problem import LabelledProblem
+from colasearch.tasks import prompt_tokens
+from colasearch.training.loop import Metrics
+from colasearch.training.rl import Episode
+
+RewardOf = Callable[[Sequence[tuple[LabelledProblem, str]]], list[float]]
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutConfig:
+    """How problems are rolled out.
+
+    Attributes:
+        latent: Codes are drawn and tokens are greedy under them; else tokens are drawn from the base.
+        group: Rollouts a problem.
+        greedy_baseline: Also roll each problem out greedily (ReMax).
+        max_tokens: Longest text.
+        temperature, top_k: Of the sampler.
+        rows: Most texts decoded in one batch.
+        seed: Fixes the draws.
+    """
+
+    latent: bool = True
+    group: int = 4
+    greedy_baseline: bool = False
+    max_tokens: int = 256
+    temperature: float = 1.0
+    top_k: int = 0
+    rows: int = 64
+    seed: int = 0
+
+
+class Roller:
+    """Rolls problems out with the model as it is; ``collect`` is what an agent wants.
+
+    Raises:
+        InputError: A prompt leaves no room for a text in the base's context.
+    """
+
+    def __init__(
+        self, lm: LatentLM, problems: Sequence[LabelledProblem], reward: RewardOf, config: RolloutConfig
+    ) -> None:
+        self.lm, self.problems, self.reward, self.config = lm, problems, reward, config
+        self.ends = TextEnds(lm.base.tokenizer, lm.base.end_ids)
+        self.prompts = [prompt_tokens(lm.base.tokenizer, labelled.problem) for labelled in problems]
+        for labelled, prompt in zip(problems, self.prompts, strict=True):
+            if len(prompt) + config.max_tokens > lm.base.context_length:
+                raise InputError(
+                    f"problem {labelled.problem.id}: its prompt has {len(prompt)} tokens and --max-new-tokens is "
+                    f"{config.max_tokens}, but the context of {lm.base.identity.name} holds {lm.base.context_length}; "
+                    "leave the problem out, or lower --max-new-tokens"
+                )
+
+    def collect(self, indices: Sequence[int], round_number: int) -> list[Episode]:
+        """``group`` episodes for each problem, in order."""
+        config = self.config
+        wanted = [(i, draw) for i in indices for draw in range(config.group)]
+        episodes = self._roll(wanted, str(round_number), greedy=False)
+        if config.greedy_baseline:
+            greedy = self._roll([(i, 0) for i in indices], "greedy", greedy=True)
+            by_problem = {e.problem: e.reward for e in greedy}
+            for episode in episodes:
+                episode.greedy_reward = by_problem[episode.problem]
+        if config.latent:
+            self._cache_states(episodes)
+        return episodes
+
+    def evaluate(self, indices: Sequence[int]) -> Metrics:
+        """Mean reward of one sampled and of the greedy rollout of each problem, and how many of either ended."""
+        wanted = [(i, 0) for i in indices]
+        sampled, greedy = self._roll(wanted, "evaluate", greedy=False), self._roll(wanted, "greedy", greedy=True)
+        count = max(1, len(wanted))
+        return {
+            "reward": sum(e.reward for e in sampled) / count,
+            "ended": sum(e.ended for e in sampled) / count,
+            "greedy_reward": sum(e.reward for e in greedy) / count,
+            "greedy_ended": sum(e.ended for e in greedy) / count,
+            "problems": float(len(wanted)),
+        }
+
+    def _roll(self, wanted: Sequence[tuple[int, int]], name: str, *, greedy: bool) -> list[Episode]:
+        config = self.config
+        top_k = 1 if greedy else config.top_k
+        sampling = Sampling(config.temperature, top_k, token_temperature=config.temperature, token_top_k=top_k)
+        lm = self.lm if config.latent else LatentLM(self.lm.name, self.lm.base, None)
+        device = self.lm.base.device.type
+        episodes: list[Episode] = []
+        # Trained modules are float32; on a GPU both sampling and training pass through them in bfloat16.
+        with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+            actor = Actor(lm, sampling, latent=config.latent)
+            for begin in range(0, len(wanted), config.rows):
+                episodes += self._decode(actor, wanted[begin : begin + config.rows], name)
+        texts = [(self.problems[e.problem], self.ends.decode(e.tokens[e.prompt :])) for e in episodes]
+        for episode, reward in zip(episodes, self.reward(texts), strict=True):
+            episode.reward = reward
+        return episodes
+
+    def _decode(self, actor: Actor, wanted: Sequence[tuple[int, int]], name: str) -> list[Episode]:
+        config = self.config
+        indices = list(dict.fromkeys(i for i, _ in wanted))
+        features, segments = prefill(actor, [self.prompts[i] for i in indices])
+        place = {index: at for at, index in enumerate(indices)}
+        numbers = [
+            seeded_uniforms(config.max_tokens, config.seed, name, self.problems[i].problem.id, draw)
+            for i, draw in wanted
+        ]
+        first = actor.next_tokens(
+            features.rows([place[i] for i, _ in wanted]),
+            torch.tensor([n[0] for n in numbers], device=actor.lm.base.device),
+        )
+        tokens = first.token_B.tolist()
+        codes = [None] * len(tokens) if first.code_B is None else first.code_B.tolist()
+        rows = [
+            Row([segments[place[i]]], token, n[1:]) for (i, _), token, n in zip(wanted, tokens, numbers, strict=True)
+        ]
+        rules = Rules(lambda token: False, self.ends.is_finished, config.max_tokens, rollout=True)
+        decode(actor, rows, rules)
+        episodes = []
+        for (i, _), code, row, fine in zip(wanted, codes, rows, first.fine_B.tolist(), strict=True):
+            if row.broken or not fine:
+                raise ColasearchError(
+                    f"problem {self.problems[i].problem.id}: the model gave NaN or infinity in a rollout; lower --lr "
+                    "and resume from the last checkpoint"
+                )
+            actions = tuple(row.tokens) if code is None else (code, *row.codes)
+            prompt = self.prompts[i]
+            episodes.append(Episode(i, (*prompt, *row.tokens), len(prompt), actions, 0.0, ended=row.ended))
+        return episodes
+
+    @torch.no_grad()
+    def _cache_states(self, episodes: Sequence[Episode]) -> None:
+        """Hidden states of every episode, up to the token before its last: no action follows that one."""
+        base = self.lm.base
+        order = sorted(range(len(episodes)), key=lambda i: len(episodes[i].tokens))
+        for begin in range(0, len(order), 16):
+            group = [episodes[i] for i in order[begin : begin + 16]]
+            rows = [torch.tensor(e.tokens[:-1]) for e in group]
+            tokens = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True).to(base.device)
+            hidden = base.hidden(tokens)
+            for row, episode in enumerate(group):
+                episode.hidden_TD = hidden[row, : len(episode.tokens) - 1].clone()
+
+
+class RolloutLog:
+    """``rollouts.jsonl``: one line an episode, for training Q-values later. Rounds done again replace themselves."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self._begun = path, False
+
+    def append(self, round_number: int, problems: Sequence[LabelledProblem], episodes: Sequence[Episode]) -> None:
+        """Write a round."""
+        if not self._begun and self.path.exists():
+            kept = [line for line in _lines(self.path) if json.loads(line)["round"] < round_number]
+            write_atomic(self.path, "".join(kept))
+        self._begun = True
+        with self.path.open("a", encoding="utf-8") as stream:
+            for e in episodes:
+                row = {
+                    "round": round_number,
+                    "problem_id": problems[e.problem].problem.id,
+                    "prompt": list(e.tokens[: e.prompt]),
+                    "tokens": list(e.tokens[e.prompt :]),
+                    "actions": list(e.actions),
+                    "reward": e.reward,
+                    "ended": e.ended,
+                }
+                stream.write(json.dumps(row) + "\n")
+
+
+def _lines(path: Path) -> Iterator[str]:
+    """Whole lines; a last one that was cut off is left out."""
+    with path.open(encoding="utf-8") as stream:
+        yield from (line for line in stream if line.endswith("\n"))
+
+
+def read_rollouts(path: Path) -> list[tuple[str, Episode]]:
+    """Problem ids and episodes of a rollout log.
+
+    Raises:
+        CorruptFileError: A line is no record of a rollout.
+    """
+    found: list[tuple[str, Episode]] = []
+    for number, line in enumerate(_lines(path), 1):
+        try:
+            row: dict[str, Any] = json.loads(line)
+            tokens = (*row["prompt"], *row["tokens"])
+            actions = tuple(row["actions"])
+            if len(actions) != len(row["tokens"]):
+                raise ValueError("as many actions as tokens are wanted")
+            episode = Episode(0, tokens, len(row["prompt"]), actions, float(row["reward"]), ended=bool(row["ended"]))
+        except (ValueError, KeyError, TypeError) as error:
+            raise CorruptFileError(f"{path} line {number} is no rollout ({error}); roll out again") from None
+        found.append((str(row["problem_id"]), episode))
+    return found

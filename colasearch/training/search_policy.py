@@ -1,0 +1,114 @@
+"""The policy learns what search found: cross-entropy with the targets of root and interior nodes.
+
+Codes that start with the same token lead to the same child, and the search gives them one share. So the loss is on
+sums of probabilities: L = -sum_g share_g log sum_{a in g} pi(a), with one group a child and one of all codes without
+a child. Within a group the policy keeps its own proportions, which is also what completed Q-values ask of codes that
+were not tried.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from colasearch.errors import InputError
+from colasearch.model.latent_lm import LatentModules, trainable
+from colasearch.training.data import pack
+from colasearch.training.hidden_cache import HiddenStates
+from colasearch.training.loop import Metrics
+from colasearch.training.search_data import NodeTarget
+
+
+def group_loss(log_probs_NK: Tensor, groups_NK: Tensor, shares_NG: Tensor) -> Tensor:
+    """Cross-entropy ``[N]`` of group shares with a policy over codes.
+
+    Args:
+        log_probs_NK: Log-probabilities of the codes.
+        groups_NK: Number of each code's group, below G.
+        shares_NG: Target; rows sum to 1. Groups without codes have no share.
+    """
+    sums = torch.zeros_like(shares_NG).scatter_add(1, groups_NK, log_probs_NK.exp())
+    return -(shares_NG * sums.clamp_min(1e-20).log()).sum(-1)
+
+
+class SearchPolicyLearner:
+    """Trains the policy, and nothing else, on the targets of search nodes.
+
+    Args:
+        modules: Their policy is trained.
+        states: Hidden states of the traces' documents.
+        nodes: Targets.
+        min_visits: Nodes visited less are left out: their targets hardly differ from the prior.
+        micro_tokens: Padded tokens in one pass.
+
+    Raises:
+        InputError: No node is left.
+    """
+
+    def __init__(
+        self,
+        modules: LatentModules,
+        states: HiddenStates,
+        nodes: Sequence[NodeTarget],
+        min_visits: int = 2,
+        micro_tokens: int = 8192,
+    ) -> None:
+        self.modules, self.states, self.micro_tokens = modules, states, micro_tokens
+        self.by_document: dict[int, list[NodeTarget]] = {}
+        for node in nodes:
+            if node.children and node.visits >= min_visits:
+                self.by_document.setdefault(node.document, []).append(node)
+        if not self.by_document:
+            raise InputError(
+                f"none of {len(nodes)} nodes was visited {min_visits} times and has children; search with more "
+                "simulations, or lower --min-visits"
+            )
+
+    def parameters(self) -> list[torch.nn.Parameter]:
+        """The policy's."""
+        return list(trainable(self.modules, "policy"))
+
+    def _losses(self, documents: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Cross-entropy and entropy of the target, ``[N]``, of the nodes of some documents."""
+        nodes = [(row, node) for row, i in enumerate(documents) for node in self.by_document[i]]
+        size = self.modules.config.num_codes
+        groups, shares = torch.zeros(len(nodes), size, dtype=torch.long), torch.zeros(len(nodes), size + 1)
+        for at, (_, node) in enumerate(nodes):
+            for number, child in enumerate(node.children, 1):
+                groups[at, list(child.codes)] = number
+                shares[at, number] = child.share
+            if bool((groups[at] == 0).any()):
+                shares[at, 0] = max(0.0, 1.0 - float(shares[at].sum()))
+        shares = (shares / shares.sum(-1, keepdim=True).clamp_min(1e-9)).to(self.states.device)
+        scores = self.modules.policy(self.states.batch(documents).hidden_BTD)
+        rows = torch.tensor([row for row, _ in nodes], device=scores.device)
+        positions = torch.tensor([node.position for _, node in nodes], device=scores.device)
+        log_probs = torch.log_softmax(scores[rows, positions].float(), -1)
+        entropy = -(shares * shares.clamp_min(1e-12).log()).sum(-1)
+        return group_loss(log_probs, groups.to(scores.device), shares), entropy
+
+    def accumulate(self, indices: Sequence[int], step: int, steps: int) -> Metrics:
+        """Add the gradients of one batch of documents; ``kl`` is the divergence from target to policy."""
+        total = sum(len(self.by_document[i]) for i in indices)
+        sums = {"ce": 0.0, "kl": 0.0}
+        device = self.states.device.type
+        for micro in pack(self.states.documents, indices, self.micro_tokens):
+            with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+                losses, entropy = self._losses(micro)
+            (losses.sum() / total).backward()  # type: ignore[no-untyped-call]
+            sums["ce"] += float(losses.detach().sum()) / total
+            sums["kl"] += float((losses.detach() - entropy).sum()) / total
+        return sums
+
+    @torch.no_grad()
+    def evaluate(self, indices: Sequence[int]) -> Metrics:
+        """Held-out cross-entropy and divergence, and the number of nodes."""
+        sums, total = {"ce": 0.0, "kl": 0.0}, 0
+        for micro in pack(self.states.documents, indices, self.micro_tokens):
+            losses, entropy = self._losses(micro)
+            sums["ce"] += float(losses.sum())
+            sums["kl"] += float((losses - entropy).sum())
+            total += len(losses)
+        return {**{key: value / max(1, total) for key, value in sums.items()}, "nodes": float(total)}

@@ -1,0 +1,137 @@
+"""Value and Q heads by regression on backed-up returns (of search) or on final rewards (of rollouts).
+
+The head's output is a probability-like number in (0, 1), so the loss is the binary cross-entropy with the target as a
+soft label: it has the same minimiser as the squared error, the mean return of a state, without its flat tails. A node
+that the search visited n times weighs n, as if each backup were a sample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from colasearch.errors import InputError
+from colasearch.model.latent_lm import LatentModules, trainable
+from colasearch.model.value import QHead, ValueHead
+from colasearch.training.hidden_cache import HiddenStates
+from colasearch.training.loop import Metrics
+from colasearch.training.search_data import NodeTarget
+
+
+@dataclass(frozen=True, slots=True)
+class ValueData:
+    """N states with targets; ``[N]`` for the value head, ``[N, K]`` for the Q head.
+
+    Attributes:
+        states_ND: Hidden states.
+        targets: In [0, 1].
+        weights: Not negative; 0 where there is no target.
+    """
+
+    states_ND: Tensor
+    targets: Tensor
+    weights: Tensor
+
+    def check(self) -> None:
+        """Check the targets.
+
+        Raises:
+            InputError: One is outside [0, 1], or none has weight.
+        """
+        known = self.targets[self.weights > 0]
+        if not len(known):
+            raise InputError("there is no target to learn from; search or roll out more problems")
+        if not (known.min() >= -1e-6 and known.max() <= 1 + 1e-6):
+            raise InputError(
+                f"targets run from {float(known.min()):.3f} to {float(known.max()):.3f}; the heads give rewards in "
+                "[0, 1]: use verifiers that do, and discount 1"
+            )
+
+
+def node_states(states: HiddenStates, nodes: Sequence[NodeTarget]) -> Tensor:
+    """Hidden states ``[N, D]`` of search nodes."""
+    return torch.stack([states.of(n.document)[n.position] for n in nodes])
+
+
+def value_data(states: HiddenStates, nodes: Sequence[NodeTarget]) -> ValueData:
+    """Backed-up values of search nodes."""
+    device = states.device
+    values = torch.tensor([n.value for n in nodes], device=device)
+    return ValueData(node_states(states, nodes), values, torch.tensor([float(n.visits) for n in nodes], device=device))
+
+
+def q_data(states: HiddenStates, nodes: Sequence[NodeTarget], num_codes: int) -> ValueData:
+    """Backed-up returns of the codes that the search took; codes that lead to the same child share its return."""
+    targets, weights = torch.zeros(len(nodes), num_codes), torch.zeros(len(nodes), num_codes)
+    for row, node in enumerate(nodes):
+        for child in node.children:
+            targets[row, list(child.codes)] = child.q
+            weights[row, list(child.codes)] = child.visits / len(child.codes)
+    return ValueData(node_states(states, nodes), targets.to(states.device), weights.to(states.device))
+
+
+def add_head(modules: LatentModules, head: str, seed: int, value_hidden: int = 128) -> None:
+    """Give ``modules`` a fresh ``value`` or ``q`` head where it has none; its config says so."""
+    if getattr(modules, head) is not None:
+        return
+    config = modules.config
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if head == "value":
+            modules.value = ValueHead(config.hidden_size, value_hidden)
+            modules.config = replace(config, value_hidden=value_hidden)
+        else:
+            modules.q = QHead(config.hidden_size, config.num_codes)
+            modules.config = replace(config, q_head=True)
+    modules.to(modules.codebook.weight.device)
+
+
+class HeadLearner:
+    """Regresses the value or the Q head of ``modules`` on ``data``; only that head trains."""
+
+    def __init__(self, modules: LatentModules, head: str, data: ValueData) -> None:
+        data.check()
+        self.modules, self.head, self.data = modules, head, data
+
+    def parameters(self) -> list[torch.nn.Parameter]:
+        """The head's."""
+        return list(trainable(self.modules, self.head))
+
+    def predict(self, indices: Sequence[int]) -> Tensor:
+        """Predictions for some states, of the shape of their targets."""
+        predicted: Tensor = getattr(self.modules, self.head)(self.data.states_ND[list(indices)])
+        return predicted
+
+    def accumulate(self, indices: Sequence[int], step: int, steps: int) -> Metrics:
+        """Add the gradients of one batch of states."""
+        rows = list(indices)
+        targets, weights = self.data.targets[rows].clamp(0, 1), self.data.weights[rows]
+        predicted = self.predict(rows)
+        total = weights.sum().clamp_min(1e-9)
+        loss = (weights * F.binary_cross_entropy(predicted, targets, reduction="none")).sum() / total
+        loss.backward()  # type: ignore[no-untyped-call]
+        error = (weights * (predicted.detach() - targets).square()).sum() / total
+        return {"loss": float(loss.detach()), "mse": float(error)}
+
+    @torch.no_grad()
+    def evaluate(self, indices: Sequence[int], train: Sequence[int]) -> Metrics:
+        """Held-out ``mse``, and ``mean_mse``: that of always saying the training states' mean. Weighted alike."""
+        rows = list(indices)
+        targets, weights = self.data.targets[rows], self.data.weights[rows]
+        total = weights.sum().clamp_min(1e-9)
+        known, mass = self.data.targets[list(train)], self.data.weights[list(train)]
+        mean = (known * mass).sum() / mass.sum().clamp_min(1e-9)
+        error = (weights * (self.predict(rows) - targets).square()).sum() / total
+        constant = (weights * (mean - targets).square()).sum() / total
+        return {"mse": float(error), "mean_mse": float(constant), "states": float(len(rows))}
+
+
+def plan_of(indices: Sequence[int], batch: int, seed: int, epoch: int) -> list[list[int]]:
+    """One epoch's batches: all ``indices`` once, shuffled by seed and epoch."""
+    generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) % (1 << 62))
+    order = [indices[i] for i in torch.randperm(len(indices), generator=generator).tolist()]
+    return [order[begin : begin + batch] for begin in range(0, len(order), batch)]
