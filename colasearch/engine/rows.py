@@ -13,10 +13,12 @@ transformers calls the function registered here in place of its own attention.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -29,8 +31,8 @@ ATTENTION_NAME = "colasearch_rows"
 COLUMNS = 64
 """Width of a class of lengths."""
 
-SLOTS = 4
-"""Rows that a new panel has room for; it doubles when it is full."""
+SLOTS = 16
+"""Most rows of a panel."""
 
 
 def rows_attention(
@@ -47,8 +49,49 @@ def rows_attention(
 AttentionInterface.register(ATTENTION_NAME, rows_attention)
 
 
+IDLE = 64 << 20
+"""Bytes that may lie idle in any case."""
+
+
+class Memory:
+    """Blocks of memory that come and go as rows do; fresh memory costs the system more than a decoding step.
+
+    Blocks hold finite numbers always: a masked column has weight 0, but 0 times NaN is NaN.
+
+    Attributes:
+        used, peak: Bytes handed out now, and at most so far.
+    """
+
+    def __init__(self, dtype: torch.dtype, device: torch.device) -> None:
+        self.dtype, self.device = dtype, device
+        self.used = self.peak = 0
+        self._free: list[Tensor] = []
+
+    def take(self, numbers: int) -> Tensor:
+        """A flat tensor of at least so many numbers."""
+        fitting = [i for i, block in enumerate(self._free) if numbers <= block.numel() <= 2 * numbers]
+        best = min(fitting, key=lambda i: self._free[i].numel(), default=None)
+        block = self._fresh(numbers) if best is None else self._free.pop(best)
+        self.used += block.nbytes
+        self.peak = max(self.peak, self.used)
+        return block
+
+    def _fresh(self, numbers: int) -> Tensor:
+        if self.device.type != "cpu":
+            return torch.zeros(numbers, dtype=self.dtype, device=self.device)
+        # numpy gets zeroed pages from the system only as they are touched; torch.zeros writes them all.
+        return torch.from_numpy(np.zeros(numbers * self.dtype.itemsize, np.uint8)).view(self.dtype)
+
+    def give(self, block: Tensor) -> None:
+        """Take a block back; the oldest go while more lies idle than is in use."""
+        self.used -= block.nbytes
+        self._free.append(block)
+        while len(self._free) > 1 and sum(b.nbytes for b in self._free) > max(self.used, IDLE):
+            del self._free[0]
+
+
 class Panel:
-    """Rows of one class of lengths.
+    """Rows of one class of lengths, at most ``SLOTS`` of them.
 
     Attributes:
         columns: Width.
@@ -56,23 +99,24 @@ class Panel:
         places: The rows in use, in the first slots.
     """
 
-    def __init__(self, shape: KVShape, columns: int, dtype: torch.dtype, device: torch.device) -> None:
-        self.shape, self.columns = shape, columns
-        self.data = self._room(SLOTS, dtype, device)
+    def __init__(self, shape: KVShape, columns: int, memory: Memory) -> None:
+        self.shape, self.columns, self.memory = shape, columns, memory
         self.places: list[Place] = []
+        sizes = (shape.layers, 2, SLOTS, shape.heads, columns, shape.head_dim)
+        self._block = memory.take(math.prod(sizes))
+        self.data = self._block[: math.prod(sizes)].view(sizes)
 
-    def _room(self, slots: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-        # Zeros, not garbage: a masked column has weight 0, but 0 times NaN is NaN.
-        shape = (self.shape.layers, 2, slots, self.shape.heads, self.columns, self.shape.head_dim)
-        return torch.zeros(shape, dtype=dtype, device=device)
+    @property
+    def full(self) -> bool:
+        """No row may be added."""
+        return len(self.places) == SLOTS
+
+    def free(self) -> None:
+        """Give the memory back."""
+        self.memory.give(self._block)
 
     def add(self, place: Place) -> None:
         """Give ``place`` a slot here."""
-        slots = self.data.shape[2]
-        if len(self.places) == slots:
-            wider = self._room(2 * slots, self.data.dtype, self.data.device)
-            wider[:, :, :slots] = self.data
-            self.data = wider
         place.panel, place.slot = self, len(self.places)
         self.places.append(place)
 
@@ -80,13 +124,11 @@ class Panel:
         """Free a slot; the last row moves into it. What a poisoned row held is overwritten."""
         last = self.places.pop()
         free = len(self.places)
+        if poisoned:
+            self.data[:, :, slot].zero_()
         if slot != free:
-            if poisoned:
-                self.data[:, :, slot].zero_()
             self.data[:, :, slot, :, : last.length] = self.data[:, :, free, :, : last.length]
             self.places[slot], last.slot = last, slot
-        elif poisoned:
-            self.data[:, :, free].zero_()
 
 
 @dataclass(slots=True, eq=False)
@@ -116,19 +158,26 @@ class _Part:
 
 
 class RowBatch:
-    """Rows that are fed one token each at a time."""
+    """Rows that are fed one token each at a time.
+
+    Attributes:
+        panels: The panels in use.
+        memory: Where they take their memory from.
+        columns_read, columns_used: Columns that attention has gone over so far, and those of them that held a token.
+    """
 
     def __init__(self, shape: KVShape, dtype: torch.dtype, device: torch.device) -> None:
         self.shape, self.dtype, self.device = shape, dtype, device
-        self.panels: dict[int, Panel] = {}
+        self.memory = Memory(dtype, device)
+        self.panels: list[Panel] = []
         self._plan: list[_Part] = []
         self.columns_read = 0
         self.columns_used = 0
 
     def places(self) -> Iterator[Place]:
         """All rows in the order in which tokens are fed and features come back."""
-        for columns in sorted(self.panels):
-            yield from self.panels[columns].places
+        for panel in self.panels:
+            yield from panel.places
 
     def enter(self, item: Any, path: Sequence[Segment]) -> Place:
         """Add a row that continues the segments of ``path``, which are copied."""
@@ -149,27 +198,31 @@ class RowBatch:
     def _vacate(self, panel: Panel, slot: int, poisoned: bool) -> None:
         panel.remove(slot, poisoned=poisoned)
         if not panel.places:
-            del self.panels[panel.columns]
+            panel.free()
+            self.panels.remove(panel)
 
     def columns(self, place: Place, begin: int, end: int) -> Segment:
         """A copy of a row's keys and values of tokens ``begin`` to ``end``."""
         return place.panel.data[:, :, place.slot, :, begin:end].clone()
 
     def _panel(self, length: int) -> Panel:
+        """A panel with a free slot for rows of this length."""
         columns = -(-length // COLUMNS) * COLUMNS
-        if columns not in self.panels:
-            self.panels[columns] = Panel(self.shape, columns, self.dtype, self.device)
-        return self.panels[columns]
+        for panel in self.panels:
+            if panel.columns == columns and not panel.full:
+                return panel
+        panel = Panel(self.shape, columns, self.memory)
+        self.panels.append(panel)
+        return panel
 
     def make_room(self) -> None:
         """Move rows that fill their panel to the next one; call before tokens are chosen for ``places``."""
-        for columns in sorted(self.panels, reverse=True):
-            panel = self.panels[columns]
-            for place in [p for p in panel.places if p.length == columns]:
+        for panel in list(self.panels):
+            for place in [p for p in panel.places if p.length == panel.columns]:
                 slot = place.slot
-                wider = self._panel(columns + 1)
+                wider = self._panel(panel.columns + 1)
                 wider.add(place)
-                wider.data[:, :, place.slot, :, :columns] = panel.data[:, :, slot]
+                wider.data[:, :, place.slot, :, : panel.columns] = panel.data[:, :, slot]
                 self._vacate(panel, slot, poisoned=False)
 
     def begin(self) -> Tensor:
@@ -177,9 +230,8 @@ class RowBatch:
         self._plan, begin = [], 0
         positions: list[int] = []
         heads = torch.arange(self.shape.heads, device=self.device)
-        for columns in sorted(self.panels):
-            panel = self.panels[columns]
-            lengths = [p.length for p in panel.places]
+        for panel in self.panels:
+            columns, lengths = panel.columns, [p.length for p in panel.places]
             length_n = torch.tensor(lengths, device=self.device)
             slot_n = torch.arange(len(lengths), device=self.device)
             index = ((slot_n[:, None] * self.shape.heads + heads) * columns + length_n[:, None]).reshape(-1)
@@ -219,19 +271,17 @@ def _attend(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor, scaling
 
     The group of query heads that shares a key head stands in the place of query tokens, so keys are read once.
     """
-    count, _, group, _ = queries.shape
-    # MKL is much slower for 3 queries than for 4; a lone row with several threads takes another path through torch,
-    # whose sums differ in the last bit.
-    rows, wide = max(count, 2), group + 1 if group == 3 else group
-    on_cpu = queries.device.type == "cpu"
-    if on_cpu and (rows != count or wide != group):
-        queries = F.pad(queries, (0, 0, 0, wide - group, 0, 0, 0, rows - count))
-        mask = F.pad(mask, (0, 0, 0, 0, 0, 0, 0, rows - count)) if rows != count else mask
-    rows = queries.shape[0]
-    out = F.scaled_dot_product_attention(
-        queries, keys[:rows], values[:rows], mask.expand(-1, 1, queries.shape[2], -1), scale=scaling
-    )
-    return out[:count, :, :group]
+    count = len(queries)
+    keys, values = keys[:count], values[:count]
+    if queries.device.type != "cpu":
+        return F.scaled_dot_product_attention(
+            queries, keys, values, mask.expand(-1, 1, queries.shape[2], -1), scale=scaling
+        )
+    # Plain products are faster here than torch's fused attention (docs/performance.md), and unlike it give a lone row
+    # the same bits as a row of a batch.
+    scale = queries.shape[-1] ** -0.5 if scaling is None else scaling
+    scores = torch.matmul(queries * scale, keys.transpose(-1, -2)).add_(mask)
+    return torch.matmul(scores.softmax(-1), values)
 
 
 class PromptBatch:
