@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from colasearch.model.value import QHead
+from colasearch.training.data import Corpus, Document
+from colasearch.training.hidden_cache import HiddenStates
 from colasearch.training.loop import Metrics
+from colasearch.training.rl import Episode
+from colasearch.training.value import ValueData
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +36,41 @@ class Transitions:
     codes_N: Tensor
     rewards_N: Tensor
     done_N: Tensor
+
+
+def rollout_corpus(episodes: Sequence[Episode]) -> Corpus:
+    """The rollouts' tokens as documents, in order."""
+    digest = hashlib.sha256(b"rollouts-1")
+    for e in episodes:
+        digest.update(np.asarray([*e.tokens, -1], dtype=np.int64).tobytes())
+    return Corpus([Document(e.tokens, e.prompt, e.prompt) for e in episodes], digest.hexdigest())
+
+
+def transitions(states: HiddenStates, episodes: Sequence[Episode]) -> Transitions:
+    """Every step of the rollouts, in order; the reward falls on the last."""
+    before, after, rewards, done = [], [], [], []
+    for i, e in enumerate(episodes):
+        hidden = states.of(i)[e.prompt - 1 :]
+        before.append(hidden[:-1])
+        after.append(hidden[1:])
+        count = len(e.actions)
+        rewards += [0.0] * (count - 1) + [e.reward]
+        done += [False] * (count - 1) + [True]
+    device = states.device
+    codes = torch.tensor([code for e in episodes for code in e.actions], device=device)
+    return Transitions(
+        torch.cat(before),
+        torch.cat(after),
+        codes,
+        torch.tensor(rewards, device=device),
+        torch.tensor(done, device=device),
+    )
+
+
+def final_rewards(data: Transitions, episodes: Sequence[Episode]) -> ValueData:
+    """Each state of the rollouts with the reward at the end, for the value head (Monte Carlo)."""
+    rewards = torch.tensor([e.reward for e in episodes for _ in e.actions], device=data.states_ND.device)
+    return ValueData(data.states_ND, rewards, torch.ones_like(rewards))
 
 
 class DoubleQ(torch.nn.Module):

@@ -95,6 +95,12 @@ class TunableBase:
         with swapped(self.parameters(), self._start):
             yield
 
+    def merge(self) -> None:
+        """Make the changes part of the base's weights, and freeze it."""
+        if self._lora is not None:
+            self._lora.merge_and_unload()
+        self.model.requires_grad_(False).eval()
+
     def finish(self, folder: Path) -> None:
         """Merge what was trained into the base, write it to ``folder`` and note it in the model's config.
 
@@ -107,8 +113,7 @@ class TunableBase:
         changed = set(self.names)
         if self._lora is not None:
             changed = {f"{name.rpartition('.lora_')[0]}.weight" for name in self.names}
-            self._lora.merge_and_unload()
-        self.model.requires_grad_(False).eval()
+        self.merge()
         folder.mkdir(parents=True, exist_ok=True)
         if config.tuned is None and self._lora is not None:
             tuned = write_tuned(folder, "lora", factors, self.tuning.alpha / self.tuning.rank)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -60,3 +63,153 @@ def test_guide(call, model_folder, texts, tmp_path, codes):
     code, _, err = call(*args)
     assert code == 2
     assert "--resume" in err
+
+
+@pytest.fixture
+def problems(tmp_path):
+    """Problems whose verifier the tiny model can please now and then: any \\boxed answer with the format reward."""
+    path = tmp_path / "problems.jsonl"
+    path.write_text("".join(json.dumps({"problem": f"{i}?", "answer": str(i)}) + "\n" for i in range(12)))
+    return path
+
+
+RL = (
+    "--max-new-tokens", 6, "--group", 2, "--batch", 4, "--rounds", 3, "--heldout", 0.3, "--warmup-steps", 1,
+    "--save-every", 1, "--lr", 0.01,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("algorithm", ["grpo", "rloo", "remax", "ppo"])
+def test_rl_on_codes(call, model_folder, problems, tmp_path, algorithm):
+    done = report(
+        call("train", "rl", "--model", model_folder, "--data", problems, "--output", tmp_path / "r", "--algorithm",
+             algorithm, "--keep-rollouts", *RL, *COMMON)
+    )  # fmt: skip
+    assert {"reward", "greedy_reward", "before_reward"} <= set(done["heldout"])
+    assert len(steps(tmp_path / "r", "reward")) == 3
+    assert len((tmp_path / "r" / "rollouts.jsonl").read_text().splitlines()) == 3 * 4 * 2
+    before = LatentLM.from_pretrained(str(model_folder), "cpu", "float32").require_latents()
+    after = LatentLM.from_pretrained(done["model"], "cpu", "float32").require_latents()
+    assert after.config.tuned is None
+    assert done["trained_parameters"] == sum(p.numel() for p in before.policy.parameters())
+    for name, value in before.state_dict().items():
+        if not name.startswith("policy"):
+            assert (after.state_dict()[name] == value).all(), name
+
+
+def test_rl_on_tokens_trains_as_much_as_the_policy_has(call, model_folder, problems, tmp_path):
+    done = report(
+        call("train", "rl", "--model", model_folder, "--data", problems, "--output", tmp_path / "r", "--on", "tokens",
+             "--match-policy", *RL, *COMMON)
+    )  # fmt: skip
+    lm = LatentLM.from_pretrained(done["model"], "cpu", "float32")
+    size = sum(p.numel() for p in lm.require_latents().policy.parameters())
+    assert done["trained_parameters"] == pytest.approx(size, rel=0.5)  # a rank is a large step for a tiny base
+    assert lm.require_latents().config.tuned.kind == "lora"
+
+
+def test_rl_on_tokens_of_a_base_without_latent_modules(call, base_folder, problems, tmp_path):
+    done = report(
+        call("train", "rl", "--model", base_folder, "--data", problems, "--output", tmp_path / "r", "--on", "tokens",
+             "--tune", "layers", "--layers", "-1", *RL, *COMMON)
+    )  # fmt: skip
+    assert LatentLM.from_pretrained(done["model"], "cpu", "float32").latents is None
+
+
+def test_rl_says_what_it_needs(call, model_folder, problems, tmp_path):
+    common = ("train", "rl", "--model", model_folder, "--data", problems, "--output", tmp_path / "r", *COMMON)
+    code, _, err = call(*common, "--algorithm", "rloo", "--group", 1)
+    assert code == 2
+    assert "give at least 2" in err
+    code, _, err = call(*common, "--max-new-tokens", 600)
+    assert code == 2
+    assert "--max-new-tokens is 600" in err
+
+
+def test_rollouts_then_values_then_q(call, model_folder, problems, tmp_path):
+    log = tmp_path / "logs" / "rollouts.jsonl"
+    args = ("train", "rollouts", "--model", model_folder, "--data", problems, "--samples", 3, "--max-new-tokens", 6,
+            "--format-weight", 0.5, "--output", log, *COMMON)  # fmt: skip
+    assert report(call(*args))["rollouts"] == 36
+    whole = log.read_text()
+    log.write_text("".join(line + "\n" for line in whole.splitlines()[:10]))  # stopped within the fourth problem
+    report(call(*args))
+    assert log.read_text() == whole[: len(log.read_text())]
+    model = model_folder
+    for head in ("value", "q"):
+        done = report(
+            call("train", "value", "--model", model, "--rollouts", log, "--head", head, "--output", tmp_path / head,
+                 "--epochs", 2, "--batch", 64, "--heldout", 0.3, *COMMON)
+        )  # fmt: skip
+        model = done["model"]
+    modules = LatentLM.from_pretrained(model, "cpu", "float32").require_latents()
+    assert modules.value is not None
+    assert modules.q is not None
+
+
+@pytest.fixture
+def searched(model_folder, tmp_path):
+    from colasearch.engine.scheduler import SearchSettings, search_problems
+    from colasearch.engine.world import WorldConfig
+    from colasearch.problem import Problem
+
+    lm = LatentLM.from_pretrained(str(model_folder), "cpu", "float32")
+    settings = SearchSettings(sims=12, world=WorldConfig(max_tokens=12, max_step_tokens=3, references=2))
+    folder = tmp_path / "bench" / "traces" / "gumbel-12"
+    folder.mkdir(parents=True)
+    for done in search_problems(lm, [Problem.from_text(f"{i}?") for i in range(8)], settings):
+        done.trace.write(folder / f"{done.problem.id}.json.gz")
+    return tmp_path / "bench"
+
+
+def test_value_q_and_policy_from_traces(call, model_folder, searched, texts, tmp_path):
+    model = model_folder
+    for head in ("value", "q"):
+        done = report(
+            call("train", "value", "--model", model, "--traces", searched, "--head", head, "--output", tmp_path / head,
+                 "--epochs", 2, "--batch", 32, "--heldout", 0.3, *COMMON)
+        )  # fmt: skip
+        assert done["heldout"]["states"] > 0
+        model = done["model"]
+    done = report(
+        call("train", "policy", "--model", model, "--traces", searched, "--output", tmp_path / "p", "--epochs", 2,
+             "--heldout", 0.3, *COMMON)
+    )  # fmt: skip
+    assert done["heldout"]["kl"] >= -1e-6
+    card = (Path(done["model"]) / "README.md").read_text()
+    for stage in ("value", "q", "search-policy"):
+        assert f"Stage: {stage}" in card
+    code, _, err = call("train", "policy", "--model", model, "--output", tmp_path / "x", *COMMON)
+    assert code == 2
+    assert "either --data" in err
+    code, _, err = call(
+        "train", "value", "--model", model, "--traces", texts.parent / "none", "--output", tmp_path / "x"
+    )
+    assert code == 3
+    assert "holds no traces" in err
+
+
+def test_rl_killed_by_sigkill_resumes_to_the_same_curve(model_folder, problems, tmp_path):
+    def command(name: str) -> list[str]:
+        args = ("train", "rl", "--model", model_folder, "--data", problems, "--output", tmp_path / name, "--algorithm",
+                "ppo", "--updates", 2, "--keep-rollouts", *RL[:-6], "--warmup-steps", 1, "--save-every", 1,
+                "--lr", 0.01, "--rounds", 6, *COMMON)  # fmt: skip
+        return [sys.executable, "-m", "colasearch.cli.main", *map(str, args)]
+
+    def curve(name: str) -> list[dict]:
+        rows = map(json.loads, (tmp_path / name / "metrics.jsonl").read_text().splitlines())
+        return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
+
+    subprocess.run(command("whole"), check=True, capture_output=True)
+    process = subprocess.Popen(command("cut"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    metrics = tmp_path / "cut" / "metrics.jsonl"
+    while process.poll() is None and not (metrics.exists() and len(metrics.read_text().splitlines()) >= 5):
+        time.sleep(0.005)
+    process.kill()
+    assert process.wait() == -9
+    assert len(metrics.read_text().splitlines()) < len(curve("whole"))
+    subprocess.run([*command("cut"), "--resume"], check=True, capture_output=True)
+    assert curve("cut") == curve("whole")
+    assert curve("whole")[-2]["kl"] > 0  # the policy did move
+    for name in ("rollouts.jsonl", "model/model.safetensors"):
+        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()

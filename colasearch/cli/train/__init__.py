@@ -14,6 +14,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "policy": ("policy", "Stage 2: clone the IDM's codes; or learn from search traces."),
     "problems": ("problems", "Make easy word problems with worked solutions."),
     "rl": ("rl", "Improve the policy (or, as control, the tokens) by reward."),
+    "rollouts": ("rollouts", "Sample texts of labelled problems and log them with codes and rewards."),
     "value": ("value", "Value and Q heads from search traces or logged rollouts."),
 }
 

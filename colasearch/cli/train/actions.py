@@ -24,7 +24,7 @@ from colasearch.cli.train.common import (
 
 @click.command("actions")
 @click.option("--model", default="smollm2-135m", show_default=True, help="Base: known name, folder or hub name.")
-@data_options
+@data_options()
 @loop_options(lr=1e-3)
 @batch_options()
 @click.option("--codes", type=COUNT, default=64, show_default=True, help="Size of the codebook.")

@@ -29,19 +29,25 @@ base_options = together(
     click.option("--dtype", default="auto", show_default=True, help="Element type of the base's weights."),
     click.option("--threads", type=COUNT, default=None, help="CPU threads (default: torch's own choice)."),
 )
-data_options = together(
-    click.option("--data", multiple=True, required=True, type=PathType, help="jsonl: problem, solution; or text."),
-    click.option("--max-tokens", type=COUNT, default=512, show_default=True, help="Cut longer texts off here."),
-    click.option("--end-id", type=int, default=None, help="Token that ends a text [default: the base's own]."),
-    click.option(
-        "--heldout",
-        type=click.FloatRange(0, 1),
-        default=0.03,
-        show_default=True,
-        help="Share of texts never trained on.",
-    ),
-    base_options,
-)
+
+
+def data_options(*, required: bool = True) -> Any:
+    """Options of a run over texts."""
+    return together(
+        click.option(
+            "--data", multiple=True, required=required, type=PathType, help="jsonl: problem, solution; or text."
+        ),
+        click.option("--max-tokens", type=COUNT, default=512, show_default=True, help="Cut longer texts off here."),
+        click.option("--end-id", type=int, default=None, help="Token that ends a text [default: the base's own]."),
+        click.option(
+            "--heldout",
+            type=click.FloatRange(0, 1),
+            default=0.03,
+            show_default=True,
+            help="Share of texts never trained on.",
+        ),
+        base_options,
+    )
 
 
 def loop_options(*, lr: float, warmup_steps: int = 50, save_every: int = 100, evaluate_every: int = 500) -> Any:

@@ -11,7 +11,7 @@ from colasearch.cli.train.common import Source, Where, corpus_of, data_options, 
 
 @click.command("evaluate")
 @click.option("--model", default="smollm2-135m", show_default=True, help="Known name or model folder.")
-@data_options
+@data_options()
 @click.option("--limit", type=int, default=None, help="Use only the first LIMIT held-out texts.")
 @click.option("--samples", default=0, show_default=True, help="Texts to sample for the perplexity of code-made text.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")

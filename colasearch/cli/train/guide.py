@@ -50,7 +50,7 @@ tuning_options = together(
 
 @click.command("guide")
 @click.option("--model", required=True, help="Model folder with a trained policy.")
-@data_options
+@data_options()
 @loop_options(lr=1e-4, warmup_steps=20)
 @batch_options(epochs=1, micro_tokens=2048)
 @tuning_options

@@ -1,20 +1,26 @@
-"""``colasearch train policy``: stage 2, from text."""
+"""``colasearch train policy``: the policy clones the IDM's codes, or learns what search found."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
 
 from colasearch.cli.train.common import (
+    COUNT,
+    Bar,
     Batches,
+    PathType,
     Run,
     Source,
     Where,
     batch_options,
     data_options,
+    finish,
     load,
     loop_options,
+    states_of,
     take,
     train_on_text,
 )
@@ -22,24 +28,96 @@ from colasearch.cli.train.common import (
 
 @click.command("policy")
 @click.option("--model", required=True, help="Model folder that stage 1 wrote.")
-@data_options
+@data_options(required=False)
+@click.option("--traces", multiple=True, type=PathType, help="Run folder of searches, in place of --data.")
+@click.option(
+    "--targets",
+    type=click.Choice(["completed", "visits"]),
+    default="completed",
+    show_default=True,
+    help="With --traces: Gumbel's improved policy of completed Q-values, or shares of visits.",
+)
+@click.option(
+    "--min-visits", type=COUNT, default=2, show_default=True, help="With --traces: nodes visited less do not count."
+)
 @loop_options(lr=1e-3)
 @batch_options()
-def command(model: str, **common: Any) -> None:
-    """Stage 2: the policy clones the inverse dynamics model's codes."""
+def command(model: str, traces: tuple[Path, ...], targets: Any, min_visits: int, **common: Any) -> None:
+    """Stage 2: the policy clones the inverse dynamics model's codes (--data); or learns from search (--traces)."""
     from colasearch.training.cloning import PolicyCloner
 
     source, where = take(Source, common), take(Where, common)
     how, batching = take(Run, common), take(Batches, common)
+    if bool(traces) == bool(source.data):
+        raise click.UsageError("give either --data (texts, to clone the IDM's codes) or --traces (searches)")
     loaded = load(model, where)
     modules = loaded.require_latents().float()
-    config = {"model": model, "micro_tokens": batching.micro_tokens}
+    if traces:
+        _from_search(loaded, model, traces, targets, min_visits, source, how, batching)
+        return
     train_on_text(
         "policy",
         loaded,
         source,
         how,
         batching,
-        config,
+        {"model": model, "micro_tokens": batching.micro_tokens},
         lambda states: PolicyCloner(modules, states, batching.micro_tokens),
     )
+
+
+def _from_search(
+    loaded: Any,
+    model: str,
+    paths: tuple[Path, ...],
+    targets: Any,
+    min_visits: int,
+    source: Source,
+    how: Run,
+    batching: Batches,
+) -> None:
+    from colasearch.traces import Trace
+    from colasearch.training.data import batches
+    from colasearch.training.loop import fit
+    from colasearch.training.problems import is_heldout
+    from colasearch.training.search_data import find_traces, search_data
+    from colasearch.training.search_policy import SearchPolicyLearner
+
+    modules = loaded.require_latents()
+    data = search_data((Trace.read(file) for path in paths for file in find_traces(path)), targets)
+    learner = SearchPolicyLearner(
+        modules, states_of(loaded, data.corpus), data.nodes, min_visits, batching.micro_tokens
+    )
+    held = [i for i, nodes in sorted(learner.by_document.items()) if is_heldout(nodes[0].problem, source.heldout)]
+    train = [i for i in sorted(learner.by_document) if i not in set(held)]
+    if not train or not held:
+        raise click.UsageError(
+            f"the traces leave {len(train)} paths to train on and {len(held)} held out; both need at least one: "
+            "give more problems or another --heldout"
+        )
+    config = {
+        "model": model,
+        "traces": [p.name for p in paths],
+        "targets": targets,
+        "min_visits": min_visits,
+        "nodes": sum(len(nodes) for nodes in learner.by_document.values()),
+        "heldout": source.heldout,
+        "epochs": batching.epochs,
+        "batch_tokens": batching.batch_tokens,
+    }
+    loop = how.loop()
+    run = how.start("search-policy", loaded, config, loop)
+    before = learner.evaluate(held)
+    with Bar("policy from search") as bar:
+        result = fit(
+            run,
+            modules,
+            learner.parameters(),
+            loop,
+            plan=lambda epoch: batches(data.corpus.documents, train, batching.batch_tokens, how.seed, epoch),
+            epochs=batching.epochs,
+            accumulate=learner.accumulate,
+            evaluate=lambda: learner.evaluate(held),
+            progress=bar.step,
+        )
+    finish("search-policy", loaded, how, config, {**result, "before_kl": before["kl"]})

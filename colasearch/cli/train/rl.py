@@ -1,0 +1,261 @@
+"""``colasearch train rl``: improve the policy by reward; or the base's tokens, as control."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import click
+
+from colasearch.cli.train.common import (
+    COUNT,
+    Bar,
+    PathType,
+    Run,
+    Where,
+    base_options,
+    finish,
+    load,
+    loop_options,
+    take,
+    together,
+)
+from colasearch.cli.train.guide import tuning_options
+
+CRITIC_RATE = 10.0
+"""PPO's critic starts from nothing, so it learns this many times faster than the policy."""
+
+problem_options = together(
+    click.option("--data", multiple=True, required=True, type=PathType, help="jsonl: problem and answer."),
+    click.option("--task", default="math", show_default=True, help="Prompt and verifier: math or countdown."),
+    click.option(
+        "--heldout",
+        type=click.FloatRange(0, 1, max_open=True),
+        default=0.1,
+        show_default=True,
+        help="Share of problems never trained on.",
+    ),
+    click.option("--max-new-tokens", type=COUNT, default=256, show_default=True, help="Longest rollout."),
+    click.option("--temperature", type=click.FloatRange(0, min_open=True), default=1.0, show_default=True),
+    click.option("--top-k", type=click.IntRange(min=0), default=0, show_default=True, help="0: no truncation."),
+    click.option("--format-weight", default=0.0, show_default=True, help="Part of the reward that is for form."),
+    click.option("--rows", type=COUNT, default=64, show_default=True, help="Most rollouts decoded in one batch."),
+)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Problems:
+    """What ``problem_options`` gives."""
+
+    data: tuple[Path, ...]
+    task: str
+    heldout: float
+    max_new_tokens: int
+    temperature: float
+    top_k: int
+    format_weight: float
+    rows: int
+
+    def load(self) -> tuple[Any, list[int], list[int]]:
+        """The problems, and the indices of those to train on and of those held out."""
+        from colasearch.training.problems import load_problems, split_problems
+
+        problems = load_problems(self.data, self.task)
+        train, held = split_problems(problems, self.heldout)
+        if not train:
+            raise click.UsageError(
+                f"{len(problems)} problems leave none to train on at --heldout {self.heldout}; give more"
+            )
+        click.echo(f"{len(train)} problems to train on, {len(held)} held out", err=True)
+        return problems, train, held
+
+    def roller(self, lm: Any, problems: Any, seed: int, **changes: Any) -> Any:
+        """What rolls them out."""
+        from colasearch.training.problems import Reward
+        from colasearch.training.rollout import Roller, RolloutConfig
+
+        config = RolloutConfig(
+            max_tokens=self.max_new_tokens,
+            temperature=self.temperature,
+            top_k=self.top_k,
+            rows=self.rows,
+            seed=seed,
+            **changes,
+        )
+        return Roller(lm, problems, Reward(self.task, self.format_weight), config)
+
+    def describe(self) -> dict[str, Any]:
+        """The part that a run's results depend on."""
+        return {**dataclasses.asdict(self), "data": [p.name for p in self.data]}
+
+
+@click.command("rl")
+@click.option("--model", required=True, help="Model folder with a trained policy (or any base, with --on tokens).")
+@base_options
+@problem_options
+@loop_options(lr=1e-4, warmup_steps=5, save_every=10, evaluate_every=50)
+@click.option(
+    "--on",
+    "level",
+    type=click.Choice(["codes", "tokens"]),
+    default="codes",
+    show_default=True,
+    help="What is chosen by the policy that trains: latent codes, or tokens (the control).",
+)
+@click.option("--algorithm", type=click.Choice(["grpo", "rloo", "remax", "ppo"]), default="grpo", show_default=True)
+@click.option("--group", type=COUNT, default=4, show_default=True, help="Rollouts a problem.")
+@click.option("--batch", type=COUNT, default=16, show_default=True, help="Problems a round.")
+@click.option("--epochs", type=COUNT, default=1, show_default=True, help="Passes over the problems.")
+@click.option("--rounds", type=COUNT, default=None, help="So many rounds, in place of --epochs.")
+@click.option("--updates", type=COUNT, default=1, show_default=True, help="Optimiser steps on each round's rollouts.")
+@click.option("--beta", type=click.FloatRange(0), default=1e-3, show_default=True, help="Weight of the KL divergence.")
+@click.option("--clip", type=click.FloatRange(0, 1), default=0.2, show_default=True, help="PPO's clip.")
+@click.option("--gae-lambda", type=click.FloatRange(0, 1), default=1.0, show_default=True, help="For --algorithm ppo.")
+@click.option("--keep-rollouts", is_flag=True, help="Write rollouts.jsonl, for `train value --rollouts`.")
+@click.option("--micro-tokens", type=COUNT, default=None, help="Padded tokens in one pass [codes 8192, tokens 1024].")
+@tuning_options
+@click.option("--match-policy", is_flag=True, help="--on tokens: the rank that trains as much as the policy has.")
+def command(
+    model: str,
+    level: str,
+    algorithm: Any,
+    group: int,
+    batch: int,
+    epochs: int,
+    rounds: int | None,
+    updates: int,
+    beta: float,
+    clip: float,
+    gae_lambda: float,
+    keep_rollouts: bool,
+    micro_tokens: int | None,
+    tune: Any,
+    layers: tuple[int, ...],
+    rank: int,
+    match_policy: bool,
+    **common: Any,
+) -> None:
+    """Improve the policy by reward: GRPO, RLOO, ReMax or PPO over latent codes, or over tokens as control.
+
+    On codes only the policy trains. On tokens the base trains: low-rank changes, chosen layers or all of it.
+    """
+    from colasearch.training.loop import fit
+    from colasearch.training.rl import RLConfig, RLLearner
+    from colasearch.training.rl import rounds as plan_of
+    from colasearch.training.rollout import RolloutLog
+
+    where, given, how = take(Where, common), take(Problems, common), take(Run, common)
+    settings = RLConfig(
+        algorithm=algorithm,
+        group=group,
+        beta=beta,
+        updates=updates,
+        clip=clip,
+        gae_lambda=gae_lambda,
+        micro_tokens=micro_tokens or (8192 if level == "codes" else 1024),
+    )
+    settings.check()
+    loaded = load(model, where)
+    # Weights packed in half precision would draw from another distribution than the one that is trained.
+    loaded.base.packed = False
+    problems, train, held = given.load()
+    roller = given.roller(
+        loaded, problems, how.seed, latent=level == "codes", group=group, greedy_baseline=algorithm == "remax"
+    )
+    log = RolloutLog(how.output / "rollouts.jsonl")
+
+    def collect(indices: Any, round_number: int) -> Any:
+        episodes = roller.collect([train[i] for i in indices], round_number)
+        if keep_rollouts:
+            log.append(round_number, problems, episodes)
+        return episodes
+
+    agent, tunable = _agent(loaded, level, collect, given, tune, layers, rank, match_policy, how.seed)
+    learner = RLLearner(agent, settings, width=loaded.base.hidden_size, seed=how.seed)
+    trained = sum(p.numel() for p in agent.parameters())
+    config = {
+        "model": model,
+        "on": level,
+        **given.describe(),
+        **dataclasses.asdict(settings),
+        "batch": batch,
+        "epochs": epochs,
+        "rounds": rounds,
+        "trained_parameters": trained,
+    }
+    plan = plan_of(len(train), batch, updates, how.seed)
+    if rounds is not None:
+        epochs = math.ceil(rounds * batch / len(train))
+    schedule = [part for epoch in range(epochs) for part in plan(epoch)][: rounds and rounds * updates]
+    # A checkpoint between two updates on the same rollouts could not be gone on with.
+    loop = how.loop(
+        weight_decay=0.0,
+        beta2=0.95,
+        log_every=1,
+        save_every=how.save_every * updates,
+        evaluate_every=how.evaluate_every * updates,
+    )
+    run = how.start("rl", loaded, config, loop)
+    before = roller.evaluate(held) if held else {}
+    with Bar("rl") as bar:
+        result = fit(
+            run,
+            learner.holder,
+            learner.parameters(),
+            loop,
+            plan=lambda epoch: schedule,
+            epochs=1,
+            accumulate=learner.accumulate,
+            evaluate=lambda: roller.evaluate(held) if held else {},
+            progress=bar.step,
+            rate_factors=dict.fromkeys(learner.critic_parameters(), CRITIC_RATE),
+        )
+    result = {**result, **{f"before_{key}": value for key, value in before.items() if key != "problems"}}
+    if loaded.latents is None:
+        _save_plain(loaded, tunable, how, result, trained)
+        return
+    if tunable is not None:
+        tunable.finish(how.output / "tuned")
+    finish("rl", loaded, how, config, result, trained_parameters=trained)
+
+
+def _agent(
+    loaded: Any,
+    level: str,
+    collect: Any,
+    given: Problems,
+    tune: Any,
+    layers: tuple[int, ...],
+    rank: int,
+    match_policy: bool,
+    seed: int,
+) -> tuple[Any, Any]:
+    """What is trained, and the tunable base where that is it."""
+    from colasearch.training.agents import LatentAgent, TokenAgent
+    from colasearch.training.tuning import TunableBase, Tuning, lora_rank_for
+
+    if loaded.latents is not None:
+        loaded.latents.float().requires_grad_(False)
+    if level == "codes":
+        return LatentAgent(loaded.require_latents().policy, collect, given.temperature, given.top_k), None
+    if match_policy:
+        size = sum(p.numel() for p in loaded.require_latents().policy.parameters())
+        rank = lora_rank_for(loaded.base, size)
+    tunable = TunableBase(loaded, Tuning(tune, layers, rank, 2.0 * rank), seed)
+    return TokenAgent(loaded.base, tunable, collect, given.temperature, given.top_k), tunable
+
+
+def _save_plain(loaded: Any, tunable: Any, how: Run, result: dict[str, float], trained: int) -> None:
+    """A base without latent modules is saved as a base."""
+    from colasearch.files import folder_atomic
+
+    tunable.merge()
+    target = how.output / "model"
+    with folder_atomic(target, replace=True) as folder:
+        loaded.base.model.save_pretrained(str(folder))
+        loaded.base.tokenizer.save_pretrained(str(folder))
+    report = {"schema": 1, "kind": "rl", "model": str(target), "heldout": result, "trained_parameters": trained}
+    click.echo(json.dumps(report))

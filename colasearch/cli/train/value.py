@@ -1,0 +1,141 @@
+"""``colasearch train value``: value and Q heads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from colasearch.cli.train.common import (
+    COUNT,
+    Bar,
+    PathType,
+    Run,
+    Where,
+    base_options,
+    finish,
+    load,
+    loop_options,
+    states_of,
+    take,
+)
+
+
+@click.command("value")
+@click.option("--model", required=True, help="Model folder.")
+@base_options
+@click.option("--traces", multiple=True, type=PathType, help="Run folder of searches, or a trace file.")
+@click.option("--rollouts", multiple=True, type=PathType, help="rollouts.jsonl of `train rl` or `train rollouts`.")
+@click.option(
+    "--head",
+    type=click.Choice(["value", "q"]),
+    default="value",
+    show_default=True,
+    help="Which head. q from --rollouts: double DQN; all else: regression on returns.",
+)
+@loop_options(lr=1e-3, warmup_steps=20, save_every=500, evaluate_every=500)
+@click.option("--epochs", type=COUNT, default=20, show_default=True)
+@click.option("--batch", type=COUNT, default=256, show_default=True, help="States in one update.")
+@click.option("--heldout", type=click.FloatRange(0, 1), default=0.1, show_default=True, help="Share of problems.")
+@click.option("--value-hidden", type=COUNT, default=128, show_default=True, help="Width of a new value head's MLP.")
+@click.option("--discount", type=click.FloatRange(0, 1), default=1.0, show_default=True, help="For double DQN.")
+@click.option("--sync-every", type=COUNT, default=50, show_default=True, help="Steps between target renewals (DQN).")
+def command(
+    model: str,
+    traces: tuple[Path, ...],
+    rollouts: tuple[Path, ...],
+    head: str,
+    epochs: int,
+    batch: int,
+    heldout: float,
+    value_hidden: int,
+    discount: float,
+    sync_every: int,
+    **common: Any,
+) -> None:
+    """Train the value head or the Q head from search traces or from logged rollouts; nothing else changes."""
+    from colasearch.training.loop import fit
+    from colasearch.training.problems import is_heldout
+    from colasearch.training.value import add_head, plan_of
+
+    if bool(traces) == bool(rollouts):
+        raise click.UsageError("give either --traces or --rollouts: what the heads are to learn from")
+    where, how = take(Where, common), take(Run, common)
+    loaded = load(model, where)
+    modules = loaded.require_latents().float()
+    add_head(modules, head, how.seed, value_hidden)
+    holder, learner, owners = (
+        _from_traces(loaded, traces, head) if traces else _from_rollouts(loaded, rollouts, head, discount, sync_every)
+    )
+    held = [i for i, problem in enumerate(owners) if is_heldout(problem, heldout)]
+    train = [i for i, problem in enumerate(owners) if not is_heldout(problem, heldout)]
+    if not train or not held:
+        raise click.UsageError(
+            f"{len(set(owners))} problems leave {len(train)} states to train on and {len(held)} held out; both need "
+            "at least one: give more problems or another --heldout"
+        )
+    click.echo(f"{len(train)} states to train on, {len(held)} held out", err=True)
+    config = {
+        "model": model,
+        "traces": [p.name for p in traces],
+        "rollouts": [p.name for p in rollouts],
+        "states": len(owners),
+        "head": head,
+        "epochs": epochs,
+        "batch": batch,
+        "heldout": heldout,
+        "value_hidden": value_hidden,
+        "discount": discount,
+        "sync_every": sync_every,
+    }
+    loop = how.loop()
+    run = how.start("value", loaded, config, loop)
+    measures = (held, train) if hasattr(learner, "predict") else (held,)
+    with Bar(head) as bar:
+        result = fit(
+            run,
+            holder,
+            learner.parameters(),
+            loop,
+            plan=lambda epoch: plan_of(train, batch, how.seed, epoch),
+            epochs=epochs,
+            accumulate=learner.accumulate,
+            evaluate=lambda: learner.evaluate(*measures),
+            progress=bar.step,
+            after_step=getattr(learner, "after_step", None),
+        )
+    finish("value" if head == "value" else "q", loaded, how, config, result)
+
+
+def _from_traces(loaded: Any, paths: tuple[Path, ...], head: str) -> tuple[Any, Any, list[str]]:
+    """What is saved, the learner, and each state's problem."""
+    from colasearch.traces import Trace
+    from colasearch.training.search_data import find_traces, search_data
+    from colasearch.training.value import HeadLearner, q_data, value_data
+
+    modules = loaded.require_latents()
+    data = search_data(Trace.read(file) for path in paths for file in find_traces(path))
+    states = states_of(loaded, data.corpus)
+    table = value_data(states, data.nodes) if head == "value" else q_data(states, data.nodes, modules.config.num_codes)
+    return modules, HeadLearner(modules, head, table), [node.problem for node in data.nodes]
+
+
+def _from_rollouts(
+    loaded: Any, paths: tuple[Path, ...], head: str, discount: float, sync_every: int
+) -> tuple[Any, Any, list[str]]:
+    from colasearch.training.q_learning import DoubleQLearner, final_rewards, rollout_corpus, transitions
+    from colasearch.training.rollout import read_rollouts
+    from colasearch.training.value import HeadLearner
+
+    modules = loaded.require_latents()
+    found = [row for path in paths for row in read_rollouts(path)]
+    episodes = [episode for _, episode in found]
+    if not episodes:
+        raise click.UsageError(f"{', '.join(map(str, paths))} holds no rollouts; make some with `train rollouts`")
+    owners = [problem for problem, episode in found for _ in episode.actions]
+    data = transitions(states_of(loaded, rollout_corpus(episodes)), episodes)
+    if head == "value":
+        return modules, HeadLearner(modules, head, final_rewards(data, episodes)), owners
+    learner = DoubleQLearner(modules.requires_grad_(False).q, data, discount, sync_every)
+    return learner.holder, learner, owners
