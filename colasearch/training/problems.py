@@ -41,7 +41,7 @@ def load_problems(paths: Sequence[Path], task: str = "math") -> list[LabelledPro
 def _labelled(row: dict[str, Any], task: str, where: str) -> LabelledProblem:
     text = row.get("problem") or row.get("text")
     if is_checkable(task):
-        data = {key: row[key] for key in ("numbers", "target", "use") if key in row}
+        data: dict[str, Any] = {key: row[key] for key in ("numbers", "target", "use") if key in row}
         if "numbers" not in data or "target" not in data:
             raise InputError(f"{where} has no 'numbers' and 'target', which problems of task {task} need")
         text = text or f"Make {data['target']} from {', '.join(map(str, data['numbers']))}."

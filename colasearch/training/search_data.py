@@ -123,7 +123,7 @@ def _of_trace(trace: Trace, targets: Targets, first: int) -> list[tuple[Document
     open_slots = [slot for slot, node in enumerate(trace.nodes) if not node.end]
     deepest = [s for s in open_slots if all(trace.nodes[c].end for c in children[s])]
     seen: set[int] = set()
-    result = []
+    result: list[tuple[Document, list[NodeTarget]]] = []
     for leaf in deepest:
         path: list[int] = []
         slot = leaf

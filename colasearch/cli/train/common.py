@@ -9,11 +9,12 @@ from typing import Any
 
 import click
 
+Decorator = Callable[[Any], Any]
 PathType = click.Path(path_type=Path)
 COUNT = click.IntRange(min=1)
 
 
-def together(*decorators: Callable[[Any], Any]) -> Callable[[Any], Any]:
+def together(*decorators: Decorator) -> Decorator:
     """Several decorators as one; their options show in this order."""
 
     def apply(function: Any) -> Any:
@@ -31,7 +32,7 @@ base_options = together(
 )
 
 
-def data_options(*, required: bool = True) -> Any:
+def data_options(*, required: bool = True) -> Decorator:
     """Options of a run over texts."""
     return together(
         click.option(
@@ -50,7 +51,7 @@ def data_options(*, required: bool = True) -> Any:
     )
 
 
-def loop_options(*, lr: float, warmup_steps: int = 50, save_every: int = 100, evaluate_every: int = 500) -> Any:
+def loop_options(*, lr: float, warmup_steps: int = 50, save_every: int = 100, evaluate_every: int = 500) -> Decorator:
     """Options of every run, with the defaults of this one."""
     return together(
         click.option("--output", required=True, type=PathType, help="Run folder to create."),
@@ -72,7 +73,7 @@ def loop_options(*, lr: float, warmup_steps: int = 50, save_every: int = 100, ev
     )
 
 
-def batch_options(*, epochs: int = 2, batch_tokens: int = 8192, micro_tokens: int = 4096) -> Any:
+def batch_options(*, epochs: int = 2, batch_tokens: int = 8192, micro_tokens: int = 4096) -> Decorator:
     """Options of a run over texts."""
     return together(
         click.option("--epochs", type=COUNT, default=epochs, show_default=True),
