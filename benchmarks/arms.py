@@ -2,7 +2,7 @@
 
 The searched arm runs first. What it generated for a problem, everything counted (steps, rollouts, the reference
 rollouts that its leaf values need), is that problem's token budget for ``majority`` and ``best_of_n``: they draw
-independent texts one after the other and stop with the first that reaches the budget. So a baseline never has fewer
+independent texts, in a fixed order, up to the one that reaches the budget. So a baseline never has fewer
 tokens than the search, and at most one text more. ``greedy`` is one text by nature and knows no budget.
 
 ``majority`` and ``best_of_n`` choose from the same texts: ``majority`` the most frequent answer, each text one vote;
@@ -29,6 +29,9 @@ from colasearch.traces import Trace, TraceNode, TraceText
 from colasearch.verifiers import canonical_key, checkable_verifier, is_checkable
 
 BASELINES = ("greedy", "majority", "best_of_n")
+EAGER = 0.6
+"""Share of the texts that a budget seems to have room for that are drawn together. Below 1, so that hardly ever a text
+is drawn that turns out not to be needed; such a text is left out, and costs time only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,9 +200,10 @@ def sample(
     drawn = [_Drawn() for _ in jobs]
     try:
         while wanted := _wanted(jobs, drawn, sampler.errors, settings.world.max_tokens):
-            _take(drawn, sampler, sampler.draw(wanted))
+            sampler.draw(wanted)
+            _take(jobs, drawn, sampler)
     except _TimeUp:
-        _take(drawn, sampler, None)
+        _take(jobs, drawn, sampler)
         for one in drawn:
             one.stop = one.stop or StopReason.MAX_SECONDS
     sampler.actor.poll = None
@@ -223,7 +227,7 @@ def sample(
 def _wanted(
     jobs: Sequence[Job], drawn: Sequence[_Drawn], errors: Mapping[int, Any], longest: int
 ) -> list[tuple[int, int]]:
-    """The samples that are needed next, whatever their length: then none is drawn in vain."""
+    """The samples to draw next: as many as are needed whatever their length, or as the lengths so far let expect."""
     wanted: list[tuple[int, int]] = []
     for place, (job, one) in enumerate(zip(jobs, drawn, strict=True)):
         if place in errors:
@@ -233,22 +237,27 @@ def _wanted(
             more = job.texts - have
         else:
             assert job.tokens is not None
-            more = max(-(-(job.tokens - one.tokens) // longest), 0 if have else 1)
+            left = job.tokens - one.tokens
+            likely = int(EAGER * left * have / one.tokens) if one.tokens else 1
+            more = max(-(-left // longest), likely) if left > 0 or not have else 0
         wanted += [(place, have + i) for i in range(more)]
         if more <= 0:
             one.stop = StopReason.BUDGET
     return wanted
 
 
-def _take(drawn: Sequence[_Drawn], sampler: Sampler, complete: list[Sample] | None) -> None:
-    """Add what was drawn to each problem, and count its forward passes: those that one of its texts took part in."""
+def _take(jobs: Sequence[Job], drawn: Sequence[_Drawn], sampler: Sampler) -> None:
+    """Add what was drawn to each problem, up to the text that reaches its budget.
+
+    A problem's forward passes are those that one of its texts took part in.
+    """
     longest: Counter[int] = Counter()
     for place, _, one in sampler.finished():
-        if complete is None and not one.tokens:
-            continue
-        drawn[place].samples.append(one)
-        drawn[place].tokens += len(one.tokens)
         longest[place] = max(longest[place], len(one.tokens) - 1)
+        limit = jobs[place].tokens
+        if one.tokens and (limit is None or drawn[place].tokens < limit or not drawn[place].samples):
+            drawn[place].samples.append(one)
+            drawn[place].tokens += len(one.tokens)
     for place, calls in longest.items():
         drawn[place].calls += calls
 

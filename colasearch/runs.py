@@ -95,7 +95,7 @@ def record_sum(record: Mapping[str, Any]) -> str:
 def file_name(name: str) -> str:
     """``name`` as a file name: unsafe characters replaced, a hash added where something was lost."""
     safe = _UNSAFE.sub("_", name).strip(".")[:80]
-    return safe if safe == name else f"{safe}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return safe if safe and safe == name else f"{safe}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def environment() -> dict[str, Any]:

@@ -1,0 +1,241 @@
+"""Sources of benchmarks: pins, conversion of rows, jsonl files, generated sets."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from itertools import permutations
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from colasearch.benchmarks import countdown, data, game24, gym, registry
+from colasearch.benchmarks.data import Hub, items_sha256, load, make_item, read_jsonl, selected_sha256
+from colasearch.benchmarks.names import BENCHMARKS
+from colasearch.errors import CorruptFileError, InputError, PrerequisiteError
+from colasearch.tasks import TASKS
+from colasearch.verifiers import checkable_verifier
+
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
+
+
+@pytest.mark.parametrize("name", sorted(BENCHMARKS))
+def test_every_benchmark_is_whole(name):
+    benchmark = registry.get(name)
+    assert benchmark.name == name
+    assert benchmark.task in TASKS
+    assert benchmark.rows is not None
+    if isinstance(benchmark.source, Hub):
+        assert benchmark.note
+        revision = benchmark.source.revision
+        assert revision is None or (len(revision) == 40 and int(revision, 16))
+    if benchmark.binding:
+        assert benchmark.sha256 is not None
+    assert f"{benchmark.rows:,}" in BENCHMARKS[name]
+
+
+def test_an_unknown_benchmark_is_named_with_those_there_are():
+    with pytest.raises(InputError, match=r"'mmlu'; choose one of aime24, .* or gym:TASK"):
+        registry.get("mmlu")
+    assert registry.get("gym:chain_sum").task == "procedural"
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [("math500", "math500"), ("gsm8k", "gsm8k_test"), ("aime24", "aime24"), ("svamp", "svamp"), ("game24", "game24")],
+)
+def test_pinned_hashes_are_those_of_the_copies_at_hand(name, file):
+    path = SHARED / f"{file}.jsonl"
+    if not path.exists():
+        pytest.skip(f"{path} is not there; it is a copy for building and testing only")
+    loaded = load(registry.get(name), data=path)
+    assert loaded.pinned is True
+    assert loaded.remarks == ()
+    assert len(loaded.items) == registry.get(name).rows
+
+
+ROWS = {
+    "math500": (
+        {"unique_id": "test/a/1.json", "problem": "P", "answer": "3", "subject": "Algebra", "level": 2},
+        ("test/a/1.json", "P", "3", "Algebra", "2"),
+    ),
+    "gsm8k": ({"question": "Q", "answer": "so <<1+1=2>>2\n#### 1,234"}, ("gsm8k-test-00007", "Q", "1234", None, None)),
+    "math": (
+        {"problem": "P", "solution": r"thus $\boxed{\frac{1}{2}}$.", "type": "Algebra", "level": "Level 5"},
+        ("math-test-00007", "P", r"\frac{1}{2}", "Algebra", "5"),
+    ),
+    "aime24": ({"id": 60, "problem": "P", "answer": "033"}, ("aime24-60", "P", "33", None, None)),
+    "aime25": ({"problem": "P", "answer": "70"}, ("aime25-07", "P", "70", None, None)),
+    "amc23": ({"id": 3, "question": "Q", "answer": 27.0}, ("amc23-3", "Q", "27", None, None)),
+    "minerva": ({"question": "Q", "answer": "2"}, ("minerva-007", "Q", "2", None, None)),
+    "olympiadbench": (
+        {"id": 9, "question": "Q", "final_answer": ["1", "2"], "subfield": "Algebra"},
+        ("olympiadbench-9", "Q", "1, 2", "Algebra", None),
+    ),
+    "svamp": (
+        {"ID": "chal-1", "Body": "He has 2", "Question": "How many?", "Answer": "2.0", "Type": "Addition"},
+        ("svamp-chal-1", "He has 2. How many?", "2", "Addition", None),
+    ),
+    "asdiv": (
+        {"body": "B.", "question": "Q?", "answer": "9 (apples)", "solution_type": "Sum"},
+        ("asdiv-0007", "B. Q?", "9", "Sum", None),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(ROWS))
+def test_rows_of_the_hub_become_items(name):
+    row, expected = ROWS[name]
+    source = registry.get(name).source
+    assert isinstance(source, Hub)
+    item = source.convert(row, 7, source.configs[0])
+    assert (item.problem.id, item.problem.text, item.labelled.gold, item.subject, item.level) == expected
+    assert item.problem.task == registry.get(name).task
+
+
+def test_unsolvable_sets_of_24_are_left_out_and_the_rest_use_all_numbers():
+    convert = game24.BENCHMARK.source.convert
+    assert convert({"numbers": [1, 1, 1, 1], "solvable": False}, 0, None) is None
+    item = convert({"numbers": [4, 6, 1, 1], "solvable": True}, 0, None)
+    verifier = checkable_verifier("countdown")
+    assert not verifier.score(item.problem, r"\boxed{4*6}").correct
+    assert verifier.score(item.problem, r"\boxed{4*6*1*1}").correct
+
+
+def reachable(numbers: tuple[int, ...]) -> set[int]:
+    """What all of ``numbers`` together make through whole positive numbers, by trying everything."""
+    if len(numbers) == 1:
+        return {numbers[0]}
+    found: set[int] = set()
+    for order in set(permutations(numbers)):
+        a, b, *rest = order
+        made = {a + b, a * b} | ({a - b} if a > b else set()) | ({a // b} if a % b == 0 else set())
+        for number in made:
+            found |= reachable((number, *rest))
+    return found
+
+
+def test_generated_countdown_is_pinned_solvable_and_without_repeats():
+    for benchmark in (countdown.BENCHMARK, countdown.HARD):
+        items = load(benchmark).items
+        assert len(items) == benchmark.rows
+        assert items_sha256(items) == benchmark.sha256
+        assert len({i.problem.id for i in items}) == len({str(i.problem.data) for i in items}) == len(items)
+    assert {len(i.problem.data["numbers"]) for i in load(countdown.BENCHMARK).items} == {3, 4}
+    assert {len(i.problem.data["numbers"]) for i in load(countdown.HARD).items} == {5, 6}
+    for item in random.Random(0).sample(load(countdown.BENCHMARK).items, 25):
+        assert item.problem.data["target"] in reachable(tuple(item.problem.data["numbers"]))
+        assert item.problem.data["target"] not in item.problem.data["numbers"]
+
+
+def test_a_generator_that_changed_is_refused():
+    from dataclasses import replace
+
+    changed = replace(countdown.BENCHMARK, source=lambda: countdown.make("other", (3, 4), (10, 99)))
+    with pytest.raises(CorruptFileError, match="do not make the same problems"):
+        load(changed)
+
+
+def write(path: Path, *rows: object) -> Path:
+    path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
+    return path
+
+
+def test_a_jsonl_file_takes_the_place_of_the_source(tmp_path):
+    path = write(
+        tmp_path / "mine.jsonl",
+        {"problem": "a\u2028b", "answer": 3},
+        "",
+        {"id": 7, "problem": "c", "answer": "x", "level": 4},
+    )
+    loaded = load(registry.get("math500"), data=path)
+    assert [(i.problem.id, i.labelled.gold, i.level) for i in loaded.items] == [
+        ("mine-00001", "3", None),
+        ("7", "x", "4"),
+    ]
+    assert loaded.pinned is False
+    assert "are not the math500 rows" in loaded.remarks[0]
+
+
+@pytest.mark.parametrize(
+    ("rows", "task", "says"),
+    [
+        (["{"], "math", "line 1 is not valid JSON"),
+        (["[]"], "math", "line 1 is a JSON list"),
+        ([{"answer": "1"}], "math", 'no text "problem"'),
+        ([{"problem": "a"}], "math", 'no "answer"'),
+        ([{"problem": "a", "answer": True}], "math", 'no "answer"'),
+        ([{"id": 1, "problem": "a", "answer": 1}, {"id": "1", "problem": "b", "answer": 1}], "math", "'1' of line 1"),
+        ([{"problem": "a", "answer": 1}], "countdown", '"numbers" and "target"'),
+        ([{"numbers": [1, 2.5], "target": 3}], "countdown", '"numbers" and "target"'),
+        ([], "math", "has no rows"),
+    ],
+)  # fmt: skip
+def test_unusable_rows_are_refused_with_their_line(tmp_path, rows, task, says):
+    with pytest.raises(InputError, match=says):
+        read_jsonl(write(tmp_path / "d.jsonl", *rows), task)
+
+
+def test_a_missing_file_is_a_missing_prerequisite(tmp_path):
+    with pytest.raises(PrerequisiteError, match="does not exist"):
+        read_jsonl(tmp_path / "absent.jsonl")
+    (tmp_path / "latin").write_bytes(b"\xff")
+    with pytest.raises(InputError, match="UTF-8"):
+        read_jsonl(tmp_path / "latin")
+
+
+def test_limit_and_shuffle_seed_choose_problems(sums):
+    svamp = registry.get("svamp")
+    ids = [i.problem.id for i in load(svamp, data=sums).items]
+    assert [i.problem.id for i in load(svamp, data=sums, limit=3).items] == ids[:3]
+    shuffled = load(svamp, data=sums, shuffle_seed=1)
+    assert sorted(i.problem.id for i in shuffled.items) == sorted(ids)
+    assert [i.problem.id for i in shuffled.items] != ids
+    assert [i.problem.id for i in load(svamp, data=sums, shuffle_seed=1, limit=4).items] == [
+        i.problem.id for i in shuffled.items[:4]
+    ]
+    assert shuffled.sha256 == load(svamp, data=sums).sha256
+    assert shuffled.selected_sha256 != load(svamp, data=sums).selected_sha256
+    with pytest.raises(InputError, match="--limit is 9"):
+        load(svamp, data=sums, limit=9)
+
+
+texts = st.text(min_size=1, max_size=6)
+
+
+@given(st.lists(st.tuples(texts, texts), min_size=1, max_size=6), st.randoms())
+def test_the_hash_sees_every_change_but_order_and_ids(rows, rng):
+    items = [make_item(str(i), text, gold) for i, (text, gold) in enumerate(rows)]
+    mixed = [
+        make_item(f"other{i}", i_.problem.text, i_.labelled.gold) for i, i_ in enumerate(rng.sample(items, len(items)))
+    ]
+    assert items_sha256(mixed) == items_sha256(items)
+    changed = [*items[:-1], make_item("x", items[-1].problem.text, items[-1].labelled.gold + "1")]
+    assert items_sha256(changed) != items_sha256(items)
+    assert items_sha256(items[:-1]) != items_sha256(items)
+    assert selected_sha256(items) == selected_sha256(list(items))
+
+
+def test_the_loose_hash_leaves_out_blanks_and_full_stops_only():
+    def digest(text: str) -> str:
+        return items_sha256([make_item("a", text, "1")], loose=True)
+
+    assert digest("He has 2. How many?") == digest("He has 2 . How  many?")
+    assert digest("He has 2. How many?") != digest("He has 3. How many?")
+    assert hashlib.sha256(b"").hexdigest() != digest("")
+
+
+def test_reasoning_gym_is_a_source():
+    pytest.importorskip("reasoning_gym", reason="reasoning-gym is not installed: pip install colasearch[gym]")
+    loaded = load(gym.benchmark("chain_sum"), limit=3)
+    assert [i.problem.task for i in loaded.items] == ["procedural"] * 3
+    assert load(gym.benchmark("chain_sum"), limit=3).selected_sha256 == loaded.selected_sha256
+
+
+def test_groups_are_those_that_the_data_has(sums):
+    items = read_jsonl(sums)
+    assert data.group_names(items) == {"subject": ["a", "b"], "level": ["1", "2", "3"]}
+    assert data.group_names([make_item("a", "b", "c")]) == {}
