@@ -144,7 +144,7 @@ def build(
         key = GREEDY_SIMS if arm == "greedy" else count
         return [found[arm, key, name] for name in ids if (arm, key, name) in found]
 
-    curve = []
+    curve: list[dict[str, Any]] = []
     for count in sims:
         rows = {arm: of(arm, count) for arm in arms}
         comparisons = [

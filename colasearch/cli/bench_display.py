@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -190,12 +191,8 @@ class Display:
         """Write ``report.md`` and what goes with it; a report that fails does not cost the run."""
         self.stop()
         try:
-            from colasearch.report import write_report
+            import_module("colasearch.report").write_report(folder)
         except ModuleNotFoundError as error:
-            if not (error.name or "").startswith("colasearch"):
-                self.warn(f"no report was written: it needs {error.name}; run `pip install 'colasearch[viz]'`")
-            return
-        try:
-            write_report(folder)
+            self.warn(f"no report was written: it needs {error.name}; run `pip install 'colasearch[viz]'`")
         except Exception as error:
             self.warn(f"the run is complete, but its report could not be written: {type(error).__name__}: {error}")

@@ -85,7 +85,7 @@ def make_command(name: str) -> click.Command:
     @config_option
     @click.option("--json", "as_json", is_flag=True, help="Print summary.json on standard output.")
     @click.pass_context
-    def command(context: click.Context, **given: Any) -> int:
+    def command(context: click.Context, /, **given: Any) -> int:
         return run(name, context, given)
 
     return command
