@@ -11,7 +11,9 @@ from colasearch.model.config import BaseIdentity
 from colasearch.model.latent_lm import LatentLM, new_latents
 
 SIZES: dict[str, dict[str, int]] = {
-    "random-5m": {"hidden_size": 256, "intermediate_size": 704, "num_hidden_layers": 6, "num_attention_heads": 4},
+    "random-5m": {"hidden_size": 256, "intermediate_size": 704, "num_hidden_layers": 6, "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+    },
     "random-135m": {
         "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30, "num_attention_heads": 9,
         "num_key_value_heads": 3, "vocab_size": 49152,

@@ -9,7 +9,7 @@ from colasearch.benchmarks.names import BENCHMARKS
 OTHERS: dict[str, tuple[str, str, str]] = {
     "diversity": ("colasearch.cli.bench_diversity", "diversity", "How different continuations under codes are."),
     "searchers": ("colasearch.cli.bench_speed", "searchers", "Compare all searchers on worlds with known answers."),
-    "throughput": ("colasearch.cli.bench_speed", "throughput", "Measure simulations a second."),
+    "throughput": ("colasearch.cli.bench_throughput", "throughput", "Measure tokens and simulations a second."),
 }
 """Command: (module, attribute, one line of help)."""
 

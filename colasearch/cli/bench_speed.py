@@ -10,7 +10,7 @@ import click
 from colasearch.cli.options import option
 
 
-def _numbers(context: click.Context, parameter: click.Parameter, value: str) -> list[int]:
+def numbers(context: click.Context, parameter: click.Parameter, value: str) -> list[int]:
     """Numbers from ``1,16,64``."""
     try:
         numbers = [int(part) for part in value.split(",")]
@@ -21,7 +21,7 @@ def _numbers(context: click.Context, parameter: click.Parameter, value: str) -> 
     return numbers
 
 
-def _names(context: click.Context, parameter: click.Parameter, value: str) -> list[str]:
+def names(context: click.Context, parameter: click.Parameter, value: str) -> list[str]:
     """Algorithm names from ``gumbel,puct``."""
     from colasearch.searchers import ALGORITHMS
 
@@ -32,27 +32,14 @@ def _names(context: click.Context, parameter: click.Parameter, value: str) -> li
     return names
 
 
-@click.command(epilog="Example: colasearch bench throughput --world toy --trees 64 --sims 64")
-@option("--world", type=click.Choice(["toy"]), default="toy", help="What is searched; toy costs next to nothing.")
-@option("--searcher", default="gumbel,puct,ab_mcts", callback=_names, help="Searchers to measure, separated by commas.")
-@option("--trees", default="1,16,64,256", callback=_numbers, help="Numbers of trees searched at once.")
-@option("--actions", type=click.IntRange(min=1), default=64, help="Actions at each node.")
-@option("--sims", type=click.IntRange(min=1), default=64, help="Simulations a tree.")
-@option("--repeats", type=click.IntRange(min=1), default=5, help="Timed runs; the fastest counts.")
-@click.option("--peers/--no-peers", default=True, help="Also measure mctx and treequest, if installed.")
-@click.option(
-    "--growth", default="", help="Also measure the first searcher with 16 trees at these simulations, e.g. 64,256,1024."
-)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def throughput(
-    world: str,
+def toy_throughput(
     searcher: list[str],
     trees: list[int],
     actions: int,
     sims: int,
     repeats: int,
     peers: bool,
-    growth: str,
+    growth: list[int],
     as_json: bool,
 ) -> None:
     """Measure the searchers' own speed in simulations a second, next to other libraries.
@@ -70,12 +57,11 @@ def throughput(
         click.echo(f"{rate.program}: {rate.trees} trees, {rate.sims_per_s:,.0f} simulations/s", err=True)
     grown: list[speed.Rate] = []
     if growth:
-        sizes = _numbers(click.get_current_context(), throughput.params[0], growth)
-        grown = list(speed.growth(searcher[0], sizes, trees=16, actions=actions, repeats=repeats))
+        grown = list(speed.growth(searcher[0], growth, trees=16, actions=actions, repeats=repeats))
     if as_json:
         record: dict[str, Any] = {
             "schema": 1,
-            "world": world,
+            "world": "toy",
             "actions": actions,
             "sims": sims,
             "machine": speed.machine(),

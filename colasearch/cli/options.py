@@ -21,7 +21,7 @@ def model_options(function: Any) -> Any:
     """``--model --device --dtype --threads``."""
     for decorator in (
         option("--threads", type=click.IntRange(min=1), help="CPU threads [default: torch's choice]."),
-        option("--dtype", default="auto", help="auto, float32, bfloat16 or float16."),
+        option("--dtype", default="auto", help="auto, packed, float32, bfloat16 or float16."),
         option("--device", default="auto", help="auto, cpu, cuda or cuda:N."),
         option("--model", default="smollm2-135m", help="Known name, folder or hub name."),
     ):

@@ -49,10 +49,6 @@ def rows_attention(
 AttentionInterface.register(ATTENTION_NAME, rows_attention)
 
 
-IDLE = 64 << 20
-"""Bytes that may lie idle in any case."""
-
-
 class Memory:
     """Blocks of memory that come and go as rows do; fresh memory costs the system more than a decoding step.
 
@@ -83,10 +79,10 @@ class Memory:
         return torch.from_numpy(np.zeros(numbers * self.dtype.itemsize, np.uint8)).view(self.dtype)
 
     def give(self, block: Tensor) -> None:
-        """Take a block back; the oldest go while more lies idle than is in use."""
+        """Take a block back; the oldest go while this holds half as much again as was ever in use."""
         self.used -= block.nbytes
         self._free.append(block)
-        while len(self._free) > 1 and sum(b.nbytes for b in self._free) > max(self.used, IDLE):
+        while self.used + sum(b.nbytes for b in self._free) > 1.5 * self.peak:
             del self._free[0]
 
 
