@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from colasearch.model.base import BaseModel
 from colasearch.model.policy import Policy, sampling_log_probs
 from colasearch.training.rl import Episode, Scored
-from colasearch.training.tuning import TunableBase, swapped
+from colasearch.training.tuning import TunableBase, mixed_precision, swapped
 
 Collect = Callable[[Sequence[int], int], list[Episode]]
 
@@ -23,11 +24,20 @@ class LatentAgent:
         policy: Trained in place.
         collect: Rolls out.
         temperature, top_k: Of the sampler; log-probabilities are those of the same truncated distribution.
+        base: Whose precision the policy is computed in; None computes in that of the states.
     """
 
-    def __init__(self, policy: Policy, collect: Collect, temperature: float = 1.0, top_k: int = 0) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        collect: Collect,
+        temperature: float = 1.0,
+        top_k: int = 0,
+        base: BaseModel | None = None,
+    ) -> None:
         self.holder: nn.Module = policy
         self.policy, self._collect, self.temperature, self.top_k = policy, collect, temperature, top_k
+        self.base = base
         policy.requires_grad_(True)
         self._start = [p.detach().clone() for p in policy.parameters()]
 
@@ -47,9 +57,10 @@ class LatentAgent:
         """Score codes by the policy alone: the base is not run."""
         device = self.parameters()[0].device
         states = [e.hidden_TD for e in episodes if e.hidden_TD is not None]
-        hidden = torch.nn.utils.rnn.pad_sequence(states, batch_first=True).to(device, torch.float32)
+        hidden = torch.nn.utils.rnn.pad_sequence(states, batch_first=True).to(device)
         # Padding is on the right and attention is causal, so real positions never see it.
-        scores = self.policy(hidden)
+        with contextlib.nullcontext() if self.base is None else mixed_precision(self.base):
+            scores = self.policy(hidden).float()
         positions, valid = _positions(episodes, device)
         log_probs = sampling_log_probs(_at(scores, positions), self.temperature, 0 if whole else self.top_k)
         return _scored(log_probs, _actions(episodes, device), _at(hidden, positions), valid)
@@ -90,9 +101,11 @@ class TokenAgent:
         rows = [torch.tensor(e.tokens) for e in episodes]
         tokens = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True).to(device)
         positions, valid = _positions(episodes, device)
-        states = _at(self.base.hidden(tokens), positions)
-        log_probs = sampling_log_probs(self.base.logits(states), self.temperature, 0 if whole else self.top_k)
-        return _scored(log_probs, _actions(episodes, device), states.detach().float(), valid)
+        with mixed_precision(self.base):
+            states = _at(self.base.hidden(tokens), positions)
+            logits = self.base.logits(states)
+        log_probs = sampling_log_probs(logits, self.temperature, 0 if whole else self.top_k)
+        return _scored(log_probs, _actions(episodes, device), states, valid)
 
 
 def _positions(episodes: Sequence[Episode], device: torch.device) -> tuple[Tensor, Tensor]:
@@ -120,4 +133,4 @@ def _scored(log_probs_NLA: Tensor, actions_NL: Tensor, states_NLD: Tensor, valid
     with torch.no_grad():
         finite = log_probs_NLA.masked_fill(log_probs_NLA == float("-inf"), 0.0)
         entropy = -(log_probs_NLA.exp() * finite).sum(-1)
-    return Scored(taken.masked_fill(~valid_NL, 0.0), entropy, states_NLD.detach(), valid_NL)
+    return Scored(taken.masked_fill(~valid_NL, 0.0), entropy, states_NLD.detach().float(), valid_NL)

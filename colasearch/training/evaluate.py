@@ -13,7 +13,7 @@ from colasearch.model.base import BaseModel
 from colasearch.model.latent_lm import LatentModules, fan_out_states, world_model_states
 from colasearch.model.world_model import mixture_log_probs
 from colasearch.training.data import pack
-from colasearch.training.hidden_cache import HiddenStates
+from colasearch.training.hidden_cache import HiddenStates, padded
 from colasearch.training.loop import Metrics
 
 ROWS = 2048  # transitions whose full-vocabulary logits are held at once
@@ -28,8 +28,19 @@ def evaluate(
     indices: Sequence[int],
     mixture_positions: int = 256,
     batch_tokens: int = 8192,
+    given_codes: Sequence[Tensor] | None = None,
 ) -> Metrics:
     """Measure ``modules`` on the documents ``indices``.
+
+    Args:
+        modules: The latent modules.
+        base: The base, fine-tuned or not.
+        states: Its hidden states.
+        indices: Documents.
+        mixture_positions: Positions for ``mixture_kl``.
+        batch_tokens: Padded tokens in one pass.
+        given_codes: The IDM's codes ``[T-1]`` of each document, where the IDM reads other states than ``states``: those
+            of the base before fine-tuning.
 
     Returns:
         ``base_ce``: the base's own cross-entropy, nats a token. ``wm_ce``: the world model's under the IDM's codes.
@@ -52,7 +63,10 @@ def evaluate(
         valid = batch.valid_BT
         hidden = batch.hidden_BTD[:, :-1][valid]
         targets = batch.tokens_BT[:, 1:][valid]
-        codes = modules.idm.codes(batch.hidden_BTD)[valid]
+        if given_codes is None:
+            codes = modules.idm.codes(batch.hidden_BTD)[valid]
+        else:
+            codes = padded([given_codes[i] for i in group], valid)[valid]
         scores = modules.policy(batch.hidden_BTD)[:, :-1][valid].float()
         counts_K += torch.bincount(codes, minlength=size).cpu()
         sums["policy_ce"] += float(F.cross_entropy(scores, codes, reduction="sum"))

@@ -25,7 +25,7 @@ from colasearch.model.latent_lm import LatentLM, LatentModules, world_model_stat
 from colasearch.training.data import Corpus, Document, pack
 from colasearch.training.hidden_cache import Batch, HiddenStates, padded
 from colasearch.training.loop import Metrics
-from colasearch.training.tuning import TunableBase
+from colasearch.training.tuning import TunableBase, mixed_precision
 
 
 def responses(corpus: Corpus) -> Corpus:
@@ -111,10 +111,9 @@ class GuidedTuner:
     def accumulate(self, indices: Sequence[int], step: int, steps: int) -> Metrics:
         """Add the gradients of one batch; returns its metrics, averaged over transitions."""
         total = sum(len(self.documents[i].tokens) - self.documents[i].start for i in indices)
-        device = self.lm.base.device.type
         cross_entropy = 0.0
         for micro in pack(self.documents, indices, self.micro_tokens):
-            with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+            with mixed_precision(self.lm.base):
                 batch, codes, _ = self.forward(micro)
                 loss = self.world_model_loss(batch, codes)
             share = int(batch.valid_BT.sum()) / total
@@ -133,9 +132,8 @@ class GuidedTuner:
         """
         sums = dict.fromkeys(("wm_ce", "greedy_ce", "base_ce", "policy_ce"), 0.0)
         total = 0
-        device = self.lm.base.device.type
         for group in pack(self.documents, indices, self.micro_tokens):
-            with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+            with mixed_precision(self.lm.base):
                 batch, codes, scores = self.forward(group)
                 count = int(batch.valid_BT.sum())
                 targets = batch.tokens_BT[:, 1:][batch.valid_BT]

@@ -240,7 +240,8 @@ def fit(
             run.log({"step": done, "seconds": round(time.monotonic() - begun, 2), "lr": rate, **metrics})
         if done % config.evaluate_every == 0 or done == steps:
             result = evaluate()
-            run.log({"step": done, **{f"heldout/{k}": v for k, v in result.items()}})
+            if result:
+                run.log({"step": done, **{f"heldout/{k}": v for k, v in result.items()}})
         if done % config.save_every == 0 or done == steps:
             run.save(modules, optimizer, done)
     return result or evaluate()

@@ -183,7 +183,7 @@ class RLLearner:
         sums = dict.fromkeys(("loss", "entropy", "clipped", "value_loss"), 0.0)
         actions = 0
         for rows in self._micro(this.episodes):
-            scored = self._score([this.episodes[i] for i in rows])
+            scored = self.agent.score([this.episodes[i] for i in rows])
             length = scored.valid_NL.shape[1]
             old, advantages = this.old_NL[rows, :length], this.advantages_NL[rows, :length]
             loss = surrogate(scored.log_probs_NL, old, advantages, scored.valid_NL, self.config.clip).sum() / count
@@ -214,14 +214,14 @@ class RLLearner:
         valid = torch.zeros(count, longest, dtype=torch.bool, device=device)
         for rows in self._micro(episodes):
             group = [episodes[i] for i in rows]
-            scored = self._score(group)
+            scored = self.agent.score(group)
             length = scored.valid_NL.shape[1]
             old[rows, :length], valid[rows, :length] = scored.log_probs_NL, scored.valid_NL
             if self.critic is not None:
                 values[rows, :length] = self.critic(scored.states_NLD)
             with self.agent.at_start():
                 # Truncated, the start policy could give a sampled action no probability: an infinite divergence.
-                start[rows, :length] = self._score(group, whole=True).log_probs_NL
+                start[rows, :length] = self.agent.score(group, whole=True).log_probs_NL
         rewards = torch.tensor([e.reward for e in episodes], device=device)
         kl = kl_to_go(old, start, valid)
         if config.algorithm == "ppo":
@@ -238,11 +238,6 @@ class RLLearner:
             "ended": sum(e.ended for e in episodes) / count,
         }
         return _Round(episodes, old, (credit - config.beta * kl) * valid, rewards, metrics)
-
-    def _score(self, episodes: Sequence[Episode], whole: bool = False) -> Scored:
-        device = self.agent.parameters()[0].device.type
-        with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
-            return self.agent.score(episodes, whole)
 
     def _micro(self, episodes: Sequence[Episode]) -> Iterator[list[int]]:
         """Indices of episodes of like length whose padded size is at most ``micro_tokens``."""

@@ -23,6 +23,7 @@ from colasearch.problem import LabelledProblem
 from colasearch.tasks import prompt_tokens
 from colasearch.training.loop import Metrics
 from colasearch.training.rl import Episode
+from colasearch.training.tuning import mixed_precision
 
 RewardOf = Callable[[Sequence[tuple[LabelledProblem, str]]], list[float]]
 
@@ -104,10 +105,8 @@ class Roller:
         top_k = 1 if greedy else config.top_k
         sampling = Sampling(config.temperature, top_k, token_temperature=config.temperature, token_top_k=top_k)
         lm = self.lm if config.latent else LatentLM(self.lm.name, self.lm.base, None)
-        device = self.lm.base.device.type
         episodes: list[Episode] = []
-        # Trained modules are float32; on a GPU both sampling and training pass through them in bfloat16.
-        with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+        with mixed_precision(self.lm.base):
             actor = Actor(lm, sampling, latent=config.latent)
             for begin in range(0, len(wanted), config.rows):
                 episodes += self._decode(actor, wanted[begin : begin + config.rows], name)
@@ -157,7 +156,8 @@ class Roller:
             group = [episodes[i] for i in order[begin : begin + 16]]
             rows = [torch.tensor(e.tokens[:-1]) for e in group]
             tokens = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True).to(base.device)
-            hidden = base.hidden(tokens)
+            with mixed_precision(base):
+                hidden = base.hidden(tokens)
             for row, episode in enumerate(group):
                 episode.hidden_TD = hidden[row, : len(episode.tokens) - 1].clone()
 

@@ -20,6 +20,15 @@ from colasearch.model.latent_lm import LatentLM
 from colasearch.model.tuned import changed_names, tuned_identity, write_tuned
 
 
+def mixed_precision(base: BaseModel) -> torch.autocast:
+    """The precision that RL and guided fine-tuning compute in, when sampling as when training.
+
+    bfloat16 on CUDA and wherever the base's weights are in half precision; trained weights themselves are float32.
+    """
+    kind = base.device.type
+    return torch.autocast(kind, torch.bfloat16, enabled=kind == "cuda" or base.dtype != torch.float32)
+
+
 @dataclass(frozen=True, slots=True)
 class Tuning:
     """What of the base trains.

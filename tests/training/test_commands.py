@@ -58,6 +58,17 @@ def test_guide(call, model_folder, texts, tmp_path, codes):
     assert lm.require_latents().config.tuned.kind == "lora"
     assert "Stage: guide" in (Path(done["model"]) / "README.md").read_text()
     assert list((tmp_path / "g" / "tensorboard").glob("events*"))
+    # Measured again from its folder, with the IDM on the base as it was.
+    again = report(
+        call("train", "evaluate", "--model", done["model"], "--data", texts, "--heldout", 0.3, "--json", *COMMON)
+    )
+    measures = again["heldout"]
+    assert measures["tokens"] > 0
+    code, _, err = call(
+        "train", "actions", "--model", done["model"], "--data", texts, "--output", tmp_path / "x", *COMMON
+    )
+    assert code == 2
+    assert "was fine-tuned under its codes" in err
     # A finished run that is resumed does nothing again and says the same.
     assert report(call(*args, "--resume"))["heldout"] == pytest.approx(done["heldout"], abs=1e-5)
     code, _, err = call(*args)

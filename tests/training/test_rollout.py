@@ -60,6 +60,26 @@ def test_codes_tokens_states_and_log_probabilities_fit_together(own, temperature
         assert not scored.valid_NL[number, len(codes) :].any()
 
 
+def test_in_half_precision_sampling_and_training_compute_alike(model_folder):
+    """A base in bfloat16 and a policy in float32: both pass through the policy under the same autocast."""
+    lm = LatentLM.from_pretrained(str(model_folder), "cpu", "bfloat16")
+    lm.require_latents().float()
+    episodes = Roller(lm, PROBLEMS, small_letters, RolloutConfig(group=4, max_tokens=10)).collect(range(6), 0)
+    agent = LatentAgent(lm.require_latents().policy, lambda i, r: episodes, base=lm.base)
+    agree = total = 0
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        for number, e in enumerate(episodes):
+            assert e.hidden_TD.dtype == torch.bfloat16
+            log_probs = sampling_log_probs(agent.policy(e.hidden_TD[None])[0, e.prompt - 1 :])
+            numbers = seeded_uniforms(10, 0, "0", PROBLEMS[e.problem].problem.id, number % 4)[: len(e.actions)]
+            agree += int((sample_codes(log_probs, torch.from_numpy(numbers)) == torch.tensor(e.actions)).sum())
+            total += len(e.actions)
+    assert agree > 0.95 * total
+    learner = RLLearner(agent, RLConfig("ppo", group=4), width=lm.base.hidden_size)
+    learner.accumulate(range(6), 0, 1)
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in learner.parameters())
+
+
 def test_a_rollout_depends_on_seed_round_problem_and_draw_alone(own):
     def texts(indices, round_number, **changes):
         config = RolloutConfig(**{"group": 2, "max_tokens": 10, **changes})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 import pytest
 import torch
@@ -14,6 +16,7 @@ from colasearch.model.value import QHead, ValueHead
 from colasearch.problem import Problem
 from colasearch.traces import Trace
 from colasearch.training.hidden_cache import hidden_states
+from colasearch.training.loop import LoopConfig, TrainRun, fit
 from colasearch.training.q_learning import DoubleQLearner, Transitions
 from colasearch.training.search_data import find_traces, improved_policy, search_data
 from colasearch.training.search_policy import SearchPolicyLearner, group_loss
@@ -291,3 +294,30 @@ def test_the_policy_learns_root_and_interior_targets(own, traces, tmp_path):
     assert {n.split(".")[0] for n, p in modules.named_parameters() if p.grad is not None} == {"policy"}
     with pytest.raises(InputError, match="was visited 1000 times"):
         SearchPolicyLearner(modules, states, data.nodes, min_visits=1000)
+
+
+def test_double_dqn_resumes_with_its_copy(tmp_path):
+    """The copy is not renewed at every step, so a checkpoint must hold it."""
+    data = Chain().transitions()
+
+    def run(name: str, resume: bool = False, stop: int | None = None) -> torch.Tensor:
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            learner = DoubleQLearner(QHead(16, 2), data, discount=0.9, sync_every=7)
+
+        def progress(done: int, total: int, metrics: dict[str, float]) -> None:
+            if done == stop:
+                raise KeyboardInterrupt
+
+        loop = LoopConfig(lr=0.1, warmup_steps=1, save_every=5, log_every=1)
+        with contextlib.suppress(KeyboardInterrupt):
+            fit(
+                TrainRun(tmp_path / name, {"config": {}}, resume), learner.holder, learner.parameters(), loop,
+                lambda epoch: plan_of(range(8), 4, 0, epoch), 15, learner.accumulate, lambda: learner.evaluate(range(8)),
+                progress, after_step=learner.after_step,
+            )  # fmt: skip
+        return torch.cat([p.detach().flatten() for p in learner.parameters()])
+
+    whole = run("whole")
+    run("cut", stop=19)
+    assert torch.equal(run("cut", resume=True), whole)

@@ -66,18 +66,20 @@ def command(
         "policy_layers": policy_layers,
     }
     modules = new_latents(loaded.base, how.seed, **shape)
-    if loaded.latents is not None:
-        # The base may have been fine-tuned: what changed in it goes on belonging to the model.
-        known = {"base": loaded.latents.config.base, "tuned": loaded.latents.config.tuned}
-        modules.config = dataclasses.replace(modules.config, **known)
+    if loaded.tuned_path is not None:
+        raise click.UsageError(
+            f"the base of {model} was fine-tuned under its codes; new codes are learned on a base as it was: give "
+            f"--model {loaded.base.identity.name}"
+        )
     loaded.latents = modules
     config = {"model": model, **shape, **dataclasses.asdict(settings)}
     train_on_text(
         "actions",
         loaded,
         source,
+        where,
         how,
         batching,
         config,
-        lambda states: ActionLearner(modules, loaded.base, states, settings, how.seed),
+        lambda states, codes: ActionLearner(modules, loaded.base, states, settings, how.seed),
     )

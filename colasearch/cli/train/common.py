@@ -239,6 +239,19 @@ def states_of(model: Any, corpus: Any) -> Any:
         return hidden_states(model.base, corpus, bar.update)
 
 
+def frozen_codes(lm: Any, where: Where, corpus: Any) -> Any:
+    """The IDM's codes of every text where the base was fine-tuned: the IDM reads the base as it was; else None."""
+    if lm.tuned_path is None:
+        return None
+    from colasearch.model.base import BaseModel
+    from colasearch.model.latent_lm import LatentLM
+    from colasearch.training.guidance import idm_codes
+
+    modules = lm.require_latents()
+    frozen = BaseModel.load(modules.config.base.name, where.device, where.dtype)
+    return idm_codes(modules, states_of(LatentLM(lm.name, frozen, modules), corpus))
+
+
 def load(model: str, where: Where) -> Any:
     """The model, with torch told how many threads to use."""
     import torch
@@ -268,10 +281,11 @@ def train_on_text(
     kind: str,
     lm: Any,
     source: Source,
+    where: Where,
     how: Run,
     batching: Batches,
     config: dict[str, Any],
-    make_learner: Callable[[Any], Any],
+    make_learner: Callable[[Any, Any], Any],
 ) -> None:
     """Run a stage on cached hidden states: the loop, the finished model, its held-out measures."""
     from colasearch.training.data import batches
@@ -283,10 +297,11 @@ def train_on_text(
     config = {**source.describe(), "epochs": batching.epochs, "batch_tokens": batching.batch_tokens, **config}
     corpus = corpus_of(lm, source)
     train, held = split(corpus, source.heldout)
+    codes = frozen_codes(lm, where, corpus)
     states = states_of(lm, corpus)
     run = how.start(kind, lm, config, loop)
     modules.to(states.device)
-    learner = make_learner(states)
+    learner = make_learner(states, codes)
     with Bar(kind) as bar:
         result = fit(
             run,
@@ -296,7 +311,7 @@ def train_on_text(
             plan=lambda epoch: batches(states.documents, train, batching.batch_tokens, how.seed, epoch),
             epochs=batching.epochs,
             accumulate=learner.accumulate,
-            evaluate=lambda: evaluate(modules, lm.base, states, held),
+            evaluate=lambda: evaluate(modules, lm.base, states, held, given_codes=codes),
             progress=bar.step,
             no_decay=[modules.codebook.weight],
             after_step=getattr(learner, "after_step", None),

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from colasearch.cli.train.common import Source, Where, corpus_of, data_options, load, states_of, take
+from colasearch.cli.train.common import Source, Where, corpus_of, data_options, frozen_codes, load, states_of, take
 
 
 @click.command("evaluate")
@@ -30,7 +30,9 @@ def command(model: str, limit: int | None, samples: int, as_json: bool, **common
     if not held:
         raise click.UsageError(f"none of {len(corpus.documents)} texts is held out at --heldout {source.heldout}")
     chosen = Corpus([corpus.documents[i] for i in held[:limit]], f"{corpus.sha256} heldout {source.heldout} {limit}")
-    result = evaluate(modules, loaded.base, states_of(loaded, chosen), range(len(chosen.documents)))
+    codes = frozen_codes(loaded, where, chosen)
+    indices = range(len(chosen.documents))
+    result = evaluate(modules, loaded.base, states_of(loaded, chosen), indices, given_codes=codes)
     prompts = [d.tokens[: d.prompt] for d in chosen.documents if d.prompt][:samples]
     if prompts:
         from colasearch.training.fluency import fluency

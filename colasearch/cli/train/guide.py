@@ -18,6 +18,7 @@ from colasearch.cli.train.common import (
     corpus_of,
     data_options,
     finish,
+    frozen_codes,
     load,
     loop_options,
     split,
@@ -105,7 +106,7 @@ def command(
     train, held = split(corpus, source.heldout)
     codes = None
     if codes_from == "idm":
-        codes = idm_codes(loaded.require_latents(), states_of(loaded, corpus))
+        codes = frozen_codes(loaded, where, corpus) or idm_codes(loaded.require_latents(), states_of(loaded, corpus))
     loop = how.loop(weight_decay=0.0, beta2=0.95)
     run = how.start("guide", loaded, config, loop)
     tunable = TunableBase(loaded, tuning, how.seed)

@@ -59,10 +59,11 @@ def command(model: str, traces: tuple[Path, ...], targets: Any, min_visits: int,
         "policy",
         loaded,
         source,
+        where,
         how,
         batching,
         {"model": model, "micro_tokens": batching.micro_tokens},
-        lambda states: PolicyCloner(modules, states, batching.micro_tokens),
+        lambda states, codes: PolicyCloner(modules, states, batching.micro_tokens, codes),
     )
 
 

@@ -240,7 +240,7 @@ def _agent(
     if loaded.latents is not None:
         loaded.latents.float().requires_grad_(False)
     if level == "codes":
-        return LatentAgent(loaded.require_latents().policy, collect, given.temperature, given.top_k), None
+        return LatentAgent(loaded.require_latents().policy, collect, given.temperature, given.top_k, loaded.base), None
     if match_policy:
         size = sum(p.numel() for p in loaded.require_latents().policy.parameters())
         rank = lora_rank_for(loaded.base, size)
