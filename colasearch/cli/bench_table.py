@@ -47,6 +47,10 @@ def show_summary(summary: Mapping[str, Any], console: Console | None = None) -> 
     )
     console.print()
     console.print(_arms(summary))
+    for name, arm in summary["arms"].items():
+        if arm["pass_at_k"] and name != "best_of_n":  # its texts are those of majority vote
+            passes = ", ".join(f"{k}: {100 * value:.1f}" for k, value in arm["pass_at_k"].items())
+            console.print(Text(f"pass@k in %, of the texts of {name}: {passes}", style="dim"))
     console.print()
     console.print(_comparisons(summary))
     if len(summary["curve"]) > 1:
@@ -88,15 +92,19 @@ def _comparisons(summary: Mapping[str, Any]) -> Table:
     table = plain_table("paired, in points", "difference", "95% bootstrap", "alone right", "tokens", "")
     for c in summary["comparisons"]:
         low, high = c["ci95"]
-        matched = c["second"] != "greedy"
+        # Greedy is one text by nature; the caption says so.
+        star = "*" if c["second"] == "greedy" else ""
         table.add_row(
-            f"{c['first']} - {c['second']}",
+            f"{c['first']} - {c['second']}{star}",
             f"{100 * c['difference']:+.1f}",
             f"{100 * low:+.1f} to {100 * high:+.1f}",
             f"{c['only_first']} : {c['only_second']}",
             f"{c['token_ratio']:.2f}x" if c["token_ratio"] is not None else "",
-            ("separate" if c["separate"] else "not separate") + ("" if matched else ", one text, tokens not matched"),
+            "separate" if c["separate"] else "not separate",
         )
+    if any(c["second"] == "greedy" for c in summary["comparisons"]):
+        table.caption = "* one text, tokens not matched"
+        table.caption_justify = "left"
     return table
 
 
