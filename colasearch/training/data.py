@@ -106,6 +106,22 @@ def _shared_prefix(a: Sequence[int], b: Sequence[int]) -> int:
     return same
 
 
+def _problem(row: dict[str, Any]) -> Problem:
+    """The problem of a row; with ``numbers`` and ``target`` one of Countdown."""
+    if "numbers" in row and "target" in row:
+        return Problem.from_text(row["problem"], "countdown", {"numbers": row["numbers"], "target": row["target"]})
+    return Problem.from_text(row["problem"])
+
+
+def _fixed_wording(tokenizer: Any) -> dict[str, int]:
+    """Tokens at the beginning that all prompts of a task share."""
+    examples = {
+        "math": [Problem("", text) for text in ("a", "b")],
+        "countdown": [Problem("", "", "countdown", {"numbers": [n], "target": n}) for n in (1, 2)],
+    }
+    return {task: _shared_prefix(*(prompt_tokens(tokenizer, p) for p in both)) for task, both in examples.items()}
+
+
 def load_corpus(paths: Sequence[Path], tokenizer: Any, end_id: int, max_tokens: int = 512) -> Corpus:
     """Read and tokenise jsonl files.
 
@@ -119,20 +135,19 @@ def load_corpus(paths: Sequence[Path], tokenizer: Any, end_id: int, max_tokens: 
         PrerequisiteError: A file is missing.
         InputError: A file has an unusable line.
     """
-    template = [prompt_tokens(tokenizer, Problem("", text)) for text in ("a", "b")]
-    fixed = _shared_prefix(*template)
+    fixed = _fixed_wording(tokenizer)
     digest = hashlib.sha256(json.dumps(["corpus-1", max_tokens, end_id]).encode())
     documents = []
     for path in paths:
         for row in read_rows(path):
             if "problem" in row:
-                problem = Problem.from_text(row["problem"])
+                problem = _problem(row)
                 tokens = prompt_tokens(tokenizer, problem)
                 prompt = len(tokens)
                 solution = solution_text(row)
                 if solution is not None:
                     tokens = [*tokens, *encode(tokenizer, solution), end_id]
-                start = fixed
+                start = fixed[problem.task]
             else:
                 tokens, start, prompt = [*encode(tokenizer, row["text"]), end_id], 1, 0
             tokens = tokens[:max_tokens]

@@ -224,3 +224,28 @@ def test_rl_killed_by_sigkill_resumes_to_the_same_curve(model_folder, problems, 
     assert curve("whole")[-2]["kl"] > 0  # the policy did move
     for name in ("rollouts.jsonl", "model/model.safetensors"):
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_countdown_from_nothing_to_a_search(call, tmp_path):
+    """Problems, a base from scratch, codes on it, a policy, RL with the checkable verifier, and a search at the end."""
+    data = tmp_path / "c.jsonl"
+    assert call("train", "problems", "--kind", "countdown", "--count", 60, "--output", data)[0] == 0
+    text = ("--data", data, "--heldout", 0.2, "--epochs", 1, "--batch-tokens", 2048, *COMMON)
+    base = report(
+        call("train", "base", *text, "--width", 32, "--layers", 1, "--heads", 2, "--output", tmp_path / "b")
+    )  # fmt: skip
+    assert base["heldout"]["ce"] > 0
+    codes = report(call("train", "actions", "--model", base["model"], *text, "--codes", 8, "--output", tmp_path / "a"))
+    policy = report(call("train", "policy", "--model", codes["model"], *text, "--output", tmp_path / "p"))
+    rl = report(
+        call("train", "rl", "--model", policy["model"], "--data", data, "--task", "countdown", "--output",
+             tmp_path / "r", "--format-weight", 0.1, *RL, *COMMON)
+    )  # fmt: skip
+    problem = tmp_path / "p.txt"
+    problem.write_text("3 5 7 26")
+    code, out, err = call(
+        "solve", problem, "--model", rl["model"], "--task", "countdown", "--sims", 4, "--max-tokens", 12, "--json",
+        "--threads", 1,
+    )  # fmt: skip
+    assert code == 0, err
+    assert json.loads(out)["task"] == "countdown"

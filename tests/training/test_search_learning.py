@@ -313,8 +313,8 @@ def test_double_dqn_resumes_with_its_copy(tmp_path):
         with contextlib.suppress(KeyboardInterrupt):
             fit(
                 TrainRun(tmp_path / name, {"config": {}}, resume), learner.holder, learner.parameters(), loop,
-                lambda epoch: plan_of(range(8), 4, 0, epoch), 15, learner.accumulate, lambda: learner.evaluate(range(8)),
-                progress, after_step=learner.after_step,
+                lambda epoch: plan_of(range(8), 4, 0, epoch), 15, learner.accumulate,
+                lambda: learner.evaluate(range(8)), progress, after_step=learner.after_step,
             )  # fmt: skip
         return torch.cat([p.detach().flatten() for p in learner.parameters()])
 

@@ -9,10 +9,11 @@ import click
 # name: (module, one line of help). The help stands here so that `colasearch train --help` imports no command.
 COMMANDS: dict[str, tuple[str, str]] = {
     "actions": ("actions", "Stage 1: inverse dynamics model, codebook and merge head from text."),
+    "base": ("base", "Train a small base model over characters from scratch."),
     "evaluate": ("evaluate", "Measure a trained model on held-out text."),
     "guide": ("guide", "Fine-tune the base under given latent actions (FTA-I, FTA-P)."),
     "policy": ("policy", "Stage 2: clone the IDM's codes; or learn from search traces."),
-    "problems": ("problems", "Make easy word problems with worked solutions."),
+    "problems": ("problems", "Make word problems or Countdown problems with worked solutions."),
     "rl": ("rl", "Improve the policy (or, as control, the tokens) by reward."),
     "rollouts": ("rollouts", "Sample texts of labelled problems and log them with codes and rewards."),
     "value": ("value", "Value and Q heads from search traces or logged rollouts."),

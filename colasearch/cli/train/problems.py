@@ -1,4 +1,4 @@
-"""``colasearch train problems``: word problems to train on."""
+"""``colasearch train problems``: problems with worked solutions to train on."""
 
 from __future__ import annotations
 
@@ -13,13 +13,37 @@ from colasearch.cli.train.common import COUNT, PathType
 @click.option("--count", type=COUNT, default=30_000, show_default=True, help="How many problems.")
 @click.option("--seed", default=0, show_default=True, help="Equal seeds give equal problems.")
 @click.option("--output", required=True, type=PathType, help="jsonl file to write.")
-def command(count: int, seed: int, output: Path) -> None:
-    """Make easy arithmetic word problems with worked solutions, to train on with --data."""
+@click.option(
+    "--kind",
+    type=click.Choice(["words", "countdown"]),
+    default="words",
+    show_default=True,
+    help="Arithmetic word problems, all solved; or Countdown with solutions of which many fail.",
+)
+@click.option(
+    "--split",
+    type=click.Choice(["train", "heldout"]),
+    default="train",
+    show_default=True,
+    help="Countdown: held-out problems have numbers and targets that training never sees.",
+)
+@click.option(
+    "--skill",
+    type=click.FloatRange(0, 1),
+    default=0.2,
+    show_default=True,
+    help="Countdown: probability that an attempt in a solution works.",
+)
+def command(count: int, seed: int, output: Path, kind: str, split: str, skill: float) -> None:
+    """Make problems with worked solutions, to train on with --data."""
     import json
 
     from colasearch.files import write_atomic
+    from colasearch.training.countdown import CountdownConfig, countdown_rows
     from colasearch.training.word_problems import word_problems
 
+    countdown = kind == "countdown"
+    rows = countdown_rows(count, seed, split, CountdownConfig(skill=skill)) if countdown else word_problems(count, seed)
     output.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(output, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in word_problems(count, seed)))
+    write_atomic(output, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     click.echo(f"wrote {count} problems to {output}", err=True)

@@ -250,12 +250,10 @@ def _agent(
 
 def _save_plain(loaded: Any, tunable: Any, how: Run, result: dict[str, float], trained: int) -> None:
     """A base without latent modules is saved as a base."""
-    from colasearch.files import folder_atomic
+    from colasearch.training.base_lm import save_base
 
     tunable.merge()
     target = how.output / "model"
-    with folder_atomic(target, replace=True) as folder:
-        loaded.base.model.save_pretrained(str(folder))
-        loaded.base.tokenizer.save_pretrained(str(folder))
+    save_base(loaded.base, target)
     report = {"schema": 1, "kind": "rl", "model": str(target), "heldout": result, "trained_parameters": trained}
     click.echo(json.dumps(report))

@@ -1,0 +1,159 @@
+"""Countdown to learn from, and a small base learned from it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+
+import pytest
+import torch
+
+from colasearch.errors import InputError
+from colasearch.model.base import BaseModel
+from colasearch.problem import LabelledProblem, Problem
+from colasearch.tasks import encode, prompt_tokens
+from colasearch.training.base_lm import BaseLearner, make_tokenizer, new_base, save_base
+from colasearch.training.countdown import CountdownConfig, attempt, countdown_rows, split_of
+from colasearch.training.data import batches, load_corpus
+from colasearch.training.loop import LoopConfig, TrainRun, fit
+from colasearch.training.problems import Reward
+from colasearch.verifiers.countdown import evaluate_expression
+
+
+def rows_of(count: int = 300, split: str = "train", **changes) -> list[dict]:
+    return list(countdown_rows(count, 0, split, CountdownConfig(**changes)))
+
+
+def test_solutions_are_true_and_the_verifier_agrees_with_their_last_word():
+    reward = Reward("countdown")
+    solved = 0
+    rows = rows_of()
+    for row in rows:
+        *lines, boxed = row["solution"].split("\n")
+        for line in lines:
+            *equations, word = line.split()
+            for equation in equations:
+                left, right = equation.split("=")
+                assert evaluate_expression(left)[0] == int(right)
+            assert (int(equations[-1].split("=")[1]) == row["target"]) == (word == "yes")
+            assert line is lines[-1] or word == "no"
+        problem = LabelledProblem(Problem.from_text("", "countdown", row), "")
+        assert reward([(problem, boxed)]) == [1.0 if word == "yes" else 0.1]
+        expression = boxed.removeprefix("\\boxed{").removesuffix("}")
+        assert evaluate_expression(expression)[0] == int(equations[-1].split("=")[1])
+        solved += word == "yes"
+    assert 0.4 < solved / len(rows) < 0.8  # partly unsuccessful, as wanted
+
+
+@pytest.mark.parametrize(("skill", "least", "most"), [(1.0, 1.0, 1.0), (0.0, 0.0, 0.3)])
+def test_skill_says_how_many_are_solved(skill, least, most):
+    rows = rows_of(skill=skill)
+    assert least <= sum("yes" in r["solution"] for r in rows) / len(rows) <= most
+
+
+def test_held_out_numbers_and_targets_never_occur_in_training():
+    train, held = rows_of(1500), rows_of(100, "heldout")
+    assert not {tuple(sorted(r["numbers"])) for r in train} & {tuple(sorted(r["numbers"])) for r in held}
+    assert not {r["target"] for r in train} & {r["target"] for r in held}
+    assert len({r["target"] for r in held}) >= 5
+    for r in train[:50]:
+        assert split_of(r["numbers"][::-1], r["target"]) == "train"
+    with pytest.raises(InputError, match="unknown split 'test'"):
+        rows_of(1, "test")
+
+
+def test_equal_seeds_give_equal_problems_everywhere():
+    assert rows_of(20) == rows_of(20)
+    assert rows_of(3) == rows_of(20)[:3]
+    first = rows_of(1)[0]
+    assert (first["numbers"], first["target"]) == ([4, 17, 11, 19], 82)
+    assert first["solution"].startswith("17*11=187 187*4=748 748-19=729 no\n")
+
+
+def test_brackets_stand_only_where_they_are_needed():
+    import random
+
+    for number in range(300):
+        rng = random.Random(number)
+        made = attempt(rng, [2, 3, 5, 7])
+        assert evaluate_expression(made.expression)[0] == made.value
+        for i, c in enumerate(made.expression):
+            if c != "(":
+                continue
+            depth = end = 0
+            for end in range(i, len(made.expression)):
+                depth += {"(": 1, ")": -1}.get(made.expression[end], 0)
+                if depth == 0:
+                    break
+            without = made.expression[:i] + made.expression[i + 1 : end] + made.expression[end + 1 :]
+            changed = evaluate_expression(without)[0] != made.value
+            # 7*(6/3) is 7*6/3 as well: brackets around a quotient that multiplies are kept.
+            assert changed or made.expression[i - 1] in "*/-" or made.expression[end + 1 : end + 2] in ("*", "/")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    path = tmp_path_factory.mktemp("countdown") / "rows.jsonl"
+    path.write_text("".join(json.dumps(r) + "\n" for r in rows_of(200)))
+    return path
+
+
+@pytest.fixture
+def small(data):
+    torch.set_num_threads(1)
+    return new_base(make_tokenizer([]), 0, width=32, layers=2, heads=2, context=192)
+
+
+def test_the_tokenizer_gives_back_what_it_read_and_prompts_are_short(small, data, tmp_path):
+    save_base(small, tmp_path / "base")
+    base = BaseModel.load(str(tmp_path / "base"), "cpu", "float32")
+    for tokenizer in (small.tokenizer, base.tokenizer):
+        for text in [*(r["solution"] for r in rows_of(50)), "a  b ,, \\boxed{1}\n\n é"]:
+            want = text.replace("é", "<unknown>")
+            assert tokenizer.decode(encode(tokenizer, text)) == want
+        row = rows_of(1)[0]
+        assert len(prompt_tokens(tokenizer, Problem.from_text("", "countdown", row))) < 20
+    assert base.end_ids == {0}
+    tokens = torch.tensor([[5, 6, 7]])
+    torch.testing.assert_close(base.hidden(tokens), small.hidden(tokens), atol=1e-5, rtol=1e-4)
+
+
+def test_the_loss_starts_at_the_numbers_and_ends_with_the_end_token(small, data):
+    corpus = load_corpus([data], small.tokenizer, small.end_id, 192)
+    for document in corpus.documents[:20]:
+        assert small.tokenizer.decode(list(document.tokens[: document.start])).endswith("Use the numbers ")
+        text = small.tokenizer.decode(list(document.tokens[document.prompt :]))
+        assert text.endswith("}<end>")
+
+
+def test_a_small_base_learns_and_resumes_to_the_same_weights(data, tmp_path):
+    def run(name: str, resume: bool = False, stop: int | None = None) -> tuple[torch.Tensor, list[float]]:
+        base = new_base(make_tokenizer([]), 0, width=32, layers=2, heads=2, context=192)
+        corpus = load_corpus([data], base.tokenizer, base.end_id, 192)
+        learner = BaseLearner(base, corpus.documents, 2048)
+        losses = []
+
+        def progress(done: int, total: int, metrics: dict[str, float]) -> None:
+            losses.append(metrics["ce"])
+            if done == stop:
+                raise KeyboardInterrupt
+
+        plan = [batches(corpus.documents, range(180), 4096, 0, epoch) for epoch in range(5)]
+        loop = LoopConfig(lr=1e-2, warmup_steps=2, save_every=6, log_every=1)
+        with contextlib.suppress(KeyboardInterrupt):
+            fit(
+                TrainRun(tmp_path / name, {"config": {}}, resume), base.model, learner.parameters(), loop,
+                plan.__getitem__, 5, learner.accumulate, lambda: learner.evaluate(range(180, 200)), progress,
+            )  # fmt: skip
+        return torch.cat([p.detach().flatten() for p in learner.parameters()]), losses
+
+    whole, losses = run("whole")
+    assert losses[0] > 4.3
+    assert losses[-1] < losses[0] - 1
+    run("cut", stop=8)
+    assert torch.equal(run("cut", resume=True)[0], whole)
+
+
+def test_a_width_that_heads_do_not_divide_is_refused():
+    with pytest.raises(InputError, match="width 30 and 4 heads"):
+        new_base(make_tokenizer([]), 0, width=30, layers=1, heads=4, context=64)
