@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "solve": ("colasearch.cli.solve", "Solve one problem by tree search."),
     "train": ("colasearch.cli.train", "Learn latent actions and a policy from text."),
     "verify": ("colasearch.cli.verify", "Grade a file of answers."),
+    "view": ("colasearch.cli.view", "Show a run's report and its search trees in a browser."),
 }
 
 

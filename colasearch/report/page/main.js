@@ -1,0 +1,35 @@
+// Which part is shown is in the address: "#" the run, "#p=3&u=gumbel-64&n=17" node 17 of an arm's tree for problem 3.
+
+const home = document.getElementById("home"), detail = document.getElementById("problem");
+let scrolled = 0;
+
+function remember(index, unit, node) {
+  const hash = `#p=${index}&u=${encodeURIComponent(unit)}&n=${node}`;
+  try { history.replaceState(null, "", hash); } catch { /* some viewers forbid it; the page works without */ }
+}
+
+async function route() {
+  const given = new URLSearchParams(location.hash.slice(1));
+  const index = given.has("p") ? Number(given.get("p")) : data.kind === "trace" ? 0 : -1;
+  hideTip();
+  if (!Number.isInteger(index) || !data.problems[index]) {
+    detail.hidden = true;
+    detail.replaceChildren();
+    home.hidden = false;
+    window.scrollTo(0, scrolled);
+    return;
+  }
+  if (!home.hidden) scrolled = window.scrollY;
+  const fresh = detail.hidden;
+  await showProblem(detail, index, given.get("u"), given.has("n") ? Number(given.get("n")) : null, remember);
+  home.hidden = true;
+  detail.hidden = false;
+  if (fresh) window.scrollTo(0, 0);
+}
+
+if (data.kind === "run") {
+  const problems = problemList();
+  home.append(overview(() => problems.apply()), problems);
+}
+window.addEventListener("hashchange", route);
+route().then(() => { document.documentElement.dataset.ready = "yes"; });
