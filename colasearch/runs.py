@@ -281,6 +281,10 @@ class RunFolder:
         for package, version in old.get("versions", {}).items():
             if (now := manifest.get("versions", {}).get(package)) != version:
                 warnings.warn(f"this run began with {package} {version} and goes on with {now}", stacklevel=4)
+        if old.get("git") != manifest.get("git"):
+            warnings.warn(
+                f"this run began at commit {old.get('git')} and goes on at {manifest.get('git')}", stacklevel=4
+            )
         return old, *_scan(self.path / RECORDS_NAME)
 
     def _end_line(self) -> None:

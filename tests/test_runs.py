@@ -108,6 +108,8 @@ def test_another_version_is_a_warning(tmp_path):
     new["versions"] = {**new["versions"], "numpy": "0.0"}
     with pytest.warns(UserWarning, match=r"began with numpy .* goes on with 0\.0"):
         RunFolder(path, new, resume=True).__exit__(None, None, None)
+    with pytest.warns(UserWarning, match="goes on at 0123abc"):
+        RunFolder(path, {**manifest(), "git": "0123abc"}, resume=True).__exit__(None, None, None)
 
 
 def test_a_last_line_cut_anywhere_is_dropped_and_done_again(tmp_path):

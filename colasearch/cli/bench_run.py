@@ -219,7 +219,6 @@ def _manifest(plan: Plan, data: DataSet, lm: LatentLM, given: dict[str, Any], co
     world = {key: value for key, value in asdict(plan.settings.world).items() if key not in RUNTIME_WORLD}
     settings = {
         "benchmark": plan.benchmark,
-        "data": data.source,
         "limit": given["limit"],
         "shuffle_seed": given["shuffle_seed"],
         "model": lm.name,
