@@ -12,13 +12,20 @@ def _table(rows: dict[str, Any]) -> str:
     return f"| what | value |\n| --- | --- |\n{body}\n"
 
 
+def _base_note(config: LatentConfig) -> str:
+    if config.tuned is None:
+        return "the base is frozen, and no base weights are here"
+    kind = "low-rank changes" if config.tuned.kind == "lora" else "changed tensors"
+    return f"the base was fine-tuned under the codes: its {kind} are in {config.tuned.file}, merged in at load"
+
+
 def model_card(config: LatentConfig) -> str:
     """Markdown card: base, shape, settings and held-out measures of each stage."""
     base = config.base
     parts = [
         f"# Latent actions for {base.name}\n",
-        f"Inverse dynamics model, codebook of {config.num_codes} latent actions, merge head and policy for a frozen "
-        f"base model (CoLA, arXiv 2503.21383). Made by colasearch; holds no base weights.\n",
+        f"Inverse dynamics model, codebook of {config.num_codes} latent actions, merge head and policy for a "
+        f"base model (CoLA, arXiv 2503.21383). Made by colasearch; {_base_note(config)}.\n",
         _table(
             {
                 "base": base.name,

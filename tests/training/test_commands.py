@@ -56,7 +56,9 @@ def test_guide(call, model_folder, texts, tmp_path, codes):
     assert done["heldout"]["wm_ce"] < done["heldout"]["before_wm_ce"]
     lm = LatentLM.from_pretrained(done["model"], "cpu", "float32")
     assert lm.require_latents().config.tuned.kind == "lora"
-    assert "Stage: guide" in (Path(done["model"]) / "README.md").read_text()
+    card = (Path(done["model"]) / "README.md").read_text()
+    assert "Stage: guide" in card
+    assert "low-rank changes are in adapter.safetensors" in card
     assert list((tmp_path / "g" / "tensorboard").glob("events*"))
     # Measured again from its folder, with the IDM on the base as it was.
     again = report(
@@ -200,26 +202,27 @@ def test_value_q_and_policy_from_traces(call, model_folder, searched, texts, tmp
     assert "holds no traces" in err
 
 
-def test_rl_killed_by_sigkill_resumes_to_the_same_curve(model_folder, problems, tmp_path):
+def test_rl_killed_by_sigkill_resumes_to_the_same_curve(call, model_folder, problems, tmp_path):
     def command(name: str) -> list[str]:
         args = ("train", "rl", "--model", model_folder, "--data", problems, "--output", tmp_path / name, "--algorithm",
                 "ppo", "--updates", 2, "--keep-rollouts", *RL[:-6], "--warmup-steps", 1, "--save-every", 1,
                 "--lr", 0.01, "--rounds", 6, *COMMON)  # fmt: skip
-        return [sys.executable, "-m", "colasearch.cli.main", *map(str, args)]
+        return [str(a) for a in args]
 
     def curve(name: str) -> list[dict]:
         rows = map(json.loads, (tmp_path / name / "metrics.jsonl").read_text().splitlines())
         return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
 
-    subprocess.run(command("whole"), check=True, capture_output=True)
-    process = subprocess.Popen(command("cut"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    report(call(*command("whole")))
+    program = [sys.executable, "-m", "colasearch.cli.main", *command("cut")]
+    process = subprocess.Popen(program, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     metrics = tmp_path / "cut" / "metrics.jsonl"
     while process.poll() is None and not (metrics.exists() and len(metrics.read_text().splitlines()) >= 5):
         time.sleep(0.005)
     process.kill()
     assert process.wait() == -9
     assert len(metrics.read_text().splitlines()) < len(curve("whole"))
-    subprocess.run([*command("cut"), "--resume"], check=True, capture_output=True)
+    report(call(*command("cut"), "--resume"))
     assert curve("cut") == curve("whole")
     assert curve("whole")[-2]["kl"] > 0  # the policy did move
     for name in ("rollouts.jsonl", "model/model.safetensors"):
