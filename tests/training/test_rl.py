@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 
 import pytest
@@ -249,3 +250,41 @@ def test_the_control_on_tokens(own, algorithm):
     moved = {n for n, p in own.base.model.named_parameters() if p.grad is not None}
     assert moved == set(tunable.names)
     assert all(p.grad is None for p in own.require_latents().parameters())
+
+
+@pytest.mark.parametrize("algorithm", ["rloo", "remax", "ppo"])
+def test_the_learner_s_expected_gradient_is_the_objective_s(algorithm):
+    """Over all groups of all sequences of two codes, on the real policy, with divergence from a different start."""
+    beta, group = 0.3, 2 if algorithm == "rloo" else 1
+    world = ToyWorld(2)
+    world.policy = make_policy()
+    sequences = list(itertools.product(range(CODES), repeat=2))
+    payoff = {s: float(torch.rand((), generator=torch.Generator().manual_seed(i))) for i, s in enumerate(sequences)}
+    now: list[Episode] = []
+    agent = LatentAgent(world.policy, lambda problems, number: list(now))
+    learner = RLLearner(agent, RLConfig(algorithm, group=group, beta=beta), width=WIDTH)
+    with torch.no_grad():
+        for p in world.policy.parameters():
+            p.add_(0.1 * torch.randn(p.shape, generator=torch.Generator().manual_seed(p.numel())))
+
+    def episode(codes: tuple[int, ...]) -> Episode:
+        hidden = torch.stack([world.vector(codes[:i]) for i in range(3)])
+        return Episode(0, (0, *codes), 1, codes, payoff[codes], payoff[0, 0], hidden_TD=hidden)
+
+    episodes = [episode(s) for s in sequences]
+    total = agent.score(episodes).log_probs_NL.sum(1)
+    with torch.no_grad(), agent.at_start():
+        start = agent.score(episodes).log_probs_NL.sum(1)
+    assert (total - start).abs().max() > 0.1
+    rewards = torch.tensor([payoff[s] for s in sequences])
+    objective = (total.exp() * (rewards - beta * (total - start))).sum()
+    exact = torch.cat([g.flatten() for g in torch.autograd.grad(objective, agent.parameters())])
+    expected = torch.zeros_like(exact)
+    for chosen in itertools.product(range(len(sequences)), repeat=group):
+        now[:] = [episodes[i] for i in chosen]
+        for p in agent.parameters():
+            p.grad = None
+        learner.accumulate([0], 0, 1)
+        weight = float(total.detach()[list(chosen)].sum().exp())
+        expected -= weight * torch.cat([p.grad.flatten() for p in agent.parameters()])
+    torch.testing.assert_close(expected, exact, atol=2e-6, rtol=1e-3)
