@@ -1,21 +1,27 @@
 """Rows from the Hugging Face hub, kept in the cache so that they are fetched once.
 
 Failures that pass (429, 5xx, timeouts, a download that does not have the named hash) are tried again, at most five
-times in all with growing, jittered waits. Failures that do not pass are explained at once: what is missing, and how to
-get it. With ``HF_HUB_OFFLINE=1`` nothing but the cache is looked at.
+times in all with growing, jittered waits. Failures that do not pass (no connection, no such data set, a login) are
+explained at once: what is missing, and how to get it. With ``HF_HUB_OFFLINE=1`` nothing but the cache is looked at.
+
+Recent versions of huggingface_hub repeat failed requests five times themselves; then only one more round is added.
 """
 
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
+import logging
 import os
 import random
+import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from colasearch.benchmarks.data import Benchmark, Hub, Item, items_sha256, make_item
 from colasearch.errors import ColasearchError, CorruptFileError, PrerequisiteError
@@ -33,6 +39,7 @@ def datasets_rows(hub: Hub, config: str | None, split: str, anew: bool) -> Itera
 
     Raises:
         PrerequisiteError: ``datasets`` is not installed.
+        ConnectionError: The hub's name cannot be resolved.
     """
     try:
         import datasets
@@ -41,12 +48,48 @@ def datasets_rows(hub: Hub, config: str | None, split: str, anew: bool) -> Itera
             f"data set {hub.repo} is read with the package datasets, which is not installed; "
             "run `pip install 'colasearch[data]'`, or give the problems as --data FILE.jsonl"
         ) from None
+    if not Path(hub.repo).is_dir():
+        _check_name()
     datasets.disable_progress_bars()
     mode = "force_redownload" if anew else "reuse_dataset_if_exists"
-    rows: Iterable[Mapping[str, Any]] = datasets.load_dataset(
-        hub.repo, config, split=split, revision=hub.revision, download_mode=mode
-    )
+    logger = logging.getLogger("huggingface_hub")
+    level = logger.level
+    logger.setLevel(logging.ERROR)  # it would log each of its own repeats
+    try:
+        rows: Iterable[Mapping[str, Any]] = datasets.load_dataset(
+            hub.repo, config, split=split, revision=hub.revision, download_mode=mode
+        )
+    finally:
+        logger.setLevel(level)
     return rows
+
+
+def _check_name() -> None:
+    """Fail at once where there is no network, rather than after half a minute of the library's repeats.
+
+    Raises:
+        ConnectionError: The hub's name cannot be resolved, and no proxy is set that could.
+    """
+    if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")):
+        return
+    host = urlsplit(os.environ.get("HF_ENDPOINT") or "https://huggingface.co").hostname or "huggingface.co"
+    try:
+        socket.getaddrinfo(host, 443)
+    except OSError as error:
+        raise ConnectionError(f"{host} cannot be resolved ({error})") from None
+
+
+def _rounds(loader: Loader) -> int:
+    """How often to try in all."""
+    if loader is not datasets_rows:
+        return TRIES
+    try:
+        from huggingface_hub.utils import http_backoff
+
+        repeats = "retry_on_status_codes" in inspect.signature(http_backoff).parameters
+    except (ImportError, ValueError):
+        repeats = False
+    return 2 if repeats else TRIES
 
 
 def cache_path(benchmark: Benchmark) -> Path:
@@ -59,10 +102,16 @@ def fetch(
     benchmark: Benchmark,
     report: Callable[[str], None] = lambda text: None,
     *,
-    loader: Loader = datasets_rows,
+    loader: Loader | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> list[Item]:
     """The rows of a benchmark that lives on the hub, from the cache if they are there.
+
+    Args:
+        benchmark: Whose rows.
+        report: Told what is being done.
+        loader: Reads the hub; ``datasets_rows`` unless another is given.
+        sleep: Waits between tries.
 
     Raises:
         PrerequisiteError: They cannot be had; says how to get them.
@@ -77,7 +126,7 @@ def fetch(
             f"the rows of {benchmark.name} are not in the cache ({path.parent}) and HF_HUB_OFFLINE is set; "
             f"{_remedy(benchmark)}"
         )
-    items = _download(benchmark, report, loader, sleep)
+    items = _download(benchmark, report, loader or datasets_rows, sleep)
     _write_cache(path, items)
     return items
 
@@ -90,10 +139,11 @@ def _download(
     report(f"fetching {hub.repo} from the Hugging Face hub")
     anew, problem, asked = False, "", None
     kind: type[ColasearchError] = PrerequisiteError
-    for attempt in range(TRIES):
+    tries = _rounds(loader)
+    for attempt in range(tries):
         if attempt:
             wait = _wait(attempt, asked)
-            report(f"{problem}; trying again in {wait:.0f} s ({attempt + 1} of {TRIES})")
+            report(f"{problem}; trying again in {wait:.0f} s ({attempt + 1} of {tries})")
             sleep(wait)
         try:
             items = list(_items(hub, loader, anew))
@@ -109,7 +159,7 @@ def _download(
         if wrong is None:
             return items
         problem, kind, anew, asked = wrong, CorruptFileError, True, None
-    raise kind(f"{problem} (tried {TRIES} times); {_remedy(benchmark)}")
+    raise kind(f"{problem} (tried {tries} times); {_remedy(benchmark)}")
 
 
 def _items(hub: Hub, loader: Loader, anew: bool) -> Iterator[Item]:
@@ -152,7 +202,7 @@ def _explain(error: BaseException) -> tuple[str, bool, float | None]:
         if any("Timeout" in name for name in names):
             return "the hub does not answer in time", True, None
         if any(name.startswith("Connect") or name == "TransportError" for name in names):
-            return "the hub cannot be reached", True, None
+            return f"the hub cannot be reached: {str(seen).splitlines()[0][:160] or 'no details'}", False, None
         seen = seen.__cause__ or seen.__context__
     text = str(error).strip() or "no details"
     return f"{type(error).__name__}: {text.splitlines()[0][:200]}", False, None

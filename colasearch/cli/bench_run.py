@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import sys
 import warnings
@@ -62,12 +63,10 @@ def make_command(name: str) -> click.Command:
 
     about = BENCHMARKS.get(name, f"reasoning-gym's task {name.removeprefix('gym:')}.")
 
-    @click.command(name=name, help=f"{about}\n\n{run.__doc__}", epilog=EPILOG.format(name=name))
+    @click.command(name=name, help=f"{about}\n\n{inspect.cleandoc(run.__doc__ or '')}", epilog=EPILOG.format(name=name))
     @model_options
     @option("--searcher", default="gumbel", callback=arm_names, help="Search algorithm: gumbel, puct, ...")
-    @option(
-        "--arms", default="", callback=arm_names, help="What it is compared with [default: greedy,majority,best_of_n]."
-    )
+    @option("--arms", callback=arm_names, help="What it is compared with [default: greedy,majority,best_of_n].")
     @option("--sims", default="64", callback=sims_list, help="Simulations; several, as in 1,4,16,64, give a curve.")
     @option("--data", type=click.Path(path_type=Path), help="A jsonl file in place of the benchmark's own rows.")
     @option("--limit", type=click.IntRange(min=1), help="Only so many problems.")
@@ -94,8 +93,8 @@ def make_command(name: str) -> click.Command:
 def run(name: str, context: click.Context, given: dict[str, Any]) -> int:
     """Runs the chosen searcher next to greedy decoding, majority vote and best-of-N.
 
-    The baselines get, problem by problem, the tokens that the search generated there. Ctrl-C keeps what is finished;
-    --resume goes on.
+    The last two get, problem by problem, the tokens that the search generated there. Ctrl-C keeps what is finished, and
+    --resume goes on with it.
     """
     from colasearch.benchmarks import registry
     from colasearch.benchmarks.data import load

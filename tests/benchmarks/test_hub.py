@@ -86,7 +86,7 @@ def test_the_cache_works_without_any_socket(monkeypatch):
     assert len(load(BENCHMARK).items) == 4
 
 
-@pytest.mark.parametrize("error", [HubError(429), HubError(503), TimeoutError("slow"), ConnectionError("down")])
+@pytest.mark.parametrize("error", [HubError(429), HubError(503), TimeoutError("slow")])
 def test_what_passes_is_tried_again_with_growing_waits(error):
     items, waits, said = got(FakeHub(error, error, error, ROWS))
     assert len(items) == 4
@@ -116,6 +116,7 @@ def test_after_five_tries_it_says_how_to_get_the_data():
     ("error", "says"),
     [
         (HubError(404), "does not have it"),
+        (ConnectionError("down"), "cannot be reached: down"),
         (HubError(401), "hf auth login"),
         (HubError(403), "terms"),
         (ValueError("BuilderConfig 'x' not found"), "BuilderConfig 'x' not found"),
@@ -151,7 +152,6 @@ def test_a_hash_that_does_not_bind_is_a_remark(monkeypatch):
     import colasearch.benchmarks.hub as module
 
     monkeypatch.setattr(module, "datasets_rows", FakeHub(ROWS))
-    monkeypatch.setattr(module.fetch, "__kwdefaults__", {**module.fetch.__kwdefaults__, "loader": FakeHub(ROWS)})
     loaded = load(replace(BENCHMARK, sha256="0" * 64, binding=False))
     assert loaded.pinned is False
     assert "are not the sums rows" in loaded.remarks[0]
@@ -186,6 +186,21 @@ def test_splits_and_configurations_are_put_together():
 def test_ctrl_c_is_not_taken_for_a_failure():
     with pytest.raises(KeyboardInterrupt):
         got(FakeHub(KeyboardInterrupt()))
+
+
+def test_without_a_network_the_library_is_not_asked(monkeypatch):
+    pytest.importorskip("datasets", reason="datasets is not installed: pip install colasearch[data]")
+
+    def unknown(*args: object) -> None:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    waits: list[float] = []
+    with pytest.raises(PrerequisiteError, match=r"huggingface\.co cannot be resolved.*--data FILE"):
+        fetch(BENCHMARK, sleep=waits.append)
+    assert waits == []
 
 
 def test_a_missing_library_is_named(monkeypatch):
