@@ -43,7 +43,9 @@ class Series:
     def __post_init__(self) -> None:
         lengths = {len(self.x), len(self.y)} | {len(band) for band in (self.low, self.high) if band is not None}
         if len(lengths) != 1 or (self.low is None) != (self.high is None):
-            raise ValueError(f"series {self.name!r}: x, y, low and high must have equal lengths, low and high go together")
+            raise ValueError(
+                f"series {self.name!r}: x, y, low and high must have equal lengths, low and high go together"
+            )
 
     def finite(self) -> Series:
         """Without the points that cannot be drawn."""

@@ -1,8 +1,8 @@
 """Putting data that nobody vouches for into one HTML file: escaped JSON, compressed payloads, a strict policy.
 
-Nothing in the page is executed but the one script whose SHA-256 stands in its Content-Security-Policy; nothing is loaded.
-All data is JSON in ASCII in which ``<``, ``>`` and ``&`` are escaped, so no ``</script>`` or ``<!--`` can occur, and the
-page's script puts text in through ``textContent`` alone.
+Nothing in the page is executed but the one script whose SHA-256 stands in its Content-Security-Policy; nothing is
+loaded. All data is JSON in ASCII in which ``<``, ``>`` and ``&`` are escaped, so no ``</script>`` or ``<!--`` can
+occur, and the page's script puts text in through text nodes alone.
 """
 
 from __future__ import annotations
@@ -18,7 +18,17 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-SCRIPTS = ("base.js", "chart.js", "overview.js", "problems.js", "layout.js", "tree.js", "details.js", "problem.js", "main.js")
+SCRIPTS = (
+    "base.js",
+    "chart.js",
+    "overview.js",
+    "problems.js",
+    "layout.js",
+    "tree.js",
+    "details.js",
+    "problem.js",
+    "main.js",
+)
 _ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 
 

@@ -12,7 +12,8 @@ from colasearch.cli.inputs import visible
 from colasearch.report.curves import mean_tokens, spoken
 from colasearch.report.run_data import Run
 
-_MARKUP = re.compile(r"([\\`*_{}\[\]()#+!|~$^=>-])")
+_MARKUP = re.compile(r"[\\`*\[\]|~$^]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|^[#+=-]|^\d+(?=[.)])|://")
+"""What Markdown would read as markup; an underscore within a word and a dash within a line are none."""
 MAX_SHOWN = 20
 """Problems that a list in report.md names; report.html has all."""
 
@@ -21,7 +22,14 @@ def literal(text: object, longest: int = 200) -> str:
     """``text`` so that Markdown and HTML show it as it is, in one line; cut after ``longest`` characters."""
     line = " ".join(visible(str(text)).encode("utf-8", "replace").decode().split())
     line = line if len(line) <= longest else line[: longest - 1] + "…"
-    return _MARKUP.sub(r"\\\1", html.escape(line, quote=False))
+    return _MARKUP.sub(_escaped, html.escape(line, quote=False))
+
+
+def _escaped(found: re.Match[str]) -> str:
+    text = found[0]
+    if text == "://":  # or a bare address would become a link
+        return ":&#47;&#47;"
+    return f"&#{ord(text[0])};{text[1:]}" if text[0].isdigit() else f"\\{text}"
 
 
 def percent(part: Mapping[str, Any]) -> str:
@@ -30,9 +38,10 @@ def percent(part: Mapping[str, Any]) -> str:
     return f"{100 * part['accuracy']:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; the first column to the left, the others to the right."""
-    lines = ["| " + " | ".join(header) + " |", "| --- |" + " ---: |" * (len(header) - 1)]
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], numbers: bool = True) -> str:
+    """A Markdown table; the first column to the left, the others to the right if they are ``numbers``."""
+    rule = " ---: |" if numbers else " --- |"
+    lines = ["| " + " | ".join(header) + " |", "| --- |" + rule * (len(header) - 1)]
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
 
 
@@ -167,7 +176,7 @@ def _errors(run: Run) -> list[str]:
         error = record.get("error") or {}
         rows.append([literal(record["problem_id"], 80), literal(record["arm"]), literal(error.get("message", ""), 300)])
     more = f"\n\nAnd {len(failed) - MAX_SHOWN} more." if len(failed) > MAX_SHOWN else ""
-    return ["## Errors", table(["problem", "arm", "error"], rows) + more]
+    return ["## Errors", table(["problem", "arm", "error"], rows, numbers=False) + more]
 
 
 def facts(run: Run) -> list[tuple[str, str]]:
@@ -193,4 +202,4 @@ def _short(value: object) -> str:
 
 
 def _provenance(run: Run) -> str:
-    return table(["what", "value"], [[literal(name), literal(value, 1000)] for name, value in facts(run)])
+    return table(["what", "value"], [[literal(name), literal(value, 1000)] for name, value in facts(run)], False)

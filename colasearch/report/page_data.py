@@ -1,8 +1,8 @@
 """What the web page is given: the run, its problems, and as many traces as fit.
 
-Records' texts and traces are payloads of their own, gzipped, which the page unpacks when a problem is opened. Traces are
-put in until ``max_bytes`` is reached, most wanted first: those of the search at its largest number of simulations, then
-the other arms there, then smaller numbers of simulations; each in the order of the problems.
+Records' texts and traces are payloads of their own, gzipped, which the page unpacks when a problem is opened. Traces
+are put in until ``max_bytes`` is reached, most wanted first: those of the search at its largest number of simulations,
+then the other arms there, then smaller numbers of simulations; each in the order of the problems.
 """
 
 from __future__ import annotations

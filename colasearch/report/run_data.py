@@ -86,7 +86,7 @@ def _read_summary(folder: Path) -> dict[str, Any] | None:
         missing = [str(error)]
     if missing:
         raise CorruptFileError(
-            f"{path} lacks or garbles {', '.join(missing)[:200]}; run `colasearch bench` with --resume to write it again"
+            f"{path} lacks or garbles {', '.join(missing)[:200]}; run `colasearch bench` with --resume"
         )
     return summary
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from colasearch.benchmarks.summary import build
 from colasearch.runs import RunFolder, manifest_of
 from colasearch.traces import Trace, TraceNode, TraceText
 
-WORDS = "so the total is we add then multiply each pair of boxes by 12 hence 7 + 5 = 12 and then".split()
+WORDS = re.findall(r"\S+", "so the total is we add then multiply each pair of boxes by 12 hence 7 + 5 = 12 and then")
 RIGHT = {"gumbel": 0.62, "greedy": 0.4, "majority": 0.55, "best_of_n": 0.5}
 
 
@@ -45,15 +46,42 @@ def made_trace(
         value, prior = rng.random(), rng.random() / 4
         made.append(
             TraceNode(
-                parents[slot], codes[0], codes, (1,) * 9, words, visits[slot], value, rng.random(), 0.0, prior, ends, answer, ()
+                parents[slot],
+                codes[0],
+                codes,
+                (1,) * 9,
+                words,
+                visits[slot],
+                value,
+                rng.random(),
+                0.0,
+                prior,
+                ends,
+                answer,
+                (),
             )
         )
     best = max((s for s in leaves if made[s].end == "answer"), key=lambda s: made[s].value, default=0)
     texts = tuple(TraceText(n.text, n.answer, n.value) for n in made if n.end == "answer")
     return Trace(
-        problem_id, "math", text, "tiny", searcher, 0, "latent", (1,) * 45, made[best].answer, best, (), tuple(made), texts,
-        "budget", nodes - 1, 9 * nodes, 4 * nodes,
-    )  # fmt: skip
+        problem_id,
+        "math",
+        text,
+        "tiny",
+        searcher,
+        0,
+        "latent",
+        (1,) * 45,
+        made[best].answer,
+        best,
+        (),
+        tuple(made),
+        texts,
+        "budget",
+        nodes - 1,
+        9 * nodes,
+        4 * nodes,
+    )
 
 
 def made_run(
@@ -70,8 +98,13 @@ def made_run(
 ) -> Path:
     """Write a run folder; outcomes are drawn from fixed seeds. ``fail``: the problem that gumbel errors on."""
     settings = {
-        "benchmark": "svamp", "model": "smollm2-135m", "searcher": "gumbel", "arms": list(RIGHT), "sims": list(sims), "seed": 0,
-    }  # fmt: skip
+        "benchmark": "svamp",
+        "model": "smollm2-135m",
+        "searcher": "gumbel",
+        "arms": list(RIGHT),
+        "sims": list(sims),
+        "seed": 0,
+    }
     ids = [f"chal-{i}" for i in range(problems)]
     manifest = manifest_of("bench", settings, {}, {"data": {"source": "made", "rows": problems}})
     with RunFolder(folder, manifest) as run:
@@ -82,7 +115,13 @@ def made_run(
                 for i, name in enumerate(ids):
                     key = 0 if arm == "greedy" else count
                     rng = random.Random(f"{arm}{count}{i}")
-                    base = {"problem_id": name, "arm": arm, "sims": key, "subject": subjects[i % len(subjects)], "level": None}
+                    base = {
+                        "problem_id": name,
+                        "arm": arm,
+                        "sims": key,
+                        "subject": subjects[i % len(subjects)],
+                        "level": None,
+                    }
                     base |= {"gold": str(i * 12), "wall_seconds": 0.3}
                     if fail == i and arm == "gumbel":
                         error = {"kind": "InputError", "message": f"{name}: the prompt has 600 tokens; at most 512 fit"}
@@ -96,19 +135,44 @@ def made_run(
                         trace = run.relative(path)
                     answer = str(i * 12) if correct else str(i * 12 + rng.randint(1, 9))
                     tokens = 60 if arm == "greedy" else 110 * count + rng.randint(0, 50)
-                    run.append({
-                        **base, "status": "ok", "error": None, "answer": answer, "text": f"It is {answer}.", "correct": correct,
-                        "oracle": correct or rng.random() < 0.4, "texts": count, "texts_correct": count // 2,
-                        "candidates": [{"answer": answer, "weight": 0.7, "count": 3}, {"answer": "7", "weight": 0.3, "count": 1}],
-                        "stop": "budget", "sims_done": count, "effective_branching": 0.6 if arm == "gumbel" else None,
-                        "token_budget": None if arm in ("gumbel", "greedy") else tokens, "generated_tokens": tokens,
-                        "model_calls": tokens // 3, "seconds": 1.5, "trace": trace,
-                    })  # fmt: skip
+                    run.append(
+                        {
+                            **base,
+                            "status": "ok",
+                            "error": None,
+                            "answer": answer,
+                            "text": f"It is {answer}.",
+                            "correct": correct,
+                            "oracle": correct or rng.random() < 0.4,
+                            "texts": count,
+                            "texts_correct": count // 2,
+                            "candidates": [
+                                {"answer": answer, "weight": 0.7, "count": 3},
+                                {"answer": "7", "weight": 0.3, "count": 1},
+                            ],
+                            "stop": "budget",
+                            "sims_done": count,
+                            "effective_branching": 0.6 if arm == "gumbel" else None,
+                            "token_budget": None if arm in ("gumbel", "greedy") else tokens,
+                            "generated_tokens": tokens,
+                            "model_calls": tokens // 3,
+                            "seconds": 1.5,
+                            "trace": trace,
+                        }
+                    )
         if finish:
             run.write_summary(
                 build(
-                    run.records, benchmark="svamp", model="smollm2-135m", seed=0, searcher="gumbel", arms=list(RIGHT),
-                    sims=sims, ids=ids, groups={"subject": sorted(set(subjects))}, data={"source": "made", "remarks": []},
+                    run.records,
+                    benchmark="svamp",
+                    model="smollm2-135m",
+                    seed=0,
+                    searcher="gumbel",
+                    arms=list(RIGHT),
+                    sims=sims,
+                    ids=ids,
+                    groups={"subject": sorted(set(subjects))},
+                    data={"source": "made", "remarks": []},
                 )
-            )  # fmt: skip
+            )
     return folder

@@ -30,9 +30,9 @@ function visible(text) {
     return `\u27e8U+${code.toString(16).toUpperCase().padStart(4, "0")}\u27e9`;
   });
 }
-// One line of at most `longest` characters, with line ends as a mark.
+// One line of at most `longest` characters, with line ends as a mark; blanks alone are marked, too.
 function line(text, longest = 160) {
-  const cut = String(text).slice(0, longest * 4).trim();
+  const start = String(text).slice(0, longest * 4), cut = start.trim() || start.replaceAll(" ", "\u2423");
   const flat = visible(cut.replace(/\r?\n/g, "\u21b5 ").replace(/\t/g, " "));
   return flat.length > longest ? flat.slice(0, longest - 1) + "\u2026" : flat;
 }
@@ -49,6 +49,9 @@ const MINUS = "\u2212";
 const signed = (x, digits = 1) => (x < 0 ? MINUS : "+") + Math.abs(x).toFixed(digits);
 const percent = (x, digits = 1) => (100 * x).toFixed(digits);
 const clamp = (x, low, high) => Math.min(Math.max(x, low), high);
+
+// The address of a problem, an arm's tree, a node (URLSearchParams takes any text; encodeURIComponent throws at some).
+const address = (p, u, n) => "#" + new URLSearchParams(Object.entries({ p, u, n }).filter(([, value]) => value !== undefined));
 
 const CANNOT_UNPACK =
   "This browser cannot unpack the texts and trees in this file. Chrome and Edge from version 80, Firefox from 113 and " +

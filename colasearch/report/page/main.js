@@ -4,8 +4,7 @@ const home = document.getElementById("home"), detail = document.getElementById("
 let scrolled = 0;
 
 function remember(index, unit, node) {
-  const hash = `#p=${index}&u=${encodeURIComponent(unit)}&n=${node}`;
-  try { history.replaceState(null, "", hash); } catch { /* some viewers forbid it; the page works without */ }
+  try { history.replaceState(null, "", address(index, unit, node)); } catch { /* some viewers forbid it; the page works without */ }
 }
 
 async function route() {

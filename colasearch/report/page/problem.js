@@ -77,7 +77,7 @@ async function showProblem(host, index, key, node, route) {
   if (mine !== visit) return; // somebody has gone on to another problem
   const more = details?.units[unit.key] || {};
   host.replaceChildren(problemHead(problem, index, details?.text || trace?.problem || problem.text),
-    unitTabs(problem, units, unit, (to) => { location.hash = `p=${index}&u=${encodeURIComponent(to)}`; }),
+    unitTabs(problem, units, unit, (to) => { location.hash = address(index, to); }),
     ...[costLine(outcome),
       more.error && h("p", { class: "warning" }, foreign(`${more.error.kind}: ${more.error.message}`, 600)),
       failure && h("p", { class: "warning" }, visible(failure.message)),

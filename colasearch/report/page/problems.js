@@ -10,7 +10,7 @@ const isRight = (problem, unit) => outcomeOf(problem, unit)?.correct === true;
 function haystack(problem) {
   if (problem.hay === undefined) {
     const answers = Object.values(problem.units).map((u) => u.answer || "");
-    problem.hay = [problem.id, problem.text, problem.gold || "", problem.subject || "", problem.level || "", ...answers].join("\n").toLowerCase();
+    problem.hay = [problem.id, problem.text, problem.gold || "", problem.subject || "", problem.level || "", ...answers].map((part) => part.replace(/\s+/g, " ")).join("\n").toLowerCase();
   }
   return problem.hay;
 }
@@ -78,11 +78,11 @@ function problemList() {
     const filters = outcomeFilters();
     if (!filters.some(([key]) => key === list.outcome)) list.outcome = "all";
     const test = filters.find(([key]) => key === list.outcome)[2];
-    const words = list.query.toLowerCase().split(/\s+/).filter(Boolean);
+    const phrase = list.query.toLowerCase().trim().replace(/\s+/g, " ");
     list.shown = data.problems.map((_, i) => i).filter((i) => {
       const p = data.problems[i];
       if (list.field && p.subject !== list.field && p.level !== list.field) return false;
-      return test(p) && words.every((word) => haystack(p).includes(word));
+      return test(p) && haystack(p).includes(phrase);
     });
     list.limit = PORTION;
     const counted = filters.map(([key, text, f]) => [key, key === "all" ? text : `${text} ${count(data.problems.filter(f).length)}`]);
@@ -90,7 +90,13 @@ function problemList() {
     draw();
   }
   // The next portion comes by itself when the end of the list comes into view.
-  new IntersectionObserver((seen) => { if (seen.some((e) => e.isIntersecting) && !more.hidden) more.click(); }, { rootMargin: "600px" }).observe(more);
+  const watch = new IntersectionObserver((seen) => {
+    if (more.hidden || !seen.some((entry) => entry.isIntersecting)) return;
+    more.click();
+    watch.unobserve(more); // observed anew, it reports again even if it never left the view
+    watch.observe(more);
+  }, { rootMargin: "600px" });
+  watch.observe(more);
   apply();
   const section = h("section", { class: "list" }, h("h2", {}, "Problems"),
     h("div", { class: "tools" }, search, select, status), controls,

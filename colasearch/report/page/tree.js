@@ -1,7 +1,7 @@
 // The tree viewer: cards in a plane that can be dragged and zoomed. Only cards in view are in the document.
 
 const FAR = 0.42; // below this scale cards are drawn without text
-const MANY = 60; // larger trees begin folded to the selected path
+const MANY = 24; // larger trees begin folded to the selected path
 
 class TreeView {
   constructor(trace, onSelect) {
@@ -93,7 +93,7 @@ class TreeView {
     return h("div", attributes,
       h("div", { class: "step" }, h("span", { class: "words", dir: "auto" }, stepText(t, node, 90)), endChip(t, node)),
       h("div", { class: "nums" }, h("b", {}, count(t.visits[node])), h("span", {}, `Q ${fixed(t.value[node], 2)}`),
-        node > 0 && h("span", {}, `P ${fixed(t.prior[node], 2)}`), node > 0 && h("span", {}, codeText(t, node))),
+        node > 0 && h("span", {}, `P ${fixed(t.prior[node], t.prior[node] < 0.0995 ? 3 : 2)}`), node > 0 && h("span", {}, codeText(t, node))),
       bar,
       kids > 0 && h("button", { type: "button", class: folded ? "fold more" : "fold", tabindex: "-1", "data-fold": node,
         "aria-label": folded ? `Show ${this.tree.below[node]} nodes below` : "Fold" }, folded ? `+${count(this.tree.below[node])}` : MINUS));
