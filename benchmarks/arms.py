@@ -230,7 +230,7 @@ def _wanted(
     """The samples to draw next: as many as are needed whatever their length, or as the lengths so far let expect."""
     wanted: list[tuple[int, int]] = []
     for place, (job, one) in enumerate(zip(jobs, drawn, strict=True)):
-        if place in errors:
+        if place in errors or one.stop is StopReason.NAN:
             continue
         have = len(one.samples)
         if job.texts is not None:
@@ -258,6 +258,8 @@ def _take(jobs: Sequence[Job], drawn: Sequence[_Drawn], sampler: Sampler) -> Non
         if one.tokens and (limit is None or drawn[place].tokens < limit or not drawn[place].samples):
             drawn[place].samples.append(one)
             drawn[place].tokens += len(one.tokens)
+        if one.broken:
+            drawn[place].stop = StopReason.NAN  # more texts would fare no better
     for place, calls in longest.items():
         drawn[place].calls += calls
 

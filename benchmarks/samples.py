@@ -32,12 +32,14 @@ class Sample:
         text: Without special tokens.
         answer: Extracted; None when there is none, or the text was cut off.
         ended: The text is complete, rather than cut off at the limit.
+        broken: The model gave NaN or infinity, which cut it off.
     """
 
     tokens: tuple[int, ...]
     text: str
     answer: str | None
     ended: bool
+    broken: bool = False
 
 
 class Sampler:
@@ -129,7 +131,7 @@ class Sampler:
     def _sample(self, place: int, row: Row) -> Sample:
         text = self.ends.decode(row.tokens)
         answer = extract_answer(text, self.problems[place].task) if row.ended else None
-        return Sample(tuple(row.tokens), text, answer, row.ended)
+        return Sample(tuple(row.tokens), text, answer, row.ended, row.broken)
 
     @torch.inference_mode()
     def values(self, place: int, samples: Sequence[Sample]) -> list[float] | None:

@@ -165,3 +165,13 @@ def test_traces_of_baselines_are_traces(talker, tmp_path):
 def test_wall_time_of_a_batch_is_shared_out(talker):
     results = [r["majority"] for r in sample(talker, [Job(p, tokens=30) for p in PROBLEMS], ("majority",), SETTINGS)]
     assert sum(r.wall_seconds for r in results) == pytest.approx(results[0].seconds, rel=1e-6)
+
+
+def test_a_model_that_gives_nan_ends_drawing(lm):
+    with torch.no_grad():
+        lm.latents.policy.head.weight.fill_(float("nan"))
+    settings = ArmSettings(world=WorldConfig(max_tokens=10))
+    (results,) = sample(lm, [Job(PROBLEMS[0], tokens=10**6)], BOTH, settings)
+    assert results["majority"].stop == "nan"
+    assert results["majority"].answer is None
+    assert results["majority"].generated_tokens < 10**6

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -369,3 +370,29 @@ def test_bench_help_is_quick_and_names_everything(capsys):
     assert main(["bench", "svamp", "--help"]) == 0
     assert "--shuffle-seed" in capsys.readouterr().out
     assert main(["bench", "no-such-benchmark"]) == 2
+
+
+@pytest.mark.slow
+def test_a_run_killed_again_and_again_ends_the_same(talker_folder, whole, tmp_path):
+    """SIGKILL at seeded random moments until the run gets through; nothing that was finished is done again."""
+    sums, undisturbed = whole
+    rng = random.Random(7)
+    output, kept, kills = tmp_path / "cut", b"", 0
+    while True:
+        process = start(talker_folder, sums, output, "--resume")
+        try:
+            process.wait(timeout=rng.uniform(3, 9))
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            kills += 1
+        process.communicate()
+        records = output / "problems.jsonl"
+        now = records.read_bytes() if records.exists() else b""
+        assert now.startswith(kept)
+        kept = now[: now.rfind(b"\n") + 1]
+        if process.returncode == 0:
+            break
+        assert kills < 40
+    assert kills >= 1
+    assert len(read_records(output)) == 32
+    assert summary_of(output) == summary_of(undisturbed)
