@@ -32,6 +32,8 @@ BASELINES = ("greedy", "majority", "best_of_n")
 EAGER = 0.6
 """Share of the texts that a budget seems to have room for that are drawn together. Below 1, so that hardly ever a text
 is drawn that turns out not to be needed; such a text is left out, and costs time only."""
+AT_ONCE = 256
+"""Most texts of one problem that are asked for together; keeps their random numbers out of memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +242,7 @@ def _wanted(
             left = job.tokens - one.tokens
             likely = int(EAGER * left * have / one.tokens) if one.tokens else 1
             more = max(-(-left // longest), likely) if left > 0 or not have else 0
-        wanted += [(place, have + i) for i in range(more)]
+        wanted += [(place, have + i) for i in range(min(more, AT_ONCE))]
         if more <= 0:
             one.stop = StopReason.BUDGET
     return wanted
