@@ -143,7 +143,7 @@ def draw(chart: Chart, folder: Path, formats: Sequence[str] = ("svg", "png")) ->
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    style = {
+    style: dict[Any, Any] = {
         "font.size": 9,
         "svg.fonttype": "path",  # the same picture whatever fonts the reader has
         "svg.hashsalt": "colasearch",

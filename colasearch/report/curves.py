@@ -11,12 +11,13 @@ from typing import Any
 
 from colasearch.report.charts import GREY, PALETTE, Chart, Series
 
-_BASELINES = {"majority": "majority vote", "best_of_n": "best-of-N", "greedy": "greedy"}
+BASELINES = {"majority": "majority vote", "best_of_n": "best-of-N", "greedy": "greedy"}
+"""Arms that search nothing, as people call them (the names are those of ``colasearch.benchmarks.arms``)."""
 
 
 def spoken(arm: str) -> str:
     """An arm's name for people."""
-    return _BASELINES.get(arm, arm)
+    return BASELINES.get(arm, arm)
 
 
 def colors_of(arms: Iterable[str]) -> dict[str, int]:
@@ -29,7 +30,7 @@ def charts_of(summary: Mapping[str, Any]) -> list[Chart]:
     """The charts of a benchmark run; only the one against tokens where there is one number of simulations."""
     curve = summary["curve"]
     charts = []
-    interval = "Bands and bars are Wilson's 95% intervals."
+    interval = "Bands, bars and dotted lines are Wilson's 95% intervals."
     if len(curve) > 1:
         charts.append(
             Chart(

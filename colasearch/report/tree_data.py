@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from colasearch.errors import CorruptFileError
+from colasearch.report.curves import BASELINES
 from colasearch.traces import Trace, TraceNode
 
 
@@ -67,7 +68,8 @@ def tree_of(trace: Trace) -> dict[str, Any]:
         "model": trace.model,
         "searcher": trace.searcher,
         "seed": trace.seed,
-        "actions": trace.actions,
+        # What an edge stands for: a baseline's tree has one child of the root for each text that it drew.
+        "edge": "sample" if trace.searcher in BASELINES else "code" if trace.actions == "latent" else "action",
         "prompt_tokens": len(trace.prompt_tokens),
         "answer": trace.answer,
         "best": trace.best_node,

@@ -197,3 +197,18 @@ def test_one_trace_alone_is_a_page(chrome, tmp_path: Path) -> None:
     assert chrome.run("document.querySelector('h1').textContent") == "alone"
     assert chrome.run("document.title") == "alone: gumbel"
     quiet(chrome)
+
+
+def test_a_mark_says_its_numbers_with_those_that_lie_on_it(chrome, run_folder: Path) -> None:
+    chrome.size(1280, 1400)
+    chrome.open(run_folder / "report.html")
+    chrome.until("document.querySelectorAll('.plot circle.solid').length > 0")
+    point = read_json(run_folder / "summary.json")["curve"][0]["arms"]["gumbel"]["selected"]
+    middle = "(r => [r.left + r.width / 2, r.top + r.height / 2])"
+    box = f"{middle}(document.querySelector('.plot circle.solid').getBoundingClientRect())"
+    chrome.mouse("mouseMoved", *chrome.run(box))
+    chrome.until("!document.querySelector('#tip').hidden")
+    text = chrome.run("document.querySelector('#tip').innerText")
+    low, high = (100 * bound for bound in point["ci95"])
+    assert f"gumbel: selected {100 * point['accuracy']:.1f}% [{low:.1f}%, {high:.1f}%]" in text
+    assert text.startswith("4 simulations a problem")

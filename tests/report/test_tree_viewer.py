@@ -270,3 +270,26 @@ def test_a_chain_of_three_thousand_nodes_does_not_overflow_the_stack(chrome, tre
     press(chrome, "Selected path")
     assert chrome.run(SHOWN) == 2999
     assert chrome.problems() == []
+
+
+def test_the_trace_of_a_real_search(chrome, tree, lm) -> None:
+    from colasearch.engine.scheduler import SearchSettings, search_problems
+    from colasearch.engine.world import WorldConfig
+    from colasearch.problem import Problem
+
+    settings = SearchSettings(sims=12, leaves_in_flight=4, world=WorldConfig(max_tokens=24))
+    (done,) = search_problems(lm, [Problem("real", "What is 2+3?")], settings)
+    assert done.trace is not None
+    trace = tree(done.trace)
+    press(chrome, "Expand all")
+    press(chrome, "Fit")
+    assert len(boxes(chrome)) == len(trace.nodes) > 5
+    chrome.run("document.querySelector('#node0').click(); 0")
+    assert chrome.run("document.querySelector('.numbers dd').textContent") == str(trace.nodes[0].visits)
+    assert chrome.problems() == []
+
+
+def test_texts_that_were_drawn_are_numbered_not_coded(chrome, tree) -> None:
+    tree(made_trace("drawn", 6, searcher="majority"))
+    assert " c" not in chrome.run("document.querySelector('.card:not(#node0) .nums').textContent")
+    assert "#" in chrome.run("document.querySelector('.card:not(#node0) .nums').textContent")

@@ -74,6 +74,7 @@ function plot(chart, width) {
   const px = (x) => left + inset + ((f(x) - f(x0)) / (f(x1) - f(x0))) * (width - left - right - 2 * inset);
   const py = (y) => height - bottom - ((y - y0) / (y1 - y0)) * (height - top - bottom);
   const shown = (y) => (chart.percent ? `${+(100 * y).toFixed(2)}%` : String(+y.toPrecision(4)));
+  const exact = (y) => (chart.percent ? `${percent(y)}%` : String(+y.toPrecision(4)));
   const root = s("svg", { width, height, role: "img", "aria-label": `${visible(chart.title)}; the numbers stand in the tables` });
   for (const y of niceTicks(y0, y1, 5)) {
     root.append(s("line", { x1: left, x2: width - right, y1: py(y), y2: py(y), class: "grid" }),
@@ -111,10 +112,10 @@ function plot(chart, width) {
     const [mx, my] = [event.clientX - box.left, event.clientY - box.top];
     const near = points.reduce((best, p) => { const d = Math.hypot(p.x - mx, p.y - my); return d < best.d ? { d, p } : best; }, { d: 40, p: null });
     if (!near.p) return hideTip();
-    const { series, i } = near.p;
-    const lines = [visible(series.name), `${shown(series.y[i])} at ${count(series.x[i])} ${visible(chart.x_label)}`];
-    if (series.low) lines.push(`95% interval ${shown(series.low[i])} to ${shown(series.high[i])}`);
-    showTip(event.clientX, event.clientY, lines);
+    // Marks that lie on each other are named together.
+    const same = points.filter((p) => Math.hypot(p.x - near.p.x, p.y - near.p.y) < 5);
+    showTip(event.clientX, event.clientY, [`${count(near.p.series.x[near.p.i])} ${visible(chart.x_label)}`, ...same.map(({ series, i }) =>
+      `${visible(series.name)} ${exact(series.y[i])}${series.low ? ` [${exact(series.low[i])}, ${exact(series.high[i])}]` : ""}`)]);
   });
   root.addEventListener("pointerleave", hideTip);
   return root;

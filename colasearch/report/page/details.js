@@ -9,7 +9,8 @@ function stepText(trace, node, longest) {
 function codeText(trace, node) {
   const codes = trace.codes[node];
   if (!codes.length) return "";
-  return `c${codes[0]}${codes.length > 1 ? ` +${codes.length - 1}` : ""}`;
+  if (trace.edge === "sample") return `#${codes[0] + 1}`;
+  return `${trace.edge === "code" ? "c" : "a"}${codes[0]}${codes.length > 1 ? ` +${codes.length - 1}` : ""}`;
 }
 function endChip(trace, node) {
   if (trace.end[node] === "cut") return h("span", { class: "chip cut" }, "cut off");
@@ -20,17 +21,18 @@ function endChip(trace, node) {
 
 function nodeDetails(tree, node) {
   const t = tree.trace, parent = t.parent[node];
-  const from = parent >= 0 ? t.visits[parent] : 0, what = t.actions === "latent" ? "code" : "action";
+  const from = parent >= 0 ? t.visits[parent] : 0, what = t.edge;
   const rows = [
     ["visits", count(t.visits[node]) + (from > 0 ? ` (${percent(t.visits[node] / from, 0)}% of its parent's)` : "")],
     ["Q", fixed(t.value[node], 4), "backed-up value"],
     ["estimate", fixed(t.raw[node], 4), "when the node was made"],
     parent >= 0 && ["prior", fixed(t.prior[node], 4), "all merged " + what + "s"],
     parent >= 0 && ["reward", fixed(t.reward[node], 4)],
-    parent >= 0 && [t.codes[node].length > 1 ? `${what}s` : what, t.codes[node].join(", ") || "none", t.codes[node].length > 1 ? "merged: same first token" : null],
+    parent >= 0 && [t.codes[node].length > 1 ? `${what}s` : what, what === "sample" ? codeText(t, node) : t.codes[node].join(", ") || "none", t.codes[node].length > 1 ? "merged: same first token" : null],
     ["tokens", count(node ? t.tokens[node] : t.prompt_tokens)],
     ["depth", count(tree.depth[node])],
-    ["children", `${count(tree.children[node].length)}, ${count(tree.below[node])} nodes below`],
+    ["children", count(tree.children[node].length)],
+    tree.below[node] > tree.children[node].length && ["all below", count(tree.below[node])],
     ["state", ENDS[t.end[node]] ?? visible(t.end[node])],
     t.end[node] === "answer" && ["answer", t.answers[node] === null ? "none found" : foreign(t.answers[node], 200)],
   ].filter(Boolean);

@@ -53,7 +53,9 @@ function treePart(trace, node, route) {
   const side = h("aside", { class: "side", "aria-live": "polite" });
   const view = new TreeView(trace, (slot) => { side.replaceChildren(nodeDetails(view.tree, slot)); route(slot); });
   const hint = h("p", { class: "note keys" },
-    "On a card: visits, Q (backed-up value), P (prior), code; \u201c+2\u201d more codes were merged with it. The coloured line is the selected path. ",
+    trace.edge === "sample"
+      ? "Each card is a text that was drawn by itself, Q its score and # its number. "
+      : `On a card: visits, Q (backed-up value), P (prior), ${trace.edge}; \u201c+2\u201d more ${trace.edge}s were merged with it. The coloured line is the selected path. `,
     "Drag to move, Ctrl+wheel or pinch to zoom. Keys: arrows, Enter folds, / searches, n next, b selected path, * all, f fit, + \u2212 zoom.");
   const part = h("section", { class: "treepart" }, h("div", { class: "stage" }, view.element, side), hint);
   const first = Number.isInteger(node) && node >= 0 && node < view.tree.size ? node : trace.best;

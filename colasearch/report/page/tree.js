@@ -194,7 +194,7 @@ class TreeView {
 
   // Nodes whose text or answer has `query`; `c17` finds code 17.
   find(query) {
-    const wanted = query.trim().toLowerCase(), code = /^(?:c|code:? ?)(\d+)$/.exec(wanted), t = this.trace;
+    const wanted = query.trim().toLowerCase(), code = /^(?:c|a|code:? ?)(\d+)$/.exec(wanted), t = this.trace;
     const hit = (i) => t.text[i].toLowerCase().includes(wanted) || (t.answers[i] || "").toLowerCase().includes(wanted);
     const all = wanted ? [...t.parent.keys()] : [];
     this.matches = all.filter((i) => (code ? t.codes[i].includes(Number(code[1])) : hit(i)));
