@@ -71,10 +71,11 @@ def main() -> None:
     sampling = Sampling(temperature=heat if given.actions == "latent" else 1.0, token_temperature=heat)
     config = WorldConfig(max_tokens=length, references=samples, sampling=sampling)
     world = LatentWorld(LatentLM.from_pretrained(given.model), config, seed=0, actions=given.actions)
-    world.root([Problem.from_text(text) for text, _ in problems])
+    states, _, _ = world.root([Problem.from_text(text) for text, _ in problems])
     right = majority = some = 0
-    for i, (_, gold) in enumerate(problems):
-        keys = [canonical_key(f.answer) for f in world.finished if f.tree == i and f.answer is not None]
+    for state, (_, gold) in zip(states.tolist(), problems, strict=True):
+        finished = world.trees[world.nodes[state].tree].finished
+        keys = [canonical_key(f.answer) for f in finished if f.answer is not None]
         hits = keys.count(canonical_key(gold))
         right, some = right + hits, some + (hits > 0)
         majority += bool(keys) and Counter(keys).most_common(1)[0][0] == canonical_key(gold)
