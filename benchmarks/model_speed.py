@@ -8,21 +8,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
+from colasearch.benchmarks.published_loop import PublishedLoop
 from colasearch.engine.actor import Actor, Features, Sampling
-from colasearch.engine.decode import Lost
-from colasearch.engine.inference import Inference, inference_of
-from colasearch.engine.kv_tree import KVShape, Segment
-from colasearch.engine.rows import ATTENTION_NAME, RowBatch
+from colasearch.engine.inference import inference_of
+from colasearch.engine.rows import RowBatch
 from colasearch.engine.scheduler import Scheduler, SearchSettings
-from colasearch.engine.world import LatentWorld, WorldConfig
 from colasearch.model.latent_lm import LatentLM
-from colasearch.model.packed import inference_copy
 from colasearch.problem import Problem
 from colasearch.searchers import run
 from colasearch.training.word_problems import word_problems
@@ -149,34 +146,9 @@ def generate_speed(lm: LatentLM, prompts: Sequence[Sequence[int]], new: int) -> 
     return float(len(prompts) * (out.shape[1] - longest)) / (time.perf_counter() - begun)
 
 
-class NaiveWorld(LatentWorld):
-    """The published search loop: one row at a time, and each child encodes its whole prefix again.
-
-    Plain float32 layers. In the loop's favour, each child's own tokens do use kept keys and values.
-    """
-
-    def __init__(self, lm: LatentLM, config: WorldConfig, seed: int) -> None:
-        super().__init__(lm, replace(config, rows=1, kv_bytes=1), seed)
-        shape = KVShape.of(lm)
-        plain = inference_copy(lm.base.model, packed=False, linears=False)
-        plain.config._attn_implementation = ATTENTION_NAME
-        head = inference_of(lm)
-        copy = LatentLM(lm.name, replace(lm.base, model=plain), lm.latents)
-        self.actor.lm = copy
-        self.actor.inference = Inference(copy, shape, head.head_weight, head.head_bias)
-
-    def _path(self, state: int) -> tuple[list[Segment], list[Lost]]:
-        tokens: list[int] = []
-        while state >= 0:
-            node = self.nodes[state]
-            tokens = [*node.tokens, *tokens]
-            state = node.parent
-        return self.actor.prefill([tokens])[1], []
-
-
 def naive_speed(lm: LatentLM, settings: SearchSettings, sims: int) -> float:
     """Tokens a second of the published loop, one tree, over ``sims`` simulations."""
-    world = NaiveWorld(lm, replace(settings.world, references=1), settings.seed)
+    world = PublishedLoop(lm, settings.world.max_tokens, settings.world.max_step_tokens, settings.seed)
     begun = time.perf_counter()
     run(settings.searcher, world, problems_for(1), sims=sims, seed=settings.seed)
     return world.generated_tokens / (time.perf_counter() - begun)

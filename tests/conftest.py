@@ -57,6 +57,36 @@ def base(base_folder: Path):
     return BaseModel.load(str(base_folder), device="cpu", dtype="float32")
 
 
+@pytest.fixture(scope="session")
+def wide_base(tmp_path_factory: pytest.TempPathFactory):
+    """A tiny base whose widths fill vector registers, as every real model's do.
+
+    What is left over of a tensor after whole registers is computed by other instructions, which round differently; with
+    narrow rows that depends on how many rows there are. So only this one is bit for bit the same in any batch.
+    """
+    import torch
+    from tiny import make_base
+
+    from colasearch.model.base import BaseModel
+
+    torch.set_num_threads(1)
+
+    folder = make_base(
+        tmp_path_factory.mktemp("wide") / "base", hidden_size=64, intermediate_size=96, head_dim=32,
+        initializer_range=0.2,
+    )  # fmt: skip
+    return BaseModel.load(str(folder), device="cpu", dtype="float32")
+
+
+@pytest.fixture
+def wide_lm(wide_base):
+    """The wide tiny base with fresh latent modules."""
+    from colasearch.model.latent_lm import LatentLM, new_latents
+
+    modules = speaking(new_latents(wide_base, seed=1, num_codes=8)).requires_grad_(False).eval()
+    return LatentLM("wide", wide_base, modules)
+
+
 @pytest.fixture
 def lm(base):
     """The tiny base with fresh latent modules (new for each test: some train them)."""

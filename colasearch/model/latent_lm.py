@@ -232,7 +232,8 @@ def new_latents(base: BaseModel, seed: int, training: dict[str, Any] | None = No
         "rope_theta": float(rope.get("rope_theta") or getattr(hf, "rope_theta", None) or 10000.0),
         "idm_ffn": width,
         "policy_ffn": width,
-        "merge_ffn": max(8, math.ceil(width * 5 / 9)),
+        # Whole vector registers: what is left over is rounded differently, and would depend on the batch.
+        "merge_ffn": 32 * math.ceil(width * 5 / 9 / 32),
         **sizes,
     }
     config = LatentConfig(

@@ -1,0 +1,114 @@
+"""Measurements behind docs/performance.md that no command of colasearch prints.
+
+python benchmarks/engine_details.py --model smollm2-135m [--only fan-out,agreement,path,packing,mates]
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+import torch
+
+from colasearch.benchmarks import model_speed as speed
+from colasearch.benchmarks.random_model import SIZES, random_model
+from colasearch.engine.actor import Actor, Sampling
+from colasearch.engine.decode import Decoder, Row, Rules, seeded_uniforms
+from colasearch.model.latent_lm import LatentLM
+from colasearch.training.word_problems import word_problems
+
+NEVER = Rules(lambda token: False, lambda tokens: False, max_step_tokens=1 << 20, rollout=True)
+
+
+def load(name: str, dtype: str = "auto") -> LatentLM:
+    """A model by name, random ones included."""
+    return random_model(name, dtype=dtype) if name in SIZES else LatentLM.from_pretrained(name, dtype=dtype)
+
+
+def texts(lm: LatentLM, count: int, seed: int = 1) -> list[list[int]]:
+    """Generated word problems with their solutions, cut at varying places."""
+    out = []
+    for i, row in enumerate(word_problems(count, seed)):
+        tokens = lm.base.tokenizer(row["problem"] + "\n" + row["solution"])["input_ids"]
+        out.append(tokens[: max(4, len(tokens) * (i % 10 + 1) // 10)])
+    return out
+
+
+def fan_out(name: str) -> None:
+    """All codes' next tokens against one code's."""
+    lm = load(name)
+    for shortlist in (0, 4096, 2048, 1024, 512, 256):
+        ratio = speed.fan_out_ratio(lm, 16, shortlist)
+        print(f"fan-out at 16 rows, shortlist {shortlist or 'off'}: {ratio:.2f} x the time of one code's step")
+
+
+def agreement(name: str) -> None:
+    """Shortlist against the whole vocabulary."""
+    lm = load(name)
+    states = texts(lm, 200)
+    for shortlist in (4096, 2048, 1024, 512, 256):
+        plain, weighted = speed.shortlist_agreement(lm, shortlist, states)
+        print(f"shortlist {shortlist}: {plain:.3%} of codes, {weighted:.3%} weighted by the policy, 200 states")
+
+
+def path(name: str) -> None:
+    """Plain decoding after short and long paths."""
+    lm = load(name)
+    for rows in (16, 64):
+        rates = []
+        for length in (150, 600):
+            rates.append(speed.batched_speed(lm, speed.random_prompts(lm, rows, length), tokens=rows * 24, new=24))
+        print(f"{rows} rows: {rates[0]:.0f} tokens/s at 150, {rates[1]:.0f} at 600: loss {1 - rates[1] / rates[0]:.1%}")
+
+
+@torch.inference_mode()
+def packing(name: str) -> None:
+    """Packed weights against float32 ones."""
+    packed, plain = (Actor(load(name, dtype), Sampling()) for dtype in ("packed", "float32"))
+    states = texts(packed.lm, 100)
+    logits = [actor.lm.base.logits(actor.prefill(states)[0].hidden_BD).double() for actor in (packed, plain)]
+    ours, theirs = (x.log_softmax(-1) for x in logits)
+    divergence = float((theirs.exp() * (theirs - ours)).sum(-1).mean())
+    same = float((ours.argmax(-1) == theirs.argmax(-1)).double().mean())
+    print(f"packed against float32: KL {divergence:.2e} nats, argmax equal {same:.1%}, 100 states")
+
+
+def mates(name: str) -> None:
+    """Rows whose text changes with the batch they are in."""
+    for dtype in ("packed", "float32", "bfloat16"):
+        lm = load(name, dtype)
+        actor = Actor(lm, Sampling())
+        _, segments = actor.prefill(texts(lm, 64))
+
+        def run(which: list[int], segments: list[torch.Tensor] = segments, actor: Actor = actor) -> list[list[int]]:
+            rows = [Row([segments[i]], 100 + i, seeded_uniforms(31, i)) for i in which]
+            decoder = Decoder(actor, 64)
+            decoder.submit(rows, NEVER)
+            while len(decoder):
+                decoder.step()
+            return [row.tokens for row in rows]
+
+        together = run(list(range(64)))
+        changed = sum(run([i])[0] != together[i] for i in range(0, 64, 4))
+        print(f"{dtype}: {changed} of 16 texts of 32 tokens differ between alone and in a batch of 64")
+
+
+CHECKS: dict[str, Callable[[str], None]] = {
+    "fan-out": fan_out, "agreement": agreement, "path": path, "packing": packing, "mates": mates,
+}  # fmt: skip
+
+
+def main() -> None:
+    """Run the checks asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="smollm2-135m")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--only", default=",".join(CHECKS))
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    for check in options.only.split(","):
+        CHECKS[check](options.model)
+
+
+if __name__ == "__main__":
+    main()

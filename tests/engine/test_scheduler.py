@@ -1,0 +1,226 @@
+"""Many problems in slots: results belong to a problem alone, and a problem's troubles stay its own."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from colasearch.engine.decode import seeded_uniforms
+from colasearch.engine.nodes import Finished
+from colasearch.engine.scheduler import Scheduler, Searched, SearchSettings, search_problems
+from colasearch.engine.world import LatentWorld, WorldConfig
+from colasearch.errors import InputError
+from colasearch.problem import Problem, StopReason
+from colasearch.traces import Trace
+from colasearch.vote import vote
+
+WORLD = WorldConfig(max_tokens=14, max_step_tokens=4, references=3)
+SETTINGS = SearchSettings(sims=12, leaves_in_flight=4, world=WORLD, options={"max_num_considered_actions": 4})
+PROBLEMS = [Problem.from_text(f"What is {i} + {i * i}?" + " Think!" * (i % 4)) for i in range(9)]
+NEEDLE = Problem.from_text("How many needles are in a haystack of 12 needles?")
+
+
+def comparable(done: Searched) -> tuple[object, object]:
+    """Everything but the time."""
+    assert done.result is not None
+    return replace(done.result, seconds=0.0), done.trace
+
+
+def by_id(lm, problems, settings=SETTINGS, slots=16) -> dict[str, tuple[object, object]]:
+    return {d.problem.id: comparable(d) for d in search_problems(lm, problems, settings, slots=slots)}
+
+
+@pytest.mark.parametrize("searcher", ["gumbel", "puct", "majority", "best_of_n", "greedy", "beam"])
+def test_results_do_not_depend_on_slots_rows_or_neighbours(wide_lm, searcher):
+    settings = replace(SETTINGS, searcher=searcher, options={})
+    together = by_id(wide_lm, PROBLEMS, settings)
+    assert by_id(wide_lm, PROBLEMS, settings, slots=1) == together
+    assert by_id(wide_lm, PROBLEMS[::-1], settings, slots=4) == together
+    crowded = replace(settings, world=replace(WORLD, rows=3))
+    assert by_id(wide_lm, PROBLEMS, crowded, slots=5) == together
+    assert by_id(wide_lm, PROBLEMS[:1], replace(settings, seed=1)) != by_id(wide_lm, PROBLEMS[:1], settings)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_needle_problem_gives_the_same_tree_alone_and_in_a_batch_of_64(wide_lm, packed):
+    wide_lm.base.packed = packed
+    try:
+        settings = replace(SETTINGS, sims=8, world=replace(WORLD, max_tokens=10))
+        hay = [Problem.from_text(f"{i}?" + "x" * (i % 50)) for i in range(63)]
+        alone = by_id(wide_lm, [NEEDLE], settings)
+        among = by_id(wide_lm, [*hay[:40], NEEDLE, *hay[40:]], settings, slots=64)
+        assert among[NEEDLE.id] == alone[NEEDLE.id]
+    finally:
+        wide_lm.base.packed = False
+
+
+def test_the_needle_check_can_fail(wide_lm, monkeypatch):
+    """A world whose random numbers depend on what else it decodes is found out."""
+    drawn = 0
+
+    def by_order(count: int, *key: object):
+        nonlocal drawn
+        drawn += 1
+        return seeded_uniforms(count, drawn)
+
+    monkeypatch.setattr("colasearch.engine.world.seeded_uniforms", by_order)
+    alone = by_id(wide_lm, [NEEDLE])
+    drawn = 0
+    assert by_id(wide_lm, [*PROBLEMS, NEEDLE])[NEEDLE.id] != alone[NEEDLE.id]
+
+
+def test_evicted_nodes_are_computed_again_and_nothing_changes(wide_lm):
+    plenty = by_id(wide_lm, PROBLEMS[:4])
+    scheduler = Scheduler(wide_lm, replace(SETTINGS, world=replace(WORLD, kv_bytes=120_000)), slots=4)
+    scarce = {d.problem.id: comparable(d) for d in scheduler.run(PROBLEMS[:4])}
+    assert scheduler.world.store.evicted > 10
+    assert scheduler.world.actor.repeated_tokens > 10
+    assert scheduler.world.store.peak <= 120_000
+    assert scarce == plenty
+
+
+def test_nothing_is_left_when_all_problems_are_done(wide_lm):
+    scheduler = Scheduler(wide_lm, SETTINGS, slots=3)
+    assert len(list(scheduler.run(PROBLEMS))) == len(PROBLEMS)
+    world = scheduler.world
+    assert (world.nodes, world.trees, world._prompts, world._jobs) == ({}, {}, {}, {})
+    assert (world.store.used, len(world.decoder), world.decoder.batch.memory.used) == (0, 0, 0)
+    assert world.store.peak > 0
+
+
+def test_equal_prompts_are_encoded_once_and_keep_their_own_searches(wide_lm):
+    twins = [Problem("first", "2 + 2?"), Problem("second", "2 + 2?")]
+    scheduler = Scheduler(wide_lm, SETTINGS)
+    done = {d.problem.id: d for d in scheduler.run(twins)}
+    assert scheduler.world.actor.prompt_tokens == len(done["first"].trace.prompt_tokens)
+    assert comparable(done["first"])[1] == by_id(wide_lm, twins[:1])["first"][1]
+    texts = {name: [n.tokens for n in d.trace.nodes] for name, d in done.items()}
+    assert texts["first"] != texts["second"]  # random numbers belong to the problem's id
+
+
+def test_a_tree_stores_each_token_once(wide_lm):
+    scheduler = Scheduler(wide_lm, SETTINGS)
+    peak = 0
+    for done in scheduler.run(PROBLEMS[:1]):
+        peak = scheduler.world.store.peak
+        own = sum(len(n.tokens) for n in done.trace.nodes if n.end == "")
+        shape = scheduler.world.actor.shape
+        per_token = 2 * shape.layers * shape.heads * shape.head_dim * 4
+        assert peak <= 1.1 * (len(done.trace.prompt_tokens) + own) * per_token
+    assert peak
+
+
+def test_a_problem_that_does_not_fit_is_reported_and_the_others_go_on(wide_lm):
+    long = Problem.from_text("x" * 600)
+    done = {d.problem.id: d for d in search_problems(wide_lm, [PROBLEMS[0], long, PROBLEMS[1]], SETTINGS)}
+    assert isinstance(done[long.id].error, InputError)
+    assert done[long.id].result is None
+    assert done[PROBLEMS[1].id].result.stop == StopReason.BUDGET
+
+
+def test_a_problem_whose_numbers_break_stops_as_nan_and_the_others_are_untouched(wide_lm, monkeypatch):
+    clean = by_id(wide_lm, PROBLEMS[:5])
+    broken = PROBLEMS[2]
+    check = LatentWorld.open
+
+    def open_with_poison(self, problems):
+        trees = check(self, problems)
+        for tree in trees:
+            if self.trees[tree].problem == broken:
+                root = self.nodes[self.trees[tree].root]
+                self.store.put(root.key, torch.full_like(self.store.get(root.key), math.nan))
+        return trees
+
+    # References off: their rows are taken before the poison is in.
+    settings = replace(SETTINGS, world=replace(WORLD, references=0))
+    clean = by_id(wide_lm, PROBLEMS[:5], settings)
+    monkeypatch.setattr(LatentWorld, "open", open_with_poison)
+    done = by_id(wide_lm, PROBLEMS[:5], settings)
+    assert done[broken.id][0].stop == StopReason.NAN
+    for problem in PROBLEMS[:5]:
+        if problem != broken:
+            assert done[problem.id] == clean[problem.id]
+
+
+def test_a_token_limit_stops_a_problem_after_the_round_that_passes_it(wide_lm):
+    (free,) = search_problems(wide_lm, PROBLEMS[:1], SETTINGS)
+    limit = free.result.generated_tokens // 2
+    (done,) = search_problems(wide_lm, PROBLEMS[:1], replace(SETTINGS, max_tree_tokens=limit))
+    assert done.result.stop == StopReason.MAX_TOKENS
+    assert limit <= done.result.generated_tokens < free.result.generated_tokens
+
+
+def test_a_time_limit_gives_what_was_found_by_then(wide_lm):
+    settings = replace(SETTINGS, sims=10_000, max_seconds=0.2)
+    done = list(search_problems(wide_lm, PROBLEMS[:2], settings))
+    assert [d.result.stop for d in done] == [StopReason.MAX_SECONDS] * 2
+    assert all(d.result.seconds < 5 for d in done)
+
+
+def test_ctrl_c_yields_the_problems_in_progress_and_begins_no_more(wide_lm):
+    calls = 0
+
+    def interrupt(status) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 8:
+            raise KeyboardInterrupt
+
+    done = list(search_problems(wide_lm, PROBLEMS, SETTINGS, slots=3, on_status=interrupt))
+    assert [d.result.stop for d in done] == [StopReason.INTERRUPTED] * 3
+
+
+def test_samplers_pay_for_their_texts_alone(wide_lm):
+    (majority,) = search_problems(wide_lm, PROBLEMS[:1], replace(SETTINGS, searcher="majority", options={}))
+    steps = sum(len(n.tokens) for n in majority.trace.nodes)
+    assert majority.result.generated_tokens == steps  # no rollouts beside the paths, no reference rollouts
+    (gumbel,) = search_problems(wide_lm, PROBLEMS[:1], SETTINGS)
+    assert gumbel.result.generated_tokens > sum(len(n.tokens) for n in gumbel.trace.nodes)
+
+
+def test_traces_are_read_back_as_written(wide_lm, tmp_path):
+    (done,) = search_problems(wide_lm, PROBLEMS[:1], SETTINGS)
+    done.trace.write(tmp_path / "t.json.gz")
+    assert Trace.read(tmp_path / "t.json.gz") == done.trace
+    nodes = done.trace.nodes
+    assert nodes[0].parent == -1
+    assert all(n.parent < i for i, n in enumerate(nodes))
+    assert sum(n.visits for n in nodes if n.parent == 0) + 1 == nodes[0].visits
+    for node in nodes:
+        if node.priors:
+            assert sum(node.priors) == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"sims": 0}, "sims is 0"), ({"max_seconds": 0.0}, "max_seconds"), ({"max_tree_tokens": 0}, "max_tree_tokens")],
+)
+def test_bad_settings_are_refused(wide_lm, change, message):
+    with pytest.raises(InputError, match=message):
+        list(search_problems(wide_lm, PROBLEMS, replace(SETTINGS, **change)))
+    with pytest.raises(InputError, match="slots is 0"):
+        list(search_problems(wide_lm, PROBLEMS, SETTINGS, slots=0))
+
+
+FOUND = [
+    Finished(0, "a", "3", 0.9), Finished(1, "b", "4", 0.5), Finished(2, "c", "4.0", 0.3), Finished(3, "d", "5", 0.1),
+    Finished(4, "e", "5", 0.1), Finished(5, "f", "5.00", 0.1), Finished(6, "g", None, 0.0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("rule", "winner"), [("weighted", "3"), ("equal", "5"), ("best", "3")])
+def test_votes(rule, winner):
+    candidates, text = vote(FOUND, "math", rule)
+    assert candidates[0].answer == winner
+    assert text == {"3": "a", "5": "d"}[winner]
+    assert sum(c.weight for c in candidates) == pytest.approx(1)
+    assert sum(c.count for c in candidates) == 6
+
+
+def test_the_heavier_group_wins_over_the_best_text():
+    found = [*FOUND, Finished(7, "h", "4", 0.4)]
+    assert vote(found, "math")[0][0].answer == "4"
+    assert vote(found, "math", "best")[0][0].answer == "3"
