@@ -74,7 +74,8 @@ class Reward:
     """Terminal reward in [0, 1] of a text: (1 - w) * right + w * well-formed.
 
     Args:
-        task: Whose verifier says what is right. Countdown's gives a well-formed wrong expression 0.1 by itself.
+        task: Whose verifier says what is right. What Countdown's gives by itself for form is switched off: a policy
+            learns to box its first try before it learns to solve (docs/training.md).
         format_weight: w, the weight of the format reward (cola-spec section 5, Countdown).
         style: Form asked for; see ``verifiers.format``.
 
@@ -87,7 +88,11 @@ class Reward:
 
         if not 0 <= format_weight <= 1:
             raise InputError(f"the weight of the format reward is {format_weight}; it must be between 0 and 1")
-        parts = [(get_verifier(task), 1 - format_weight), (get_verifier("format", style=style), format_weight)]
+        options = {"format_reward": 0.0} if task == "countdown" else {}
+        parts = [
+            (get_verifier(task, **options), 1 - format_weight),
+            (get_verifier("format", style=style), format_weight),
+        ]
         self._verifier = Composite([part for part in parts if part[1] > 0])
 
     def __call__(self, items: Sequence[tuple[LabelledProblem, str]]) -> list[float]:

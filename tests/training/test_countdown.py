@@ -38,7 +38,7 @@ def test_solutions_are_true_and_the_verifier_agrees_with_their_last_word():
             assert (int(equations[-1].split("=")[1]) == row["target"]) == (word == "yes")
             assert line is lines[-1] or word == "no"
         problem = LabelledProblem(Problem.from_text("", "countdown", row), "")
-        assert reward([(problem, boxed)]) == [1.0 if word == "yes" else 0.1]
+        assert reward([(problem, boxed)]) == [float(word == "yes")]
         expression = boxed.removeprefix("\\boxed{").removesuffix("}")
         assert evaluate_expression(expression)[0] == int(equations[-1].split("=")[1])
         solved += word == "yes"

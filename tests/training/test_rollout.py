@@ -161,7 +161,7 @@ def test_countdown_needs_no_gold_answer(tmp_path):
     problems = load_problems([path], "countdown")
     assert [p.gold for p in problems] == ["", ""]
     right, wrong = Reward("countdown")([(problems[0], "\\boxed{3*5*2}"), (problems[0], "\\boxed{3+5}")])
-    assert (right, wrong) == (1.0, 0.1)
+    assert (right, wrong) == (1.0, 0.0)
     path.write_text('{"problem": "x", "numbers": [3]}\n')
     with pytest.raises(InputError, match="row 1 has no 'numbers' and 'target'"):
         load_problems([path], "countdown")
