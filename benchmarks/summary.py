@@ -188,7 +188,8 @@ def verdict(searcher: str, arms: Mapping[str, Any], comparisons: Sequence[Mappin
     parts = []
     for c in against:
         points, (low, high) = 100 * c["difference"], (100 * bound for bound in c["ci95"])
-        word = "beats" if points > 0 else ("loses to" if points < 0 else "ties with")
+        words = ("beats", "loses to") if c["separate"] else ("is ahead of", "is behind")
+        word = words[points < 0] if points else "ties with"
         sure = "separate from 0" if c["separate"] else "not separate from 0"
         sure = sure if c["only_first"] or c["only_second"] else "no problem tells them apart"
         by = f" by {abs(points):.1f} points" if points else ""

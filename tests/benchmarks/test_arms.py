@@ -50,6 +50,19 @@ def test_the_last_text_is_the_one_that_reaches_the_budget(talker, tokens):
     assert sum(lengths[:-1]) < tokens
 
 
+@pytest.mark.parametrize("eager", [0.0, 5.0])
+def test_how_many_are_drawn_together_changes_nothing(talker, monkeypatch, eager):
+    jobs = [Job(p, tokens=40) for p in PROBLEMS]
+    expected = sample(talker, jobs, BOTH, SETTINGS)
+    monkeypatch.setattr(module, "EAGER", eager)  # 5: far too many, which must be left out again
+    monkeypatch.setattr(module, "AT_ONCE", 7)
+    for before, after in zip(expected, sample(talker, jobs, BOTH, SETTINGS), strict=True):
+        for arm in BOTH:
+            assert after[arm].texts == before[arm].texts
+            assert after[arm].generated_tokens == before[arm].generated_tokens
+            assert after[arm].answer == before[arm].answer
+
+
 def test_samples_do_not_depend_on_batch_mates_or_how_many_follow(talker):
     jobs = [Job(p, tokens=40) for p in PROBLEMS]
     together = sample(talker, jobs, BOTH, SETTINGS)

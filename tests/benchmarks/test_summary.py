@@ -89,6 +89,7 @@ def test_the_verdict_says_plainly_whether_search_won(search, majority, best, say
     found = summary(*records)
     assert says in found["verdict"]
     assert found["complete"]
+    assert ("beats" in found["verdict"], "loses to" in found["verdict"]) == (search == 30, majority == 30)
     assert f"gumbel solves {100 * search / 40:.1f}%" in found["verdict"]
 
 
