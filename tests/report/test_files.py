@@ -65,6 +65,10 @@ def test_selected_and_oracle_are_series_of_their_own_with_their_bands(run_folder
     points = [p["arms"]["gumbel"] for p in summary["curve"]]
     assert list(gumbel.y) == [p["selected"]["accuracy"] for p in points]
     assert list(gumbel.low) == [p["selected"]["ci95"][0] for p in points]
+    oracle = by_sims.series[1]
+    assert (oracle.name, oracle.dashed, gumbel.dashed) == ("gumbel: oracle", True, False)
+    assert list(oracle.y) == [p["oracle"]["accuracy"] for p in points] != list(gumbel.y)
+    assert list(oracle.high) == [p["oracle"]["ci95"][1] for p in points]
     fine = [p["n"] - p["errors"] for p in points]
     assert list(by_tokens.series[0].x) == [p["generated_tokens"] / n for p, n in zip(points, fine, strict=True)]
     greedy = next(s for s in by_tokens.series if s.name.startswith("greedy"))

@@ -122,6 +122,17 @@ def test_a_problem_opens_with_its_tree_and_the_way_back_works(chrome, run_folder
     quiet(chrome)
 
 
+def test_leaving_a_problem_before_it_is_drawn_stays_left(chrome, run_folder: Path) -> None:
+    chrome.open(run_folder / "report.html")
+    drawn = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done, 50))))"
+    for turns in range(6):
+        # Leave after so many turns of the event loop: before, while and after the problem is unpacked and drawn.
+        waits = "await new Promise(done => setTimeout(done));" * turns
+        chrome.run(f"(async () => {{ location.hash = 'p=1'; {waits} location.hash = ''; await {drawn}; }})()")
+        assert chrome.run("[location.hash, document.querySelector('#home').hidden]") == ["", False]
+        assert chrome.run("document.querySelector('#problem').hidden")
+
+
 def test_a_link_to_a_node_opens_it(chrome, run_folder: Path) -> None:
     chrome.open(run_folder / "report.html", "#p=2&u=best_of_n-4&n=7")
     open_tree(chrome)

@@ -12,6 +12,7 @@ async function route() {
   const index = given.has("p") ? Number(given.get("p")) : data.kind === "trace" ? 0 : -1;
   hideTip();
   if (!Number.isInteger(index) || !data.problems[index]) {
+    leaveProblem();
     detail.hidden = true;
     detail.replaceChildren();
     home.hidden = false;
@@ -20,7 +21,7 @@ async function route() {
   }
   if (!home.hidden) scrolled = window.scrollY;
   const fresh = detail.hidden;
-  await showProblem(detail, index, given.get("u"), given.has("n") ? Number(given.get("n")) : null, remember);
+  if (!await showProblem(detail, index, given.get("u"), given.has("n") ? Number(given.get("n")) : null, remember)) return;
   home.hidden = true;
   detail.hidden = false;
   if (fresh) window.scrollTo(0, 0);

@@ -60,7 +60,7 @@ function armsTable() {
       h("td", { class: "num big" }, share(arm.selected)),
       h("td", { class: "num dim" }, interval(arm.selected)),
       h("td", { class: "graphic" }, range(arm, data.colors[name], low, high)),
-      h("td", { class: "num oracle" }, share(arm.oracle)),
+      h("td", { class: "num oracle", title: `95% interval ${interval(arm.oracle)}%` }, share(arm.oracle)),
       c ? h("td", { class: "num" }, signed(100 * c.difference)) : h("td", { class: "num dim" }, name === searcher ? "" : "\u2014"),
       h("td", { class: "graphic" }, c && difference(c, reach)),
       h("td", { class: "num dim" }, c && `${signed(100 * c.ci95[0])} to ${signed(100 * c.ci95[1])}`),

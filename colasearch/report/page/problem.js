@@ -51,7 +51,8 @@ function problemHead(problem, index, text) {
 
 function treePart(trace, node, route) {
   const side = h("aside", { class: "side", "aria-live": "polite" });
-  const view = new TreeView(trace, (slot) => { side.replaceChildren(nodeDetails(view.tree, slot)); route(slot); });
+  let chosen = false; // the address follows the reader's choices, not the first one, which may come after they have left
+  const view = new TreeView(trace, (slot) => { side.replaceChildren(nodeDetails(view.tree, slot)); if (chosen) route(slot); });
   const hint = h("p", { class: "note keys" },
     trace.edge === "sample"
       ? "Each card is a text that was drawn by itself, Q its score and # its number. "
@@ -60,11 +61,13 @@ function treePart(trace, node, route) {
   const part = h("section", { class: "treepart" }, h("div", { class: "stage" }, view.element, side), hint);
   const first = Number.isInteger(node) && node >= 0 && node < view.tree.size ? node : trace.best;
   // Selecting needs the frame's size, which it has once it stands in the document.
-  requestAnimationFrame(() => { view.paint(); view.select(first, Number.isInteger(node)); });
+  requestAnimationFrame(() => { view.paint(); view.select(first, Number.isInteger(node)); chosen = true; });
   return part;
 }
 
 let visit = 0;
+const leaveProblem = () => { visit++; };
+// Fill `host`; false if the reader has gone elsewhere in the meantime.
 async function showProblem(host, index, key, node, route) {
   const mine = ++visit, problem = data.problems[index];
   const units = data.units.filter((unit) => outcomeOf(problem, unit));
@@ -76,7 +79,7 @@ async function showProblem(host, index, key, node, route) {
     details = await payload(`d${index}`);
     if (Number.isInteger(outcome.trace)) trace = await payload(`t${outcome.trace}`);
   } catch (error) { failure = error; }
-  if (mine !== visit) return; // somebody has gone on to another problem
+  if (mine !== visit) return false;
   const more = details?.units[unit.key] || {};
   host.replaceChildren(problemHead(problem, index, details?.text || trace?.problem || problem.text),
     unitTabs(problem, units, unit, (to) => { location.hash = address(index, to); }),
@@ -87,4 +90,5 @@ async function showProblem(host, index, key, node, route) {
       h("div", { class: "columns" }, candidatesTable(more.candidates, problem.gold),
         more.text && h("section", {}, h("h3", {}, "Selected text"), block(more.text)),
         trace && textsList(trace.texts))].filter(Boolean));
+  return true;
 }
