@@ -121,13 +121,17 @@ def search(
         world=settings.world,
         options=settings.options,
     )
-    before = time.monotonic()
+    before, missing = time.monotonic(), len(problems)
     for done in search_problems(lm, problems, how, slots=slots, on_status=on_status):
         now = time.monotonic()
         if done.result is not None and done.result.stop is StopReason.INTERRUPTED:
             raise KeyboardInterrupt
+        missing -= 1
         yield _searched(done, now - before, max_tree_tokens)
         before = time.monotonic()
+    if missing:
+        # Ctrl-C between two problems ends the search with nothing in progress that could say so.
+        raise KeyboardInterrupt
 
 
 def _searched(done: Searched, wall: float, budget: int | None) -> ArmResult:

@@ -84,7 +84,7 @@ def _rounds(loader: Loader) -> int:
     if loader is not datasets_rows:
         return TRIES
     try:
-        from huggingface_hub.utils import http_backoff
+        from huggingface_hub.utils._http import http_backoff
 
         repeats = "retry_on_status_codes" in inspect.signature(http_backoff).parameters
     except (ImportError, ValueError):

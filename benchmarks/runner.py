@@ -130,7 +130,8 @@ class Runner:
     def _budget(self, item: Item, sims: int) -> int | None:
         """Tokens that the search spent on a problem; None if it failed there."""
         record = self.folder.find(item.problem.id, self.plan.searcher, self._sims_of(self.plan.searcher, sims))
-        if record is None or record["status"] != "ok":
+        assert record is not None, f"{item.problem.id} has no record of {self.plan.searcher}, which runs first"
+        if record["status"] != "ok":
             return None
         return int(record["generated_tokens"])
 

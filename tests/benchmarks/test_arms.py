@@ -188,3 +188,18 @@ def test_a_model_that_gives_nan_ends_drawing(lm):
     assert results["majority"].stop == "nan"
     assert results["majority"].answer is None
     assert results["majority"].generated_tokens < 10**6
+
+
+def test_an_interrupt_between_two_problems_is_not_taken_for_the_end(talker, monkeypatch):
+    """The engine ends quietly then: it has no problem in progress that it could hand back as interrupted."""
+
+    def cut_short(lm: Any, problems: Any, settings: Any, **more: Any) -> Any:
+        yield from list(search_problems(lm, problems[:2], settings, **more))
+
+    search_problems = module.search_problems
+    monkeypatch.setattr(module, "search_problems", cut_short)
+    got = []
+    with pytest.raises(KeyboardInterrupt):
+        for result in search(talker, PROBLEMS, "gumbel", 2, SETTINGS, slots=1):
+            got.append(result)
+    assert len(got) == 2
