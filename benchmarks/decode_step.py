@@ -1,4 +1,4 @@
-"""Seconds of one decoding step of the base, 16 rows after 100 cached tokens.
+"""Seconds of one decoding step of the base, 16 rows after 100 tokens.
 
 OMP_WAIT_POLICY=PASSIVE python benchmarks/decode_step.py --threads 2
 """
@@ -13,22 +13,25 @@ def main() -> None:
     """Run 12 steps and print their mean."""
     import torch
 
-    from colasearch.engine.kv_tree import BatchKV, KVShape
+    from colasearch.benchmarks.model_speed import random_prompts
+    from colasearch.engine.actor import Actor, Sampling
     from colasearch.model.base import BaseModel
     from colasearch.model.latent_lm import LatentLM
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=2)
-    torch.set_num_threads(parser.parse_args().threads)
-    base = BaseModel.load("smollm2-135m")
-    kv = BatchKV(KVShape.of(LatentLM("base", base, None)), 16, 300, torch.float32, base.device)
-    kv.length = 100
-    tokens = torch.ones(16, 1, dtype=torch.long)
-    with torch.inference_mode():
-        begun = time.perf_counter()
-        for _ in range(12):
-            base.hidden(tokens, kv.mask(1), kv.positions(1), kv.base_cache)
-            kv.length += 1
+    parser.add_argument("--dtype", default="auto")
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    lm = LatentLM("base", BaseModel.load("smollm2-135m", dtype=given.dtype), None)
+    actor = Actor(lm, Sampling(), latent=False)
+    batch = actor.new_batch()
+    for segment in actor.prefill(random_prompts(lm, 16, 100))[1]:
+        batch.enter(None, [segment])
+    begun = time.perf_counter()
+    for _ in range(12):
+        batch.make_room()
+        actor.feed([1] * 16, batch)
     print(f"{(time.perf_counter() - begun) / 12:.3f} s a step")
 
 

@@ -50,7 +50,7 @@ def _growth(context: click.Context, parameter: click.Parameter, value: str) -> l
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_context
 def throughput(
-    context: click.Context, model: str | None, searcher: str | None, trees: str | None, sims: list[int], **how: Any
+    context: click.Context, /, model: str | None, searcher: str | None, trees: str | None, sims: list[int], **how: Any
 ) -> None:
     """Measure speed.
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from colasearch.cli.inputs import parse_problem, read_text_file, visible
-from colasearch.cli.options import config_option, model_options, option
+from colasearch.cli.options import config_option, engine_options, model_options, option
 
 if TYPE_CHECKING:
     from colasearch.engine.scheduler import Status
@@ -78,6 +78,7 @@ class Line:
 @option("--batch-size", type=click.IntRange(min=1), default=16, help="Most leaves evaluated in one batch.")
 @option("--actions", type=click.Choice(["latent", "sampled"]), default="latent", help="Codes, or tokens of the base.")
 @option("--temperature", type=click.FloatRange(min=0, min_open=True), default=None, help="Of codes (or tokens).")
+@engine_options
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
@@ -95,6 +96,9 @@ def command(
     batch_size: int,
     actions: str,
     temperature: float | None,
+    compile: bool,
+    engine: str,
+    kv_memory: float,
     as_json: bool,
 ) -> int:
     """Solve the problem in FILE (or on standard input) by tree search.
@@ -109,8 +113,8 @@ def command(
             line,
             problem,
             {"name": model, "device": device, "dtype": dtype},
-            threads,
-            {"max_tokens": max_tokens, "sampling": temperature},
+            {"threads": threads, "compile": compile},
+            {"max_tokens": max_tokens, "sampling": temperature, "engine": engine, "kv_memory": kv_memory},
             {
                 "searcher": searcher,
                 "sims": sims,
@@ -128,7 +132,7 @@ def command(
 
 
 def _search(
-    line: Line, problem: Any, model: dict[str, Any], threads: int | None, limits: dict[str, Any], how: dict[str, Any]
+    line: Line, problem: Any, model: dict[str, Any], run: dict[str, Any], limits: dict[str, Any], how: dict[str, Any]
 ) -> SolveResult:
     from colasearch.searchers.registry import make
 
@@ -140,11 +144,12 @@ def _search(
     from colasearch.model.latent_lm import LatentLM
     from colasearch.solve import solve
 
-    if threads:
-        torch.set_num_threads(threads)
+    if run["threads"]:
+        torch.set_num_threads(run["threads"])
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         lm = LatentLM.from_pretrained(**model, report=line.say)
+    lm.base.compiled = run["compile"]
     for warning in caught:
         if "colasearch" in str(warning.filename):
             click.echo(f"Warning: {warning.message}", err=True)
@@ -156,7 +161,12 @@ def _search(
     return solve(
         problem,
         lm,
-        config=WorldConfig(max_tokens=limits["max_tokens"], sampling=sampling),
+        config=WorldConfig(
+            max_tokens=limits["max_tokens"],
+            sampling=sampling,
+            engine=limits["engine"],
+            kv_bytes=int(limits["kv_memory"] * 2**30),
+        ),
         on_status=line.show,
         **how,
     )

@@ -18,13 +18,14 @@ import torch
 
 from colasearch.engine.actor import Actor, Chosen, Features, Sampling
 from colasearch.engine.kv_tree import Segment
-from colasearch.engine.rows import Place
-from colasearch.engine.whole import WholePlace
 from colasearch.errors import ResourceError
 
 __all__ = [
     "Actor", "Chosen", "Decoder", "Features", "Row", "Rules", "Sampling", "decode", "prefill", "seeded_uniforms",
 ]  # fmt: skip
+
+_Place = Any
+"""A row's place in whichever kind of batch the actor works with: ``rows.Place`` or ``whole.WholePlace``."""
 
 HALVINGS = 3
 """Times in a row that the batch is halved before running out of memory is an error."""
@@ -232,17 +233,15 @@ class Decoder:
                 self._leave(place)
                 self._done.append(row)
 
-    def _ready(self) -> list[Place] | list[WholePlace]:
+    def _ready(self) -> list[_Place]:
         self.batch.make_room()
-        return list(self.batch.places())  # type: ignore[arg-type]
+        return list(self.batch.places())
 
     @staticmethod
     def _next(active: _Active) -> int:
         return active.forced[-1] if active.forced else active.row.tokens[-1]
 
-    def _harvest(
-        self, places: Sequence[Place] | Sequence[WholePlace], features: Features
-    ) -> tuple[list[tuple[int, Any]], list[Any]]:
+    def _harvest(self, places: Sequence[_Place], features: Features) -> tuple[list[tuple[int, Any]], list[Any]]:
         """Take what the pass gave; returns the rows that want another token, with their index, and those that end."""
         going: list[tuple[int, Any]] = []
         over: list[Any] = []
@@ -258,7 +257,7 @@ class Decoder:
             row.passes += 1
             if row.step_tokens == len(row.tokens):
                 row.features = features.rows(slice(index, index + 1))
-                row.segment = self.batch.columns(place, active.start, place.length)  # type: ignore[arg-type]
+                row.segment = self.batch.columns(place, active.start, place.length)
                 if not bool(row.features.usable()):
                     row.broken = True
             if row.goes_on(active.rules):
@@ -267,12 +266,12 @@ class Decoder:
                 over.append(place)
         return going, over
 
-    def _recover(self, place: Place | WholePlace) -> None:
+    def _recover(self, place: _Place) -> None:
         row: Row = place.item.row
         end = place.item.start
         for lost in reversed(row.lost):
             begin = end - len(lost.tokens)
-            row.recovered.append((lost.key, self.batch.columns(place, begin, end)))  # type: ignore[arg-type]
+            row.recovered.append((lost.key, self.batch.columns(place, begin, end)))
             end = begin
 
     def _draw(self, going: Sequence[_Active], features: Features) -> None:
@@ -289,8 +288,8 @@ class Decoder:
             active.row.append(tokens[i], active.rules)
             self.actor.generated_tokens += 1
 
-    def _leave(self, place: Place | WholePlace) -> None:
-        self.batch.leave(place, poisoned=place.item.row.broken)  # type: ignore[arg-type]
+    def _leave(self, place: _Place) -> None:
+        self.batch.leave(place, poisoned=place.item.row.broken)
         self._count -= 1
 
     def _shrink(self, error: RuntimeError | MemoryError) -> None:
@@ -301,7 +300,7 @@ class Decoder:
         """
         if not is_out_of_memory(error):
             raise error
-        places = list(self.batch.places())
+        places: list[_Place] = list(self.batch.places())
         rows = max(1, len(places))
         if rows == 1 or self._halved == HALVINGS:
             raise ResourceError(

@@ -12,9 +12,10 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from transformers import AttentionInterface
 
 from colasearch.engine.kv_tree import KVShape
-from colasearch.engine.rows import ATTENTION_NAME, PromptBatch, RowBatch
+from colasearch.engine.rows import ATTENTION_NAME, PromptBatch, RowBatch, rows_attention
 from colasearch.errors import InputError, PrerequisiteError
 from colasearch.model.latent_lm import LatentLM
 from colasearch.model.packed import inference_copy
@@ -77,7 +78,7 @@ def _version(lm: LatentLM) -> object:
     modules: list[nn.Module] = [lm.base.model]
     if lm.latents is not None:
         modules.append(lm.latents)
-    return (lm.base.packed, *((id(p), p._version) for module in modules for p in module.parameters()))
+    return (lm.base.packed, lm.base.compiled, *((id(p), p._version) for module in modules for p in module.parameters()))
 
 
 def _make(lm: LatentLM, engine: str) -> Inference:
@@ -107,8 +108,16 @@ def _copy(lm: LatentLM, shape: KVShape | None) -> Inference:
         model = inference_copy(model, base.packed, linears=False)
     if shape is not None:
         model.config._attn_implementation = ATTENTION_NAME
+        if base.compiled:
+            _compile(model)
     copy = LatentLM(lm.name, replace(base, model=model), latents)
     return Inference(copy, shape, head.weight.detach(), None if head.bias is None else head.bias.detach())
+
+
+def _compile(model: Any) -> None:
+    """Compile everything between attentions; the attentions themselves keep keys and values, which is Python's work."""
+    AttentionInterface.register(ATTENTION_NAME, torch.compiler.disable(rows_attention))  # type: ignore[no-untyped-call]
+    model.base_model.forward = torch.compile(model.base_model.forward, dynamic=True)
 
 
 @torch.inference_mode()
@@ -136,6 +145,6 @@ def _probe(lm: LatentLM, inference: Inference) -> None:
     if not bool(theirs.isfinite().all()):
         return  # broken weights are no matter of architecture; rows with NaN stop one by one
     slack = 0.02 if base.dtype == torch.float32 else 0.2
-    error = float((ours - theirs).norm() / theirs.norm().clamp_min(1e-9))
-    if not error <= slack:
-        raise PrerequisiteError(f"{name}: {advice} (hidden states differ by {error:.1%})")
+    difference = float((ours - theirs).norm() / theirs.norm().clamp_min(1e-9))
+    if not difference <= slack:
+        raise PrerequisiteError(f"{name}: {advice} (hidden states differ by {difference:.1%})")

@@ -314,4 +314,4 @@ class PromptBatch:
     def segments(self) -> list[Segment]:
         """Keys and values of each prompt."""
         whole = torch.stack([torch.stack(self._layers[i]) for i in range(len(self._layers))])
-        return [part.contiguous() for part in whole.split(self.lengths, dim=3)]
+        return [part.contiguous() for part in torch.split(whole, self.lengths, dim=3)]

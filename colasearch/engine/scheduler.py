@@ -20,7 +20,17 @@ from colasearch.engine.world import Evaluation, LatentWorld, WorldConfig
 from colasearch.errors import ColasearchError, InputError
 from colasearch.model.latent_lm import LatentLM
 from colasearch.problem import Problem, SolveResult, StopReason
-from colasearch.searchers import Evaluations, Outcome, Search, conclude, make, merge_equal_actions, start
+from colasearch.searchers import (
+    BestOfN,
+    Evaluations,
+    Majority,
+    Outcome,
+    Search,
+    conclude,
+    make,
+    merge_equal_actions,
+    start,
+)
 from colasearch.searchers.noise import problem_keys
 from colasearch.traces import Trace
 from colasearch.verifiers import is_checkable
@@ -174,7 +184,7 @@ class Scheduler:
         )
         self.by_outcome = used != "nodes"
         self.rule = {"nodes": "weighted", "none": "equal"}.get(used, "weighted")
-        if self.algorithm.name == "best_of_n":
+        if isinstance(self.algorithm, BestOfN) and not isinstance(self.algorithm, Majority):
             self.rule = "best"
         self.world = LatentWorld(lm, config, settings.seed, settings.actions)
         self._runs: dict[int, _Run] = {}

@@ -99,12 +99,14 @@ class BaseModel:
         tokenizer: Its tokenizer.
         identity: Name, revision and SHA-256 of the weights.
         packed: Whether the engine runs it with linear weights packed in float16 (``model/packed.py``).
+        compiled: Whether the engine runs it through ``torch.compile``.
     """
 
     model: Any
     tokenizer: Any
     identity: BaseIdentity
     packed: bool = False
+    compiled: bool = False
 
     @classmethod
     def load(cls, name: str, device: str = "auto", dtype: str = "auto", report: Report = silent) -> BaseModel:
