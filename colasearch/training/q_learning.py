@@ -73,6 +73,16 @@ def final_rewards(data: Transitions, episodes: Sequence[Episode]) -> ValueData:
     return ValueData(data.states_ND, rewards, torch.ones_like(rewards))
 
 
+def returns_of_codes(data: Transitions, episodes: Sequence[Episode], num_codes: int) -> ValueData:
+    """Each state of the rollouts with the reward at the end for the code taken, for the Q head (Monte Carlo)."""
+    final = final_rewards(data, episodes)
+    targets = torch.zeros(len(final.targets), num_codes, device=final.targets.device)
+    weights = torch.zeros_like(targets)
+    targets.scatter_(1, data.codes_N[:, None], final.targets[:, None])
+    weights.scatter_(1, data.codes_N[:, None], 1.0)
+    return ValueData(data.states_ND, targets, weights)
+
+
 class DoubleQ(torch.nn.Module):
     """A Q head and its slowly followed copy; the copy lies in buffers, so that checkpoints keep it."""
 

@@ -7,6 +7,7 @@ that the search visited n times weighs n, as if each backup were a sample.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -35,6 +36,10 @@ class ValueData:
     states_ND: Tensor
     targets: Tensor
     weights: Tensor
+
+    def mean(self) -> float:
+        """Weighted mean of the targets."""
+        return float((self.targets * self.weights).sum() / self.weights.sum().clamp_min(1e-9))
 
     def check(self) -> None:
         """Check the targets.
@@ -74,8 +79,12 @@ def q_data(states: HiddenStates, nodes: Sequence[NodeTarget], num_codes: int) ->
     return ValueData(node_states(states, nodes), targets.to(states.device), weights.to(states.device))
 
 
-def add_head(modules: LatentModules, head: str, seed: int, value_hidden: int = 128) -> None:
-    """Give ``modules`` a fresh ``value`` or ``q`` head where it has none; its config says so."""
+def add_head(modules: LatentModules, head: str, seed: int, value_hidden: int = 128, start: float = 0.5) -> None:
+    """Give ``modules`` a fresh ``value`` or ``q`` head where it has none; its config says so.
+
+    The fresh head says ``start`` of everything. For double DQN that matters: codes that were never tried keep what they
+    are given, and the maximum over codes would take up any that chance made high.
+    """
     if getattr(modules, head) is not None:
         return
     config = modules.config
@@ -87,6 +96,11 @@ def add_head(modules: LatentModules, head: str, seed: int, value_hidden: int = 1
         else:
             modules.q = QHead(config.hidden_size, config.num_codes)
             modules.config = replace(config, q_head=True)
+    out = getattr(modules, head).out
+    start = min(max(start, 1e-3), 1 - 1e-3)
+    with torch.no_grad():
+        out.weight.zero_()
+        out.bias.fill_(math.log(start / (1 - start)))
     modules.to(modules.codebook.weight.device)
 
 
@@ -123,8 +137,8 @@ class HeadLearner:
         rows = list(indices)
         targets, weights = self.data.targets[rows], self.data.weights[rows]
         total = weights.sum().clamp_min(1e-9)
-        known, mass = self.data.targets[list(train)], self.data.weights[list(train)]
-        mean = (known * mass).sum() / mass.sum().clamp_min(1e-9)
+        known = ValueData(self.data.states_ND, self.data.targets[list(train)], self.data.weights[list(train)])
+        mean = known.mean()
         error = (weights * (self.predict(rows) - targets).square()).sum() / total
         constant = (weights * (mean - targets).square()).sum() / total
         return {"mse": float(error), "mean_mse": float(constant), "states": float(len(rows))}

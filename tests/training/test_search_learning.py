@@ -17,7 +17,8 @@ from colasearch.problem import Problem
 from colasearch.traces import Trace
 from colasearch.training.hidden_cache import hidden_states
 from colasearch.training.loop import LoopConfig, TrainRun, fit
-from colasearch.training.q_learning import DoubleQLearner, Transitions
+from colasearch.training.q_learning import DoubleQLearner, Transitions, returns_of_codes
+from colasearch.training.rl import Episode
 from colasearch.training.search_data import find_traces, improved_policy, search_data
 from colasearch.training.search_policy import SearchPolicyLearner, group_loss
 from colasearch.training.value import HeadLearner, ValueData, add_head, plan_of, q_data, value_data
@@ -36,7 +37,8 @@ def traces(model_folder) -> list[Trace]:
     lm = LatentLM.from_pretrained(str(model_folder), "cpu", "float32")
     add_head(lm.require_latents(), "value", seed=0)
     with torch.no_grad():
-        lm.require_latents().value.out.weight.mul_(10)
+        weight = lm.require_latents().value.out.weight
+        weight.copy_(torch.randn(weight.shape, generator=torch.Generator().manual_seed(0)))
     settings = SearchSettings(sims=24, world=WorldConfig(max_tokens=16, max_step_tokens=3, references=4))
     problems = [Problem.from_text(f"{i}+1?") for i in range(3)]
     found = [done.trace for done in search_problems(lm, problems, settings)]
@@ -181,6 +183,26 @@ def test_only_the_head_trains(own, traces, tmp_path):
     again = LatentLM.from_pretrained(str(tmp_path / "model"), "cpu", "float32").require_latents()
     assert isinstance(again.value, ValueHead)
     assert isinstance(again.q, QHead)
+
+
+def test_a_fresh_head_says_the_mean_and_final_rewards_train_the_codes_taken(own):
+    """Codes that were never tried keep what they are given: nothing that double DQN's maximum could take up."""
+    modules = own.require_latents()
+    for head in ("value", "q"):
+        add_head(modules, head, seed=0, start=0.03)
+        torch.testing.assert_close(
+            getattr(modules, head)(torch.randn(5, 16)), torch.full((5, 8)[: 1 + (head == "q")], 0.03)
+        )
+    data = Transitions(
+        torch.randn(3, 16), torch.randn(3, 16), torch.tensor([2, 0, 2]), torch.tensor([0.0, 1.0, 0.5]),
+        torch.tensor([False, True, True]),
+    )  # fmt: skip
+    episodes = [Episode(0, (1, 5, 6), 1, (2, 0), 1.0), Episode(1, (1, 7), 1, (2,), 0.5)]
+    table = returns_of_codes(data, episodes, 8)
+    assert table.targets[:, 2].tolist() == [1.0, 0.0, 0.5]
+    assert table.targets[1, 0] == 1.0
+    assert table.weights.nonzero().tolist() == [[0, 2], [1, 0], [2, 2]]
+    assert table.mean() == pytest.approx(2.5 / 3)
 
 
 def test_values_outside_the_unit_interval_are_refused(own):

@@ -38,12 +38,13 @@ def command(model: str, samples: int, seed: int, output: Any, **common: Any) -> 
     # One round a problem: a problem that was interrupted is done again as a whole.
     total = reward = 0.0
     with Bar("rollouts") as bar:
-        for number in range(len(problems)):
-            if number >= first:
-                episodes = roller.collect([number], 0)
-                log.append(number, problems, episodes)
-                total, reward = total + len(episodes), reward + sum(e.reward for e in episodes)
-            bar.update(number + 1, len(problems))
+        together = max(1, given.rows // samples)
+        for begin in range(first, len(problems), together):
+            episodes = roller.collect(range(begin, min(begin + together, len(problems))), 0)
+            for at in range(0, len(episodes), samples):
+                log.append(episodes[at].problem, problems, episodes[at : at + samples])
+            total, reward = total + len(episodes), reward + sum(e.reward for e in episodes)
+            bar.update(min(begin + together, len(problems)), len(problems))
     click.echo(
         json.dumps({"schema": 1, "kind": "rollouts", "rollouts": int(total), "mean_reward": reward / max(1, total)})
     )

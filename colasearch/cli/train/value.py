@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,13 @@ from colasearch.cli.train.common import (
 @click.option("--batch", type=COUNT, default=256, show_default=True, help="States in one update.")
 @click.option("--heldout", type=click.FloatRange(0, 1), default=0.1, show_default=True, help="Share of problems.")
 @click.option("--value-hidden", type=COUNT, default=128, show_default=True, help="Width of a new value head's MLP.")
+@click.option(
+    "--method",
+    type=click.Choice(["dqn", "returns"]),
+    default="dqn",
+    show_default=True,
+    help="q from --rollouts: double DQN, or regression on final rewards.",
+)
 @click.option("--discount", type=click.FloatRange(0, 1), default=1.0, show_default=True, help="For double DQN.")
 @click.option("--sync-every", type=COUNT, default=50, show_default=True, help="Steps between target renewals (DQN).")
 def command(
@@ -50,6 +58,7 @@ def command(
     batch: int,
     heldout: float,
     value_hidden: int,
+    method: str,
     discount: float,
     sync_every: int,
     **common: Any,
@@ -64,9 +73,14 @@ def command(
     where, how = take(Where, common), take(Run, common)
     loaded = load(model, where)
     modules = loaded.require_latents().float()
-    add_head(modules, head, how.seed, value_hidden)
+
+    def fresh(start: float) -> None:
+        add_head(modules, head, how.seed, value_hidden, start)
+
     holder, learner, owners = (
-        _from_traces(loaded, traces, head) if traces else _from_rollouts(loaded, rollouts, head, discount, sync_every)
+        _from_traces(loaded, traces, head, fresh)
+        if traces
+        else _from_rollouts(loaded, rollouts, head, method, discount, sync_every, fresh)
     )
     held = [i for i, problem in enumerate(owners) if is_heldout(problem, heldout)]
     train = [i for i, problem in enumerate(owners) if not is_heldout(problem, heldout)]
@@ -86,6 +100,7 @@ def command(
         "batch": batch,
         "heldout": heldout,
         "value_hidden": value_hidden,
+        "method": method,
         "discount": discount,
         "sync_every": sync_every,
     }
@@ -108,8 +123,10 @@ def command(
     finish("value" if head == "value" else "q", loaded, how, config, result)
 
 
-def _from_traces(loaded: Any, paths: tuple[Path, ...], head: str) -> tuple[Any, Any, list[str]]:
-    """What is saved, the learner, and each state's problem."""
+def _from_traces(
+    loaded: Any, paths: tuple[Path, ...], head: str, fresh: Callable[[float], None]
+) -> tuple[Any, Any, list[str]]:
+    """What is saved, the learner, and each state's problem; a ``fresh`` head starts at the mean of its targets."""
     from colasearch.traces import Trace
     from colasearch.training.search_data import find_traces, search_data
     from colasearch.training.value import HeadLearner, q_data, value_data
@@ -118,13 +135,26 @@ def _from_traces(loaded: Any, paths: tuple[Path, ...], head: str) -> tuple[Any, 
     data = search_data(Trace.read(file) for path in paths for file in find_traces(path))
     states = states_of(loaded, data.corpus)
     table = value_data(states, data.nodes) if head == "value" else q_data(states, data.nodes, modules.config.num_codes)
+    fresh(table.mean())
     return modules, HeadLearner(modules, head, table), [node.problem for node in data.nodes]
 
 
 def _from_rollouts(
-    loaded: Any, paths: tuple[Path, ...], head: str, discount: float, sync_every: int
+    loaded: Any,
+    paths: tuple[Path, ...],
+    head: str,
+    method: str,
+    discount: float,
+    sync_every: int,
+    fresh: Callable[[float], None],
 ) -> tuple[Any, Any, list[str]]:
-    from colasearch.training.q_learning import DoubleQLearner, final_rewards, rollout_corpus, transitions
+    from colasearch.training.q_learning import (
+        DoubleQLearner,
+        final_rewards,
+        returns_of_codes,
+        rollout_corpus,
+        transitions,
+    )
     from colasearch.training.rollout import read_rollouts
     from colasearch.training.value import HeadLearner
 
@@ -135,7 +165,11 @@ def _from_rollouts(
         raise click.UsageError(f"{', '.join(map(str, paths))} holds no rollouts; make some with `train rollouts`")
     owners = [problem for problem, episode in found for _ in episode.actions]
     data = transitions(states_of(loaded, rollout_corpus(episodes)), episodes)
-    if head == "value":
-        return modules, HeadLearner(modules, head, final_rewards(data, episodes)), owners
+    table = final_rewards(data, episodes)
+    fresh(table.mean())
+    if head == "q" and method == "returns":
+        table = returns_of_codes(data, episodes, modules.config.num_codes)
+    if head == "value" or method == "returns":
+        return modules, HeadLearner(modules, head, table), owners
     learner = DoubleQLearner(modules.requires_grad_(False).q, data, discount, sync_every)
     return learner.holder, learner, owners
