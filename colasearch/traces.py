@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -145,7 +146,7 @@ class Trace:
         """
         try:
             data = json.loads(gzip.decompress(path.read_bytes()))
-        except (OSError, EOFError, ValueError) as error:
+        except (OSError, EOFError, ValueError, zlib.error) as error:
             raise CorruptFileError(f"{path} is damaged ({error}); run the search again") from None
         if not isinstance(data, dict):
             raise CorruptFileError(f"{path} holds {type(data).__name__}, not an object; run the search again")
