@@ -74,8 +74,8 @@ class Reward:
     """Terminal reward in [0, 1] of a text: (1 - w) * right + w * well-formed.
 
     Args:
-        task: Whose verifier says what is right. What Countdown's gives by itself for form is switched off: a policy
-            learns to box its first try before it learns to solve (docs/training.md).
+        task: Whose verifier says what is right. What Countdown's gives by itself for form is switched off: form is
+            the easier thing to learn (docs/training.md has a trial).
         format_weight: w, the weight of the format reward (cola-spec section 5, Countdown).
         style: Form asked for; see ``verifiers.format``.
 
