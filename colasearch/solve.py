@@ -48,7 +48,7 @@ def solve(
         options: Options of the algorithm.
 
     Returns:
-        The result. Ctrl-C does not raise here: the result says ``stop = interrupted``.
+        The result. Ctrl-C during the search does not raise: the result says ``stop = interrupted``.
 
     Raises:
         InputError: A bad option, or a prompt longer than the model's context.

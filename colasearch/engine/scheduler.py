@@ -123,7 +123,8 @@ def search_problems(
 ) -> Iterator[Searched]:
     """Search ``problems``, ``slots`` of them at a time, and yield each as it finishes (in any order).
 
-    Ctrl-C ends the problems in progress: they are yielded with ``stop = interrupted``, and no more begin.
+    Ctrl-C ends the problems in progress: they are yielded with ``stop = interrupted``, and no more begin. Where none is
+    in progress, ``KeyboardInterrupt`` is raised.
 
     Raises:
         InputError: A bad setting. What is wrong with one problem alone is in its ``Searched.error``.
@@ -209,6 +210,8 @@ class Scheduler:
                     self._take(evaluation)
                 self._show()
         except KeyboardInterrupt:
+            if not self._runs:
+                raise  # nobody would hear of it otherwise
             self.world.collect()
             for tree, run in list(self._runs.items()):
                 run.reason = StopReason.INTERRUPTED

@@ -224,3 +224,12 @@ def test_the_heavier_group_wins_over_the_best_text():
     found = [*FOUND, Finished(7, "h", "4", 0.4)]
     assert vote(found, "math")[0][0].answer == "4"
     assert vote(found, "math", "best")[0][0].answer == "3"
+
+
+def test_ctrl_c_before_any_problem_has_begun_is_raised(wide_lm, monkeypatch):
+    def interrupt(self, problems):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(LatentWorld, "open", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        list(search_problems(wide_lm, PROBLEMS, SETTINGS))
