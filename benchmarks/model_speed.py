@@ -109,8 +109,8 @@ def search_speed(lm: LatentLM, trees: int, settings: SearchSettings) -> SearchSp
 
 
 @torch.inference_mode()
-def batched_speed(lm: LatentLM, prompts: Sequence[Sequence[int]], tokens: int, new: int) -> float:
-    """Tokens a second of plain greedy decoding: all prompts side by side, ``new`` tokens each, until ``tokens``.
+def batched_speed(lm: LatentLM, prompts: Sequence[Sequence[int]], tokens: int, new: int, copies: int = 1) -> float:
+    """Tokens a second of plain greedy decoding, ``copies`` rows of each prompt, ``new`` tokens each, until ``tokens``.
 
     Encoding the prompts is not timed, so this is what no search can pass at this batch.
     """
@@ -121,13 +121,14 @@ def batched_speed(lm: LatentLM, prompts: Sequence[Sequence[int]], tokens: int, n
         features, batch = prompt_features, actor.new_batch()
         begun = time.perf_counter()
         for segment in segments:
-            batch.enter(None, [segment])
+            for _ in range(copies):
+                batch.enter(None, [segment])
+        features = features.rows([i for i in range(len(segments)) for _ in range(copies)])
         for _ in range(new):
             batch.make_room()
-            places = list(batch.places())
             order = actor.greedy_tokens(features).tolist()
             features = actor.feed(order, batch)
-            done += len(places)
+            done += len(order)
         seconds += time.perf_counter() - begun
     return done / seconds
 

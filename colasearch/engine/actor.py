@@ -79,8 +79,8 @@ class Sampling:
         temperature: Of the policy over codes.
         top_k: Codes to keep; 0 keeps all.
         token_temperature, token_top_k: The same for tokens, without latent modules.
-        shortlist: At a node, each code's first token is sought among this many tokens that the base thinks most
-            probable there; 0 seeks among all. See ``Actor.fan_out``.
+        shortlist: At a node, each code's first token is sought among this many tokens that are probable there; 0
+            seeks among all. See ``Actor.fan_out``.
     """
 
     temperature: float = 1.0
@@ -203,9 +203,10 @@ class Actor:
         """First tokens ``[B, A]`` of all actions at each of the states.
 
         With latent actions: the most probable token under each code. All K codes' head inputs cost one batched merge;
-        the output head, by far the larger part for a small model with a large vocabulary, is applied to the
-        ``shortlist`` tokens that the base itself finds most probable at the state (docs/performance.md has how often
-        that differs from the whole vocabulary). Without: A draws from the base, at ``uniforms_BA`` in [0, 1).
+        the output head, by far the larger part for a small model with a large vocabulary, is applied to ``shortlist``
+        tokens: half of them those that the base itself finds most probable at the state, half those most probable at
+        the codes' mean head input under the policy (docs/performance.md has how often that differs from the whole
+        vocabulary). Without: A draws from the base, at ``uniforms_BA`` in [0, 1).
         """
         with self._timed():
             if self.latent:
@@ -214,17 +215,20 @@ class Actor:
                 if not 0 < size < self.lm.base.vocab_size // 2:
                     tokens: Tensor = self.lm.base.head(states).argmax(-1)
                     return tokens
-                return self._from_shortlist(features.hidden_BD, states, size)
+                return self._from_shortlist(features, states, size)
             log_probs = self._token_log_probs(features)
             rows, count = uniforms_BA.shape
             draws = torch.from_numpy(uniforms_BA).to(log_probs.device)
             repeated = log_probs.repeat_interleave(count, dim=0)
             return sample_codes(repeated, draws.reshape(-1)).view(rows, count)
 
-    def _from_shortlist(self, hidden_BD: Tensor, states_BKD: Tensor, size: int) -> Tensor:
-        candidates = self.lm.base.head(hidden_BD).topk(size, sorted=False).indices
+    def _from_shortlist(self, features: Features, states_BKD: Tensor, size: int) -> Tensor:
+        assert features.scores_BA is not None
+        policy_BK = torch.softmax(features.scores_BA, -1).to(states_BKD.dtype)
+        pivots_BPD = torch.stack([features.hidden_BD, torch.matmul(policy_BK[:, None], states_BKD)[:, 0]], dim=1)
+        best_BPS = self.lm.base.head(pivots_BPD).topk(size // 2, sorted=False).indices
         # In order of token number: equal logits must not be decided by topk's order.
-        candidates = candidates.sort(-1).values
+        candidates = best_BPS.flatten(1).sort(-1).values
         weight, bias = self.inference.head_weight, self.inference.head_bias
         # State by state, so that the shapes, and with them the order of summation, never depend on the batch.
         best = []

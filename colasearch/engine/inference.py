@@ -78,7 +78,9 @@ def _version(lm: LatentLM) -> object:
     modules: list[nn.Module] = [lm.base.model]
     if lm.latents is not None:
         modules.append(lm.latents)
-    return (lm.base.packed, lm.base.compiled, *((id(p), p._version) for module in modules for p in module.parameters()))
+    # Tensors made in inference mode count no versions; nothing trains them.
+    versions = ((id(p), 0 if p.is_inference() else p._version) for module in modules for p in module.parameters())
+    return (lm.base.packed, lm.base.compiled, *versions)
 
 
 def _make(lm: LatentLM, engine: str) -> Inference:

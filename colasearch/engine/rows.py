@@ -8,6 +8,10 @@ than that class. A row that outgrows its panel moves to the next. So
 - less than 64 columns of a row are padding;
 - linear layers see the rows side by side as one long sequence, without any padding.
 
+A long prompt is not copied to its rows: they attend to it together and to their own tokens apart, and the two results
+are joined by their log-sum-exps. Whether a prompt is long follows from its length alone, again for the sake of equal
+bits.
+
 transformers calls the function registered here in place of its own attention.
 """
 
@@ -33,6 +37,12 @@ COLUMNS = 64
 
 SLOTS = 16
 """Most rows of a panel."""
+
+LONG_PROMPT = 256
+"""Tokens from which on rows attend to their prompt together; below, reading it for each row is cheaper."""
+
+QUERIES = 32
+"""Least number of queries of one product with a prompt: with fewer MKL sums in other orders (see ``model.packed``)."""
 
 
 def rows_attention(
@@ -133,11 +143,13 @@ class Place:
 
     Attributes:
         item: What the owner of the batch knows the row by.
-        length: Tokens held.
+        length: Tokens held in the panel.
+        prompt: Keys and values of a long prompt that stands before them.
     """
 
     item: Any
     length: int = 0
+    prompt: Segment | None = None
     panel: Panel = field(init=False, repr=False)
     slot: int = field(init=False, default=0)
 
@@ -151,6 +163,14 @@ class _Part:
     end: int
     index: Tensor
     mask: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """A long prompt's share of a forward pass: the rows of the batch that stand below it."""
+
+    prompt: Segment
+    rows: Tensor
 
 
 class RowBatch:
@@ -167,6 +187,7 @@ class RowBatch:
         self.memory = Memory(dtype, device)
         self.panels: list[Panel] = []
         self._plan: list[_Part] = []
+        self._shared: list[_Shared] = []
         self.columns_read = 0
         self.columns_used = 0
 
@@ -176,9 +197,11 @@ class RowBatch:
             yield from panel.places
 
     def enter(self, item: Any, path: Sequence[Segment]) -> Place:
-        """Add a row that continues the segments of ``path``, which are copied."""
+        """Add a row that continues the segments of ``path``, which are copied but for a long prompt at its head."""
+        prompt = path[0] if path and path[0].shape[3] >= LONG_PROMPT else None
+        path = path if prompt is None else path[1:]
         length = sum(segment.shape[3] for segment in path)
-        place = Place(item, length)
+        place = Place(item, length, prompt)
         panel = self._panel(length + 1)
         panel.add(place)
         column = 0
@@ -198,7 +221,7 @@ class RowBatch:
             self.panels.remove(panel)
 
     def columns(self, place: Place, begin: int, end: int) -> Segment:
-        """A copy of a row's keys and values of tokens ``begin`` to ``end``."""
+        """A copy of a row's keys and values from ``begin`` to ``end``, counted as ``Place.length`` is."""
         return place.panel.data[:, :, place.slot, :, begin:end].clone()
 
     def _panel(self, length: int) -> Panel:
@@ -225,6 +248,7 @@ class RowBatch:
         """Plan a pass that feeds one token to each row; returns their positions ``[N]``."""
         self._plan, begin = [], 0
         positions: list[int] = []
+        below: dict[int, tuple[Segment, list[int]]] = {}
         heads = torch.arange(self.shape.heads, device=self.device)
         for panel in self.panels:
             columns, lengths = panel.columns, [p.length for p in panel.places]
@@ -235,10 +259,14 @@ class RowBatch:
             mask = torch.zeros(hidden.shape, dtype=self.dtype, device=self.device)
             mask = mask.masked_fill_(hidden, float("-inf"))[:, None, None]
             self._plan.append(_Part(panel, begin, begin + len(lengths), index, mask))
+            for row, place in enumerate(panel.places, start=begin):
+                positions.append(place.length + (0 if place.prompt is None else place.prompt.shape[3]))
+                if place.prompt is not None:
+                    below.setdefault(id(place.prompt), (place.prompt, []))[1].append(row)
             begin += len(lengths)
-            positions += lengths
             self.columns_read += columns * len(lengths)
             self.columns_used += sum(lengths) + len(lengths)
+        self._shared = [_Shared(prompt, torch.tensor(rows, device=self.device)) for prompt, rows in below.values()]
         return torch.tensor(positions, device=self.device)
 
     def commit(self) -> None:
@@ -250,34 +278,64 @@ class RowBatch:
         """Keep the new keys and values, and attend; shapes as in ``model.blocks.Attention`` with B = 1, T = rows."""
         heads, size = self.shape.heads, self.shape.head_dim
         q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))
-        group = q.shape[1] // heads
-        out = []
+        scale = size**-0.5 if scaling is None else scaling
+        queries = q.reshape(len(q), heads, -1, size)
+        out, sums = [], []
         for part in self._plan:
-            count = part.end - part.begin
             keys, values = part.panel.data[layer]
             keys.view(-1, size).index_copy_(0, part.index, k[part.begin : part.end].reshape(-1, size))
             values.view(-1, size).index_copy_(0, part.index, v[part.begin : part.end].reshape(-1, size))
-            queries = q[part.begin : part.end].reshape(count, heads, group, size)
-            out.append(_attend(queries, keys, values, part.mask, scaling).reshape(count, heads * group, size))
-        return torch.cat(out)[None]
+            mine = queries[part.begin : part.end]
+            if self._shared:
+                attended, logsum = _attend_and_sum(mine, keys[: len(mine)], values[: len(mine)], part.mask, scale)
+                sums.append(logsum)
+            else:
+                attended = _attend(mine, keys[: len(mine)], values[: len(mine)], part.mask, scale)
+            out.append(attended)
+        whole = torch.cat(out)
+        if self._shared:
+            whole = self._with_prompts(layer, queries, whole, torch.cat(sums), scale)
+        return whole.reshape(1, len(q), -1, size)
+
+    def _with_prompts(self, layer: int, queries: Tensor, own: Tensor, own_sums: Tensor, scale: float) -> Tensor:
+        """Put what rows attend to in their long prompts together with what they attend to in their own tokens.
+
+        Source: Juravsky et al. 2024, "Hydragen", section 3: two softmaxes over parts join by their log-sum-exps.
+        """
+        for shared in self._shared:
+            keys, values = shared.prompt[layer]
+            count, heads, group, size = len(shared.rows), *queries.shape[1:]
+            asked = queries[shared.rows].transpose(0, 1).reshape(heads, count * group, size)
+            asked = F.pad(asked, (0, 0, 0, max(0, QUERIES - count * group)))
+            scores = torch.matmul(asked * scale, keys.transpose(-1, -2))
+            sums = scores.logsumexp(-1)[:, : count * group]
+            found = torch.matmul(scores.softmax(-1), values)[:, : count * group]
+            found = found.reshape(heads, count, group, size).transpose(0, 1)
+            sums = sums.reshape(heads, count, group).transpose(0, 1)
+            share = torch.sigmoid(sums - own_sums[shared.rows])[..., None].to(found.dtype)
+            own = own.index_copy(0, shared.rows, own[shared.rows] * (1 - share) + found * share)
+        return own
 
 
-def _attend(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor, scaling: float | None) -> Tensor:
-    """Attention of ``[n, kv_heads, group, d]`` queries on the first n rows of a panel.
+def _attend(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor, scale: float) -> Tensor:
+    """Attention of ``[n, kv_heads, group, d]`` queries on as many rows of a panel.
 
     The group of query heads that shares a key head stands in the place of query tokens, so keys are read once.
     """
-    count = len(queries)
-    keys, values = keys[:count], values[:count]
     if queries.device.type != "cpu":
         return F.scaled_dot_product_attention(
-            queries, keys, values, mask.expand(-1, 1, queries.shape[2], -1), scale=scaling
+            queries, keys, values, mask.expand(-1, 1, queries.shape[2], -1), scale=scale
         )
     # Plain products are faster here than torch's fused attention (docs/performance.md), and unlike it give a lone row
     # the same bits as a row of a batch.
-    scale = queries.shape[-1] ** -0.5 if scaling is None else scaling
     scores = torch.matmul(queries * scale, keys.transpose(-1, -2)).add_(mask)
     return torch.matmul(scores.softmax(-1), values)
+
+
+def _attend_and_sum(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+    """As ``_attend``, with the log-sum-exp of the scores ``[n, kv_heads, group]``."""
+    scores = torch.matmul(queries * scale, keys.transpose(-1, -2)).add_(mask)
+    return torch.matmul(scores.softmax(-1), values), scores.float().logsumexp(-1)
 
 
 class PromptBatch:

@@ -154,7 +154,7 @@ def test_a_base_without_a_full_attention_cache_is_refused(base):
 
     class Base:
         model = Model()
-        packed = False
+        packed = compiled = False
 
     with pytest.raises(PrerequisiteError, match="sliding_attention"):
         Actor(LatentLM("x", Base(), None), Sampling(), latent=False, engine="tree")

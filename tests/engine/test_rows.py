@@ -12,7 +12,7 @@ from colasearch.engine.actor import Actor, Sampling
 from colasearch.engine.decode import Decoder, Row, Rules, decode, seeded_uniforms
 from colasearch.engine.inference import inference_of
 from colasearch.engine.kv_tree import KVStore
-from colasearch.engine.rows import COLUMNS, SLOTS, RowBatch
+from colasearch.engine.rows import COLUMNS, LONG_PROMPT, SLOTS, RowBatch
 from colasearch.errors import PrerequisiteError, ResourceError
 from colasearch.model.latent_lm import LatentLM
 from colasearch.model.packed import PackedLinear, PaddedLinear, can_pack, inference_copy
@@ -300,3 +300,57 @@ def test_a_model_without_attention_is_refused_by_the_tree_and_served_whole(tmp_p
     row = Row(segments, 3, seeded_uniforms(4, 0))
     decode(actor, [row], NEVER)
     assert len(row.tokens) == 5
+
+
+def test_a_shortlist_gives_the_tokens_of_the_whole_vocabulary_when_it_is_long_enough(wide_lm):
+    features, _ = Actor(wide_lm, Sampling()).prefill([prompt(n, seed=n) for n in (5, 30, 61)])
+    blank = np.zeros((3, wide_lm.num_codes))
+    every, some, few = (
+        Actor(wide_lm, Sampling(shortlist=size)).fan_out(features, blank) for size in (0, 120, 2)
+    )  # fmt: skip
+    assert torch.equal(every, some)
+    assert not torch.equal(every, few)  # a shortlist too short is seen
+
+
+def test_rows_below_a_long_prompt_share_it_and_decode_as_from_scratch(wide_lm):
+    """Long and short prompts mixed, against one pass over the whole text."""
+    actor = Actor(wide_lm, Sampling(), engine="tree")
+    starts = [prompt(LONG_PROMPT + 3), prompt(20, seed=1), prompt(LONG_PROMPT, seed=2)]
+    _, segments = actor.prefill(starts)
+    batch = actor.new_batch()
+    texts = {i: list(starts[i % 3]) for i in range(7)}
+    for i in texts:
+        batch.enter(i, [segments[i % 3]])
+    assert batch.memory.used < 16 * 2 * COLUMNS * 4 * actor.shape.layers * 2 * 32 * 7  # long prompts are not copied
+    for step in range(3):
+        batch.make_room()
+        order = [p.item for p in batch.places()]
+        features = actor.feed([7 * i + step for i in order], batch)
+        for row, i in enumerate(order):
+            texts[i].append(7 * i + step)
+            wanted = wide_lm.base.hidden(torch.tensor([texts[i]]))
+            torch.testing.assert_close(features.hidden_BD[row], wanted[0, -1], atol=1e-4, rtol=1e-4)
+            scores = wide_lm.latents.policy(wanted)[0, -1]
+            torch.testing.assert_close(features.scores_BA[row], scores, atol=1e-4, rtol=1e-4)
+
+
+def test_a_long_prompts_row_has_the_same_bits_in_any_company(wide_lm):
+    actor = Actor(wide_lm, Sampling())
+    _, (long, other, short) = actor.prefill([prompt(LONG_PROMPT + 9), prompt(LONG_PROMPT, seed=4), prompt(50, seed=5)])
+
+    def states(company: list[torch.Tensor]) -> list[torch.Tensor]:
+        batch = actor.new_batch()
+        for i, segment in enumerate(company):
+            batch.enter(i, [segment])
+        batch.enter("needle", [long])
+        found = []
+        for step in range(4):
+            batch.make_room()
+            order = [p.item for p in batch.places()]
+            features = actor.feed([step + (40 if i == "needle" else i) for i in order], batch)
+            found.append(features.hidden_BD[order.index("needle")])
+        return found
+
+    alone = states([])
+    for company in ([long] * 3, [short] * 20, [long] * 40, [other] * 9 + [short] * 5 + [long] * 23):
+        assert all(torch.equal(a, b) for a, b in zip(alone, states(company), strict=True))
