@@ -1,11 +1,11 @@
 """Attention over rows of different lengths that are decoded together, each with its own keys and values.
 
-Rows stand in *panels*: a panel holds the rows whose length falls into one class of 64 columns, and grows no wider
+Rows stand in *panels*: a panel holds the rows whose length falls into one class of 32 columns, and grows no wider
 than that class. A row that outgrows its panel moves to the next. So
 
 - a row's attention is computed at a shape that follows from its own length alone: with another shape MKL sums in
   another order, and a search would depend on its batch-mates;
-- less than 64 columns of a row are padding;
+- less than 32 columns of a row are padding;
 - linear layers see the rows side by side as one long sequence, without any padding.
 
 A long prompt is not copied to its rows: they attend to it together and to their own tokens apart, and the two results
@@ -32,7 +32,7 @@ from colasearch.engine.kv_tree import KVShape, Segment
 from colasearch.errors import PrerequisiteError
 
 ATTENTION_NAME = "colasearch_rows"
-COLUMNS = 64
+COLUMNS = 32
 """Width of a class of lengths."""
 
 SLOTS = 16
