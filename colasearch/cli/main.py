@@ -27,7 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "export": ("colasearch.cli.export", "Write a run's records as Parquet."),
     "models": ("colasearch.cli.models", "List the known models; fetch one's weights."),
     "solve": ("colasearch.cli.solve", "Solve one problem by tree search."),
-    "train": ("colasearch.cli.train", "Learn latent actions and a policy from text."),
+    "train": ("colasearch.cli.train", "Learn latent actions, policies, values; tune a base."),
     "verify": ("colasearch.cli.verify", "Grade a file of answers."),
     "view": ("colasearch.cli.view", "Show a run's report and its search trees in a browser."),
 }

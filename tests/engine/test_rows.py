@@ -157,11 +157,11 @@ def test_the_inference_copy_follows_the_weights(lm):
 def test_a_row_of_nan_stops_alone(lm):
     """One row's keys are NaN; the others decode as without it, also one that takes its place afterwards."""
     actor = Actor(lm, Sampling())
-    _, segments = actor.prefill([*(prompt(20, seed=i) for i in range(3)), prompt(40, seed=3)])
+    _, segments = actor.prefill([*(prompt(20, seed=i) for i in range(3)), prompt(30, seed=3)])
     clean = [Row([segments[i]], 30 + i, seeded_uniforms(12, i)) for i in range(3)]
     decode(actor, clean, NEVER)
     poison = segments[3].clone()
-    poison[0, :, :, 35] = float("nan")  # beyond the end of the row that gets the slot next
+    poison[0, :, :, 25] = float("nan")  # beyond the end of the row that gets the slot next
     rows = [Row([segments[i]], 30 + i, seeded_uniforms(12, i)) for i in range(3)]
     bad = Row([poison], 9, seeded_uniforms(12, "bad"))
     decoder = Decoder(actor, 3)  # the third clean row waits until the bad one has gone
