@@ -1,19 +1,24 @@
 """Measurements behind docs/performance.md that no command of colasearch prints.
 
-python benchmarks/engine_details.py --model smollm2-135m [--only fan-out,agreement,path,packing,mates,profile]
+python benchmarks/engine_details.py --model smollm2-135m [--only fan-out,path,...]
 """
 
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Callable
 
 import torch
 
 from colasearch.benchmarks import model_speed as speed
 from colasearch.benchmarks.random_model import SIZES, random_model
+from colasearch.engine import rows
 from colasearch.engine.actor import Actor, Sampling
 from colasearch.engine.decode import Decoder, Row, Rules, seeded_uniforms
+from colasearch.engine.rows import _attend
+from colasearch.engine.scheduler import SearchSettings
+from colasearch.engine.world import WorldConfig
 from colasearch.model.latent_lm import LatentLM
 from colasearch.training.word_problems import word_problems
 
@@ -114,8 +119,52 @@ def profile(name: str) -> None:
         print(f"{event.self_cpu_time_total / total:6.1%}  {event.key}, {event.count / 8:.0f} a step")
 
 
+def attention(name: str) -> None:
+    """Plain products against torch's fused attention: one query a row, 64 rows, 9 query and 3 key heads of 64."""
+    rows, heads, group, size, layers = 64, 3, 3, 64, 8
+    queries, mask = torch.randn(rows, heads, group, size), torch.zeros(rows, 1, 1, 1)
+    for columns in (128, 256, 384):
+        keys, values = torch.randn(2, layers, rows, heads, columns, size)
+        seen = mask.expand(-1, 1, group, columns)
+
+        def plain(keys: torch.Tensor = keys, values: torch.Tensor = values, seen: torch.Tensor = seen) -> None:
+            for k, v in zip(keys, values, strict=True):
+                _attend(queries, k, v, seen, size**-0.5)
+
+        def fused(keys: torch.Tensor = keys, values: torch.Tensor = values, seen: torch.Tensor = seen) -> None:
+            for k, v in zip(keys, values, strict=True):
+                torch.nn.functional.scaled_dot_product_attention(queries, k, v, seen)
+
+        ours, theirs = (speed.least_seconds(job, 20, queries.device) / layers for job in (plain, fused))
+        print(f"{columns} columns: plain {1e3 * ours:.2f} ms a layer, fused {1e3 * theirs:.2f}: {ours / theirs:.2f}")
+
+
+def columns(name: str) -> None:
+    """Width of the classes of lengths: speed and padding of a search of 16 trees with 16 simulations."""
+    lm = load(name)
+    settings = SearchSettings(sims=16, world=WorldConfig(max_tokens=128))
+    for width in (64, 32, 64, 32):
+        rows.COLUMNS = width
+        found = speed.search_speed(lm, 16, settings)
+        print(f"classes of {width} columns: {found.tokens_per_s:.0f} tokens/s, padding {found.padding:.0%}")
+
+
+def compiled(name: str) -> None:
+    """Plain decoding of 16 rows with and without torch.compile."""
+    lm = load(name)
+    prompts = speed.random_prompts(lm, 16, 100)
+    for on in (False, True):
+        lm.base.compiled = on
+        begun = time.perf_counter()
+        speed.batched_speed(lm, prompts, tokens=16 * 8, new=8)
+        first = time.perf_counter() - begun
+        rate = speed.batched_speed(lm, prompts, tokens=16 * 48, new=48)
+        print(f"compile {on}: {rate:.0f} tokens/s, the first 8 tokens took {first:.1f} s")
+
+
 CHECKS: dict[str, Callable[[str], None]] = {
     "fan-out": fan_out, "agreement": agreement, "path": path, "packing": packing, "mates": mates, "profile": profile,
+    "attention": attention, "columns": columns, "compile": compiled,
 }  # fmt: skip
 
 
