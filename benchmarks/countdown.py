@@ -3,6 +3,10 @@
 Every problem has a solution, because its target is worked out from its numbers. The numbers come from
 ``random.Random.random`` alone, whose sequence Python promises to keep, so the set is the same everywhere; its SHA-256
 is checked by a test.
+
+All problems are held out from the generator that models are trained on (``training/countdown.py``): neither a
+problem's set of numbers nor its target occurs in any training row, whatever the seed. There are 17 such targets from
+10 to 99. On the way to a target any whole number may occur, so a few problems need larger ones than training text has.
 """
 
 from __future__ import annotations
@@ -11,12 +15,13 @@ import random
 from functools import partial
 
 from colasearch.benchmarks.data import Benchmark, Item, make_item
+from colasearch.training.countdown import split_of
 
 COUNT = 500
 
 
 def make(name: str, sizes: tuple[int, int], targets: tuple[int, int]) -> list[Item]:
-    """``COUNT`` different problems.
+    """``COUNT`` different held-out problems.
 
     Args:
         name: Seeds the numbers and names the problems.
@@ -32,6 +37,8 @@ def make(name: str, sizes: tuple[int, int], targets: tuple[int, int]) -> list[It
         target = _reach(rng, numbers)
         key = (tuple(sorted(numbers)), target)
         if not targets[0] <= target <= targets[1] or target in numbers or key in seen:
+            continue
+        if split_of(numbers, target) != "heldout":
             continue
         seen.add(key)
         data = {"numbers": numbers, "target": target}
@@ -59,21 +66,23 @@ def _reach(rng: random.Random, numbers: list[int]) -> int:
     return left[0]
 
 
-BENCHMARK = Benchmark(
-    name="countdown",
-    title="Countdown, 3 or 4 numbers, targets 10 to 99",
-    task="countdown",
-    source=partial(make, "countdown", (3, 4), (10, 99)),
-    rows=COUNT,
-    sha256="54afcb9629ef63b628df146ce77ded4ee76f85f2c24f102b83005d937b875d31",
-    binding=True,
+def _benchmark(name: str, sizes: tuple[int, int], targets: tuple[int, int], sha256: str) -> Benchmark:
+    counted = f"{sizes[0]} or {sizes[1]}" if sizes[0] < sizes[1] else str(sizes[0])
+    return Benchmark(
+        name=name,
+        title=f"Countdown, {counted} numbers, targets {targets[0]} to {targets[1]}",
+        task="countdown",
+        source=partial(make, name, sizes, targets),
+        rows=COUNT,
+        sha256=sha256,
+        binding=True,
+    )
+
+
+BENCHMARK = _benchmark(
+    "countdown", (3, 4), (10, 99), "62241e86f9173af6120e94b6d85569d7129813c149c52c9617df7cc705a31bec"
 )
-HARD = Benchmark(
-    name="countdown-hard",
-    title="Countdown, 5 or 6 numbers, targets 100 to 999",
-    task="countdown",
-    source=partial(make, "countdown-hard", (5, 6), (100, 999)),
-    rows=COUNT,
-    sha256="e9fb39cbf295524753eaf85f9c3d3b8e5d26e3c11095d2af40a9512544d318fe",
-    binding=True,
+FIVE = _benchmark("countdown-5", (5, 5), (10, 99), "d3576062394c37e2cff6148cc7f61621cecc8270bd04f9d9f37da6a5acdc7494")
+HARD = _benchmark(
+    "countdown-hard", (5, 6), (100, 999), "fd89bed03d3b0cc973ab0b95a461b97f07f112240d6ae52ccc7733e42d17b1bc"
 )

@@ -9,6 +9,7 @@ from colasearch.benchmarks.names import BENCHMARKS
 from colasearch.errors import InputError
 
 MODULES: dict[str, tuple[str, str]] = {
+    "countdown-5": ("countdown", "FIVE"),
     "countdown-hard": ("countdown", "HARD"),
     "math": ("math_test", "BENCHMARK"),
 }

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import random
-from itertools import permutations
+import subprocess
+import sys
+from itertools import combinations, product
 from pathlib import Path
 
 import pytest
@@ -105,30 +108,72 @@ def test_unsolvable_sets_of_24_are_left_out_and_the_rest_use_all_numbers():
     assert verifier.score(item.problem, r"\boxed{4*6*1*1}").correct
 
 
-def reachable(numbers: tuple[int, ...]) -> set[int]:
-    """What all of ``numbers`` together make through whole positive numbers, by trying everything."""
+@functools.cache
+def reachable(numbers: tuple[int, ...]) -> frozenset[int]:
+    """What all of the sorted ``numbers`` together make through whole positive numbers, by trying everything."""
     if len(numbers) == 1:
-        return {numbers[0]}
+        return frozenset(numbers)
     found: set[int] = set()
-    for order in set(permutations(numbers)):
-        a, b, *rest = order
-        made = {a + b, a * b} | ({a - b} if a > b else set()) | ({a // b} if a % b == 0 else set())
-        for number in made:
-            found |= reachable((number, *rest))
-    return found
+    for size in range(1, len(numbers) // 2 + 1):
+        for chosen in {tuple(numbers[i] for i in c) for c in combinations(range(len(numbers)), size)}:
+            rest = list(numbers)
+            for number in chosen:
+                rest.remove(number)
+            for a, b in product(reachable(chosen), reachable(tuple(rest))):
+                found |= {a + b, a * b, abs(a - b)}
+                found |= {max(a, b) // min(a, b)} if max(a, b) % min(a, b) == 0 else set()
+    return frozenset(found - {0})
 
 
-def test_generated_countdown_is_pinned_solvable_and_without_repeats():
-    for benchmark in (countdown.BENCHMARK, countdown.HARD):
-        items = load(benchmark).items
-        assert len(items) == benchmark.rows
-        assert items_sha256(items) == benchmark.sha256
-        assert len({i.problem.id for i in items}) == len({str(i.problem.data) for i in items}) == len(items)
-    assert {len(i.problem.data["numbers"]) for i in load(countdown.BENCHMARK).items} == {3, 4}
-    assert {len(i.problem.data["numbers"]) for i in load(countdown.HARD).items} == {5, 6}
-    for item in random.Random(0).sample(load(countdown.BENCHMARK).items, 25):
-        assert item.problem.data["target"] in reachable(tuple(item.problem.data["numbers"]))
-        assert item.problem.data["target"] not in item.problem.data["numbers"]
+COUNTDOWNS = {
+    "countdown": ({3, 4}, range(10, 100), 500),
+    "countdown-5": ({5}, range(10, 100), 40),
+    "countdown-hard": ({5, 6}, range(100, 1000), 10),
+}
+"""Numbers given, targets, and how many problems are solved by trying everything."""
+
+
+@pytest.mark.parametrize("name", sorted(COUNTDOWNS))
+def test_generated_countdown_is_pinned_solvable_and_without_repeats(name):
+    sizes, targets, tried = COUNTDOWNS[name]
+    benchmark = registry.get(name)
+    items = load(benchmark).items
+    assert len(items) == benchmark.rows == 500
+    assert items_sha256(items) == benchmark.sha256
+    assert len({i.problem.id for i in items}) == len({str(i.problem.data) for i in items}) == len(items)
+    given = [len(i.problem.data["numbers"]) for i in items]
+    assert {size: given.count(size) for size in sizes} == dict.fromkeys(sizes, 500 // len(sizes))
+    for item in items:
+        numbers, target = item.problem.data["numbers"], item.problem.data["target"]
+        assert target in targets
+        assert target not in numbers
+        assert all(1 <= n <= 99 for n in numbers)
+    small = [i for i in items if len(i.problem.data["numbers"]) == min(sizes)] if name == "countdown-hard" else items
+    for item in random.Random(0).sample(small, tried):
+        assert item.problem.data["target"] in reachable(tuple(sorted(item.problem.data["numbers"])))
+
+
+@pytest.mark.parametrize("name", sorted(COUNTDOWNS))
+def test_generated_countdown_shares_no_numbers_and_no_target_with_training(name):
+    from colasearch.training.countdown import CountdownConfig, countdown_rows, split_of
+
+    problems = [i.problem.data for i in load(registry.get(name)).items]
+    assert {split_of(p["numbers"], p["target"]) for p in problems} == {"heldout"}
+    sizes, targets, _ = COUNTDOWNS[name]
+    # As training makes them, and as it would for this set's own sizes and targets.
+    own = CountdownConfig(sizes=(min(sizes), max(sizes)), targets=(targets[0], targets[-1]))
+    rows = [r for seed in (0, 1) for c in (CountdownConfig(), own) for r in countdown_rows(1500, seed, config=c)]
+    assert {tuple(sorted(p["numbers"])) for p in problems}.isdisjoint(tuple(sorted(r["numbers"])) for r in rows)
+    assert {p["target"] for p in problems}.isdisjoint(r["target"] for r in rows)
+
+
+def test_making_countdown_problems_loads_no_model_library():
+    code = (
+        "import sys; from colasearch.benchmarks import countdown; countdown.BENCHMARK.source()\n"
+        "print([m for m in ('torch', 'transformers', 'sympy') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_a_generator_that_changed_is_refused():
