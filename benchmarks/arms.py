@@ -118,6 +118,9 @@ def search(
         leaves_in_flight=settings.leaves_in_flight,
         max_seconds=settings.max_seconds,
         max_tree_tokens=max_tree_tokens,
+        # A search that stops at its first success sets the baselines a budget that was cut off just where it
+        # succeeded: of two equally good samplers the first would seem the better one.
+        stop_when_solved=False,
         world=settings.world,
         options=settings.options,
     )

@@ -140,5 +140,6 @@ class Sampler:
         prompt = self.prompts[place]
         if head is None or prompt is None or not samples:
             return None
-        features, _ = prefill(self.actor, [[*prompt, *sample.tokens] for sample in samples])
+        # As in a search, by the state before the last token: the head was trained on states that go on.
+        features, _ = prefill(self.actor, [[*prompt, *sample.tokens[:-1]] for sample in samples])
         return [float(v) for v in head(features.hidden_BD).cpu().tolist()]

@@ -240,6 +240,18 @@ class Actor:
         return torch.stack(best)
 
     @torch.inference_mode()
+    def certainty(self, features: Features) -> Tensor:
+        """Probability ``[B]`` of the most probable next token, codes of equal first tokens taken together."""
+        if not self.latent:
+            return self._token_log_probs(features).max(-1).values.exp()
+        assert features.scores_BA is not None
+        tokens_BA = self.fan_out(features, np.empty(0))
+        policy_BA = sampling_log_probs(features.scores_BA, self.sampling.temperature, self.sampling.top_k).exp()
+        same_BAA = tokens_BA[:, :, None] == tokens_BA[:, None, :]
+        certainty: Tensor = (same_BAA * policy_BA[:, None]).sum(-1).max(-1).values
+        return certainty
+
+    @torch.inference_mode()
     def next_tokens(self, features: Features, uniforms_B: Tensor) -> Chosen:
         """The next token of each row, drawn at ``uniforms_B`` in [0, 1)."""
         with self._timed():

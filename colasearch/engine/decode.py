@@ -49,12 +49,15 @@ class Rules:
         is_finished: Whether a text (its tokens so far) is complete.
         max_step_tokens: Longest step.
         rollout: Whether decoding goes on after the step, to the end of the text.
+        branch_below: If given, a step ends where a choice is open, rather than at ``is_boundary``: where the most probable
+            next token has less than this probability.
     """
 
     is_boundary: Callable[[int], bool]
     is_finished: Callable[[Sequence[int]], bool]
     max_step_tokens: int
     rollout: bool
+    branch_below: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,7 @@ class Row:
         broken: Filled in: the model gave NaN or infinity; the row was stopped.
         segment: Filled in: keys and values of the step's tokens; None when nothing can follow the step.
         features: Filled in: features of one row at the end of the step; None when nothing can follow it.
+        last: Filled in: of a text that ended: features before its last token; None if that was its first.
         recovered: Filled in: the lost nodes' keys and values.
     """
 
@@ -108,6 +112,7 @@ class Row:
     broken: bool = False
     segment: Segment | None = None
     features: Features | None = None
+    last: Features | None = None
     recovered: list[tuple[Hashable, Segment]] = field(default_factory=list)
 
     @property
@@ -119,7 +124,8 @@ class Row:
         """Take a token and note what it ends."""
         self.tokens.append(token)
         self.ended = rules.is_finished([*self.before, *self.tokens])
-        over = self.ended or self.full or rules.is_boundary(token) or len(self.tokens) >= rules.max_step_tokens
+        over = self.ended or self.full or len(self.tokens) >= rules.max_step_tokens
+        over = over or (rules.branch_below is None and rules.is_boundary(token))
         if over and not self.step_tokens:
             self.step_tokens, self.step_ended = len(self.tokens), self.ended
 
@@ -129,6 +135,10 @@ class Row:
             return False
         return rules.rollout or not self.step_tokens or self.step_tokens == len(self.tokens)
 
+    def end_step(self) -> None:
+        """The step ends with the tokens so far."""
+        self.step_tokens = len(self.tokens)
+
     def goes_on(self, rules: Rules) -> bool:
         """Another token is wanted."""
         return not self.broken and (rules.rollout or not self.step_tokens)
@@ -137,7 +147,7 @@ class Row:
         """Forget what was decoded."""
         self.tokens, self.codes, self.recovered = [], [], []
         self.ended = self.step_ended = self.broken = False
-        self.step_tokens, self.passes, self.segment, self.features = 0, 0, None, None
+        self.step_tokens, self.passes, self.segment, self.features, self.last = 0, 0, None, None, None
 
 
 @dataclass(slots=True)
@@ -245,6 +255,7 @@ class Decoder:
         """Take what the pass gave; returns the rows that want another token, with their index, and those that end."""
         going: list[tuple[int, Any]] = []
         over: list[Any] = []
+        self._end_steps(places, features)
         for index, place in enumerate(places):
             active: _Active = place.item
             row = active.row
@@ -266,6 +277,20 @@ class Decoder:
                 over.append(place)
         return going, over
 
+    def _end_steps(self, places: Sequence[_Place], features: Features) -> None:
+        """End the steps that have come to an open choice, where the rules ask for that."""
+        asked = [
+            i
+            for i, place in enumerate(places)
+            if place.item.rules.branch_below is not None and not place.item.row.step_tokens and not place.item.forced
+        ]
+        if not asked:
+            return
+        sure_B = self.actor.certainty(features if len(asked) == len(places) else features.rows(asked)).tolist()
+        for i, sure in zip(asked, sure_B, strict=True):
+            if not sure >= places[i].item.rules.branch_below:  # NaN is no certainty
+                places[i].item.row.end_step()
+
     def _recover(self, place: _Place) -> None:
         row: Row = place.item.row
         end = place.item.start
@@ -286,6 +311,8 @@ class Decoder:
             if codes is not None:
                 active.row.codes.append(codes[i])
             active.row.append(tokens[i], active.rules)
+            if active.row.ended:
+                active.row.last = features.rows(slice(i, i + 1))
             self.actor.generated_tokens += 1
 
     def _leave(self, place: _Place) -> None:
@@ -326,9 +353,9 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in text
 
 
-def decode(actor: Actor, rows: Sequence[Row], rules: Rules) -> None:
-    """Decode all ``rows`` together, filling them in. A row that ends leaves the batch at once."""
-    decoder = Decoder(actor, max(1, len(rows)))
+def decode(actor: Actor, rows: Sequence[Row], rules: Rules, at_once: int | None = None) -> None:
+    """Decode all ``rows``, at most ``at_once`` together, filling them in. A row that ends leaves the batch at once."""
+    decoder = Decoder(actor, max(1, at_once or len(rows)))
     decoder.submit(rows, rules)
     while len(decoder):
         decoder.step()

@@ -28,6 +28,7 @@ class Node:
         key: Of the keys and values of ``tokens`` in the store.
         next_token_A: First token under each action; None when nothing can follow.
         cost: Tokens generated to make and evaluate it.
+        value: What the value head says of it.
     """
 
     tree: int
@@ -37,6 +38,7 @@ class Node:
     key: Hashable
     next_token_A: np.ndarray | None
     cost: int
+    value: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +102,10 @@ class TreeState:
     nodes: list[int] = field(default_factory=list)
     _finished: list[Finished] = field(default_factory=list)
 
-    def finish(self, text: str, answer: str | None, order: int) -> float:
-        """Record a finished text and value it."""
-        value = self.value_of(answer)
+    def finish(self, text: str, answer: str | None, order: int, judged: float | None = None) -> float:
+        """Record a finished text and value it: by ``judged`` where it has an answer that no verifier can check."""
+        use = judged is not None and answer is not None and not is_checkable(self.problem.task)
+        value = judged if use and judged is not None else self.value_of(answer)
         self._finished.append(Finished(order, text, answer, value))
         return value
 

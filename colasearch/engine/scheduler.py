@@ -48,6 +48,7 @@ class SearchSettings:
         actions: ``latent``, or ``sampled``: first tokens drawn from the base itself.
         leaves_in_flight: Most leaves of one tree evaluated together.
         max_seconds: Wall-clock limit of a problem; what was found by then counts.
+        stop_when_solved: End a search as soon as a checkable verifier has accepted an answer.
         max_tree_tokens: Limit on the tokens generated for one problem; a round may pass it.
         world: Limits and sampling of the world.
         options: Options of the algorithm.
@@ -60,6 +61,7 @@ class SearchSettings:
     leaves_in_flight: int = 16
     max_seconds: float | None = None
     max_tree_tokens: int | None = None
+    stop_when_solved: bool = True
     world: WorldConfig = field(default_factory=WorldConfig)
     options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -240,7 +242,8 @@ class Scheduler:
         state = self.world.trees[tree]
         if settings.max_tree_tokens is not None and state.generated_tokens >= settings.max_tree_tokens:
             run.search.stop(np.zeros(1, np.int64), StopReason.MAX_TOKENS)
-        if is_checkable(run.problem.task) and any(f.value >= 1 for f in state.finished):
+        checked = settings.stop_when_solved and is_checkable(run.problem.task)
+        if checked and any(f.value >= 1 for f in state.finished):
             run.search.stop(np.zeros(1, np.int64), StopReason.SOLVED)
         leaves = run.search.ask()
         if not len(leaves):

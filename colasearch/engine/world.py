@@ -39,6 +39,8 @@ class WorldConfig:
     Attributes:
         max_tokens: Longest text, in generated tokens.
         max_step_tokens: Longest step.
+        branch_below: None: a step ends with a sentence or a line. Else it ends where the most probable next token has less
+            than this probability, so that every node is a choice (docs/results.md compares the two).
         rollouts: Whether leaves are valued by rollouts where there is no value head. Without, an unfinished leaf is
             worth 0: right for algorithms that look at finished texts alone.
         references: Reference rollouts from each root (unused with a value head).
@@ -50,6 +52,7 @@ class WorldConfig:
 
     max_tokens: int = 256
     max_step_tokens: int = 24
+    branch_below: float | None = None
     rollouts: bool = True
     references: int = 8
     rows: int = 64
@@ -118,7 +121,9 @@ class LatentWorld:
         self.nodes: dict[int, Node] = {}
         self.value_head = self.actor.lm.latents.value if self.actor.lm.latents is not None else None
         self._rollout = config.rollouts and self.value_head is None
-        self._rules = Rules(self.ends.is_boundary, self.ends.is_finished, config.max_step_tokens, self._rollout)
+        self._rules = Rules(
+            self.ends.is_boundary, self.ends.is_finished, config.max_step_tokens, self._rollout, config.branch_below
+        )
         self._to_end = Rules(self.ends.is_boundary, self.ends.is_finished, config.max_step_tokens, rollout=True)
         self._jobs: dict[Row, _Job] = {}
         self._roots: list[Evaluation] = []
@@ -240,7 +245,8 @@ class LatentWorld:
             return
         self.nodes[tree.root].next_token_A = self._fan_out(tree.root_features, [tree.root])[0]
         if self.value_head is not None:
-            self._roots.append(self._root_evaluation(number, float(self._head_values(tree.root_features)[0])))
+            self.nodes[tree.root].value = float(self._head_values(tree.root_features)[0])
+            self._roots.append(self._root_evaluation(number, self.nodes[tree.root].value))
         elif self.config.references:
             self._submit_references(number)
         else:
@@ -394,14 +400,14 @@ class LatentWorld:
             if row.broken:
                 done.append(Evaluation(row.tree, job.ticket, number, 0.0, True, blank, float("nan")))
                 continue
-            text_value = self._finish(tree, job, (*row.before, *row.tokens)) if row.ended else 0.0
+            text_value = self._finish(row, job) if row.ended else 0.0
             if row.features is None or fan is None or prior is None:
                 # The step ended the text, or filled it without an answer.
                 done.append(Evaluation(row.tree, job.ticket, number, text_value, True, blank, 0.0))
                 continue
             k = next(place)
             node.next_token_A = fan[k]
-            value = text_value if values is None else float(values[k])
+            node.value = value = text_value if values is None else float(values[k])
             done.append(Evaluation(row.tree, job.ticket, number, 0.0, False, prior[k], value))
         return done
 
@@ -418,9 +424,14 @@ class LatentWorld:
         self.trees[node.tree].nodes.append(self._next_node)
         self._next_node += 1
 
-    def _finish(self, tree: TreeState, job: _Job, tokens: Sequence[int]) -> float:
-        text = self.ends.decode(tokens)
-        return tree.finish(text, extract_answer(text, tree.problem.task), job.order)
+    def _finish(self, row: Row, job: _Job) -> float:
+        """Record a finished text; a value head judges it by the state before its last token."""
+        tree = self.trees[row.tree]
+        text = self.ends.decode((*row.before, *row.tokens))
+        judged = None
+        if self.value_head is not None:
+            judged = self.nodes[job.parent].value if row.last is None else float(self._head_values(row.last)[0])
+        return tree.finish(text, extract_answer(text, tree.problem.task), job.order, judged)
 
     def _fan_out(self, features: Features, states: Sequence[int]) -> np.ndarray:
         count = self.actor.num_actions
