@@ -98,10 +98,20 @@ def new_base(tokenizer: Any, seed: int, *, width: int, layers: int, heads: int, 
 
 
 class BaseLearner:
-    """Accumulates the gradients of next-token prediction; every weight trains."""
+    """Accumulates the gradients of next-token prediction; every weight trains.
 
-    def __init__(self, base: BaseModel, documents: Sequence[Document], micro_tokens: int = 8192) -> None:
+    Args:
+        base: Trained in place.
+        documents: Texts.
+        micro_tokens: Padded tokens in one pass.
+        half: Compute passes in bfloat16 (always so on CUDA); the weights stay float32.
+    """
+
+    def __init__(
+        self, base: BaseModel, documents: Sequence[Document], micro_tokens: int = 8192, half: bool = False
+    ) -> None:
         self.base, self.documents, self.micro_tokens = base, documents, micro_tokens
+        self.half = half or base.device.type == "cuda"
         base.model.requires_grad_(True)
 
     def parameters(self) -> list[torch.nn.Parameter]:
@@ -110,8 +120,7 @@ class BaseLearner:
 
     def _loss(self, indices: Sequence[int]) -> tuple[torch.Tensor, int]:
         tokens, valid = token_batch(self.documents, indices, self.base.device)
-        device = self.base.device.type
-        with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+        with torch.autocast(self.base.device.type, torch.bfloat16, enabled=self.half):
             logits = self.base.logits(self.base.hidden(tokens)[:, :-1][valid])
         return F.cross_entropy(logits, tokens[:, 1:][valid]), int(valid.sum())
 

@@ -40,6 +40,7 @@ class RolloutConfig:
         temperature, top_k: Of the sampler.
         rows: Most texts decoded in one batch.
         seed: Fixes the draws.
+        states: Whether episodes get the base's hidden states, which RL on codes wants.
     """
 
     latent: bool = True
@@ -50,6 +51,7 @@ class RolloutConfig:
     top_k: int = 0
     rows: int = 64
     seed: int = 0
+    states: bool = True
 
 
 class Roller:
@@ -83,7 +85,7 @@ class Roller:
             by_problem = {e.problem: e.reward for e in greedy}
             for episode in episodes:
                 episode.greedy_reward = by_problem[episode.problem]
-        if config.latent:
+        if config.latent and config.states:
             self._cache_states(episodes)
         return episodes
 
@@ -105,11 +107,8 @@ class Roller:
         top_k = 1 if greedy else config.top_k
         sampling = Sampling(config.temperature, top_k, token_temperature=config.temperature, token_top_k=top_k)
         lm = self.lm if config.latent else LatentLM(self.lm.name, self.lm.base, None)
-        episodes: list[Episode] = []
         with mixed_precision(self.lm.base):
-            actor = Actor(lm, sampling, latent=config.latent)
-            for begin in range(0, len(wanted), config.rows):
-                episodes += self._decode(actor, wanted[begin : begin + config.rows], name)
+            episodes = self._decode(Actor(lm, sampling, latent=config.latent), wanted, name)
         texts = [(self.problems[e.problem], self.ends.decode(e.tokens[e.prompt :])) for e in episodes]
         for episode, reward in zip(episodes, self.reward(texts), strict=True):
             episode.reward = reward
@@ -134,7 +133,7 @@ class Roller:
             Row([segments[place[i]]], token, n[1:]) for (i, _), token, n in zip(wanted, tokens, numbers, strict=True)
         ]
         rules = Rules(lambda token: False, self.ends.is_finished, config.max_tokens, rollout=True)
-        decode(actor, rows, rules)
+        decode(actor, rows, rules, config.rows)
         episodes = []
         for (i, _), code, row, fine in zip(wanted, codes, rows, first.fine_B.tolist(), strict=True):
             if row.broken or not fine:

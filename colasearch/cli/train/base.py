@@ -30,7 +30,8 @@ from colasearch.cli.train.common import (
 @click.option("--layers", type=COUNT, default=6, show_default=True)
 @click.option("--heads", type=COUNT, default=6, show_default=True)
 @click.option("--context", type=COUNT, default=256, show_default=True, help="Longest text, in tokens.")
-def command(width: int, layers: int, heads: int, context: int, **common: Any) -> None:
+@click.option("--bfloat16", "half", is_flag=True, help="Passes in bfloat16: faster on CPUs that compute in it.")
+def command(width: int, layers: int, heads: int, context: int, half: bool, **common: Any) -> None:
     """Train a small Llama over characters from scratch, for experiments on one machine.
 
     Its folder is a base for `train actions`, `solve --actions sampled` and `train rl --on tokens`.
@@ -58,11 +59,12 @@ def command(width: int, layers: int, heads: int, context: int, **common: Any) ->
     base.model.to(pick_device(where.device))
     corpus = load_corpus(source.data, base.tokenizer, base.end_id, min(source.max_tokens, context))
     train, held = split(corpus, source.heldout)
-    learner = BaseLearner(base, corpus.documents, batching.micro_tokens)
+    learner = BaseLearner(base, corpus.documents, batching.micro_tokens, half)
     parameters = sum(p.numel() for p in learner.parameters())
     config = {
         **source.describe(),
         **shape,
+        "bfloat16": half,
         "epochs": batching.epochs,
         "batch_tokens": batching.batch_tokens,
         "parameters": parameters,

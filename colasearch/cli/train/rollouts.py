@@ -28,9 +28,8 @@ def command(model: str, samples: int, seed: int, output: Any, **common: Any) -> 
 
     where, given = take(Where, common), take(Problems, common)
     loaded = load(model, where)
-    loaded.base.packed = False
     problems, _, _ = given.load()
-    roller = given.roller(loaded, problems, seed, group=samples)
+    roller = given.roller(loaded, problems, seed, group=samples, states=False)
     output.parent.mkdir(parents=True, exist_ok=True)
     done = Counter(problem for problem, _ in read_rollouts(output)) if output.exists() else Counter()
     first = next((n for n, labelled in enumerate(problems) if done[labelled.problem.id] < samples), len(problems))
@@ -38,7 +37,8 @@ def command(model: str, samples: int, seed: int, output: Any, **common: Any) -> 
     # One round a problem: a problem that was interrupted is done again as a whole.
     total = reward = 0.0
     with Bar("rollouts") as bar:
-        together = max(1, given.rows // samples)
+        # Enough texts that the batch is seldom short of rows, few enough that little is lost with an interruption.
+        together = max(1, 8 * given.rows // samples)
         for begin in range(first, len(problems), together):
             episodes = roller.collect(range(begin, min(begin + together, len(problems))), 0)
             for at in range(0, len(episodes), samples):
