@@ -227,7 +227,15 @@ class RunFolder:
         resumed: How many of them were there at the start.
     """
 
-    def __init__(self, path: Path, manifest: Mapping[str, Any], *, resume: bool = False, key: Sequence[str] = KEY):
+    def __init__(
+        self,
+        path: Path,
+        manifest: Mapping[str, Any],
+        *,
+        resume: bool = False,
+        key: Sequence[str] = KEY,
+        records: str = RECORDS_NAME,
+    ) -> None:
         """Make the folder, or with ``resume`` take up where an earlier run stopped.
 
         Args:
@@ -235,13 +243,14 @@ class RunFolder:
             manifest: From :func:`manifest_of`.
             resume: Go on in an existing folder. A folder that does not exist is made.
             key: Fields that name a record.
+            records: Name of the file with the records.
 
         Raises:
             InputError: The folder exists and ``resume`` is not given, or its settings differ.
             PrerequisiteError: Another run is writing to it.
             CorruptFileError: Its manifest or a record is damaged.
         """
-        self.path, self._key = path, tuple(key)
+        self.path, self._key, self._records = path, tuple(key), path / records
         if path.exists() and not path.is_dir():
             raise InputError(f"{path} is a file; give a folder for the run, new or to --resume")
         path.mkdir(parents=True, exist_ok=True)
@@ -253,7 +262,7 @@ class RunFolder:
                 self._by_key.setdefault(self._key_of(record), record)
             self.records = list(self._by_key.values())
             self.resumed = len(self.records)
-            self._stream = (path / RECORDS_NAME).open("ab")
+            self._stream = self._records.open("ab")
             self._stream.truncate(good)
             self._end_line()
         except BaseException:
@@ -263,9 +272,10 @@ class RunFolder:
     def _begin(self, manifest: Mapping[str, Any], resume: bool) -> tuple[dict[str, Any], list[dict[str, Any]], int]:
         others = [p.name for p in self.path.iterdir() if p.name != LOCK_NAME and not p.name.startswith(".")]
         if not others:
-            (self.path / TRACES_NAME).mkdir()
+            if self._records.name == RECORDS_NAME:
+                (self.path / TRACES_NAME).mkdir()
             write_json(self.path / MANIFEST_NAME, manifest)
-            (self.path / RECORDS_NAME).touch()
+            self._records.touch()
             fsync_path(self.path)
             return json.loads(json.dumps(manifest)), [], 0
         if not resume:
@@ -285,11 +295,11 @@ class RunFolder:
             warnings.warn(
                 f"this run began at commit {old.get('git')} and goes on at {manifest.get('git')}", stacklevel=4
             )
-        return old, *_scan(self.path / RECORDS_NAME)
+        return old, *_scan(self._records)
 
     def _end_line(self) -> None:
         """Give a last line that is whole but for its newline that newline."""
-        with (self.path / RECORDS_NAME).open("rb") as stream:
+        with self._records.open("rb") as stream:
             size = stream.seek(0, os.SEEK_END)
             stream.seek(max(0, size - 1))
             if size and stream.read(1) != b"\n":
