@@ -7,6 +7,7 @@ print(solve("Tom has 3 apples and buys 5 more. How many has he?", sims=16).answe
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from colasearch.engine.scheduler import SearchSettings, Status, search_problems
@@ -43,7 +44,7 @@ def solve(
         actions: ``latent``, or ``sampled``: first tokens drawn from the base itself (for models without codes).
         max_seconds: Wall-clock limit; what was found by then counts.
         leaves_in_flight: Most leaves evaluated in one batch.
-        config: Limits and sampling of the world.
+        config: Limits and sampling of the world; without it texts have up to 256 tokens, or half of a short context.
         on_status: Called now and then with how far the search is.
         options: Options of the algorithm.
 
@@ -69,6 +70,8 @@ def solve(
     )
     settings.check()
     lm = LatentLM.from_pretrained(model) if isinstance(model, str) else model
+    if config is None:
+        settings = replace(settings, world=WorldConfig(max_tokens=lm.base.text_length))
     (done,) = search_problems(lm, [problem], settings, on_status=on_status)
     if done.error is not None:
         raise done.error

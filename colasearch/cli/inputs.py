@@ -62,25 +62,75 @@ def read_text_file(name: str) -> str:
     return text
 
 
-def parse_problem(text: str, task: str) -> Problem:
+def parse_problem(text: str, task: str | None = None) -> Problem:
     """The problem that ``text`` states.
 
-    For Countdown: a JSON object with ``numbers`` and ``target``, or a text whose whole numbers are the given numbers
-    followed by the target.
+    A Countdown problem is a JSON object with ``numbers`` and ``target``; or a text in one of our own wordings (``Make
+    52 from 4, 7, 8.`` and the prompt's ``Use the numbers 4, 7, 8, each at most once, ... to make 52.``); or, where
+    ``task`` is ``countdown``, any text whose whole numbers are the given numbers followed by the target.
+
+    Args:
+        text: Of a file or of standard input.
+        task: ``math``, ``countdown``, or None: what the text is, Countdown or else mathematics. A JSON object may also
+            name its task, under ``task``.
 
     Raises:
-        InputError: A Countdown text has no two numbers and a target.
+        InputError: Not one problem: JSON that cannot be read, no two numbers and a target, or more than one problem.
     """
-    if task != "countdown":
-        return Problem.from_text(text, task)
-    numbers: Any
-    try:
-        data = json.loads(text)
-        numbers, target = (data["numbers"], data["target"]) if isinstance(data, dict) else (None, None)
-    except (ValueError, KeyError):
-        found = [int(n) for n in re.findall(r"(?<![\d.])\d{1,9}(?![\d.]*\d)", text)]
-        numbers, target = (found[:-1], found[-1]) if found else (None, None)
+    row = _json_object(text)
+    if row is not None:
+        named = row.get("task")
+        if named not in (None, "math", "countdown") or (task and named and named != task):
+            rule = f"--task says {task}" if task else "it must be math or countdown"
+            raise InputError(f'the problem\'s "task" is {named!r}; {rule}')
+        task = task or named or ("countdown" if "numbers" in row else "math")
+        if task == "countdown":
+            return _countdown(text, row.get("numbers"), row.get("target"), row.get("use"))
+        words = row.get("problem", row.get("text"))
+        if not isinstance(words, str) or not words.strip():
+            raise InputError('the JSON object has no "problem", a text; nor "numbers" and "target", for Countdown')
+        return Problem.from_text(words.strip(), task)
+    worded = next(filter(None, (pattern.fullmatch(text) for pattern in COUNTDOWN_WORDINGS)), None)
+    if task == "math" or (task is None and worded is None):
+        return Problem.from_text(text, "math")
+    if worded is not None:
+        numbers = [int(n) for n in re.findall(r"\d+", worded["numbers"])]
+        return _countdown(text, numbers, int(worded["target"]), "all" if "exactly once" in text else None)
+    found = [int(n) for n in re.findall(r"(?<![\d.])\d{1,9}(?![\d.]*\d)", text)]
+    return _countdown(text, found[:-1], found[-1] if found else None, None)
 
+
+_LIST = r"(?P<numbers>\d{1,9}(?:(?:, ?| | and |, and )\d{1,9})+)"
+COUNTDOWN_WORDINGS = (
+    re.compile(rf"Make (?P<target>\d{{1,9}}) (?:from|with|using) {_LIST}\.?", re.IGNORECASE),
+    re.compile(
+        rf"Use the numbers {_LIST}, each (?:at most|exactly) once,[^\d]*to make (?P<target>\d{{1,9}})\.?[^\d]*",
+        re.IGNORECASE,
+    ),
+)
+"""How training rows and the prompt word a Countdown problem. In the first the target comes before the numbers."""
+
+
+def _json_object(text: str) -> dict[str, Any] | None:
+    """The JSON object that ``text`` is; None for any other text (a problem may well begin with a bracket)."""
+    if not re.match(r'\{\s*"', text):
+        return None
+    try:
+        data, end = json.JSONDecoder().raw_decode(text)
+    except ValueError as error:
+        raise InputError(
+            f"the text begins as a JSON object but cannot be read as one ({error}): {text[:80]!r}"
+        ) from None
+    if text[end:].strip():
+        raise InputError(
+            "more follows after the first JSON object; solve takes one problem: give the lines one by one, or all of "
+            "them to `colasearch bench countdown --data FILE`"
+        )
+    assert isinstance(data, dict)
+    return data
+
+
+def _countdown(text: str, numbers: Any, target: Any, use: Any) -> Problem:
     def whole(value: Any) -> bool:
         return isinstance(value, int) and not isinstance(value, bool)
 
@@ -89,7 +139,9 @@ def parse_problem(text: str, task: str) -> Problem:
             f"no Countdown problem in {text[:80]!r}; give at least two whole numbers and then the target, "
             'as text or as {"numbers": [3, 5, 7], "target": 26}'
         )
-    return Problem.from_text(text, task, {"numbers": numbers, "target": target})
+    if use not in (None, "all"):
+        raise InputError(f'"use" is {use!r}; it is "all" (every number exactly once) or left out (at most once)')
+    return Problem.from_text(text, "countdown", {"numbers": numbers, "target": target, **({"use": use} if use else {})})
 
 
 def load_config(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:

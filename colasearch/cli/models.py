@@ -16,17 +16,18 @@ def command(ctx: click.Context, as_json: bool) -> None:
         return
     from colasearch.files import cache_dir
     from colasearch.model.latent_lm import packaged_names
-    from colasearch.model.sources import KNOWN
+    from colasearch.model.sources import KNOWN, bundled_base, pretrained_root
 
     rows = []
     for name, known in sorted(KNOWN.items()):
-        cached = cache_dir() / "base" / name
+        cached, packaged = cache_dir() / "base" / name, bundled_base(pretrained_root() / name)
         rows.append(
             {
                 "name": name,
                 "about": known.about,
                 "hub": known.hub,
                 "latents": name in packaged_names(),
+                "packaged": None if packaged is None else str(packaged),
                 "cached": str(cached) if cached.is_dir() else None,
             }
         )
@@ -34,7 +35,14 @@ def command(ctx: click.Context, as_json: bool) -> None:
         click.echo(json.dumps({"schema": 1, "models": rows}))
         return
     for row in rows:
-        where = f"cached in {row['cached']}" if row["cached"] else "not in the cache: `colasearch models fetch NAME`"
+        if row["packaged"]:
+            where = "part of this installation, base included"
+        elif row["hub"] is None:
+            where = "missing from this installation: install colasearch again, from a version that ships it"
+        elif row["cached"]:
+            where = f"cached in {row['cached']}"
+        else:
+            where = f"not in the cache: `colasearch models fetch {row['name']}`"
         click.echo(f"{row['name']:16} {row['about']}\n{'':16} {where}")
     click.echo("\nAny causal LM works too: give a folder or a hub name (owner/model) as --model.")
 

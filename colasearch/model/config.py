@@ -57,7 +57,7 @@ class LatentConfig:
         num_heads, num_kv_heads, head_dim: Attention shape of the IDM's and the policy's blocks.
         rope_theta: Rotary base of those blocks.
         norm_eps: Epsilon of their RMS norms.
-        idm_layers, idm_ffn: Blocks of the inverse dynamics model, and the width of their MLPs.
+        idm_layers, idm_ffn: Blocks of the inverse dynamics model, and the width of their MLPs. 0 blocks: no such model.
         policy_layers, policy_ffn: The same for the policy.
         merge_layers, merge_ffn: Merge MLPs of the world model's head, and their width.
         output_form: ``residual``: logits = W_lm · s_M. ``subtractive``: logits = W_lm · (RMSNorm_f(s_M) - e), as

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import NoReturn
 
+import torch
+from torch import Tensor, nn
+
+from colasearch.errors import PrerequisiteError
 from colasearch.model.blocks import BlockStack
 from colasearch.model.config import LatentConfig
 
@@ -38,3 +41,21 @@ class InverseDynamicsModel(BlockStack):
     def codes(self, hidden: Tensor) -> Tensor:
         """The most probable code ``[B, T-1]`` of each transition."""
         return self.transition_scores(hidden).argmax(-1)
+
+
+class AbsentIDM(InverseDynamicsModel):
+    """In the place of an IDM that a shipped model comes without; solving and learning from rewards need none."""
+
+    def __init__(self) -> None:
+        nn.Module.__init__(self)
+
+    def forward(self, *_: object) -> NoReturn:
+        """Refuse.
+
+        Raises:
+            PrerequisiteError: Always.
+        """
+        raise PrerequisiteError(
+            "this model has no inverse dynamics model (idm_layers is 0 in its config.json), which tells the codes of "
+            "given texts; use the model it was made from, or train a new one with `colasearch train actions`"
+        )

@@ -2,16 +2,17 @@
 
 A checkpoint holds ``config.json``, ``model.safetensors`` (latent modules only; the base is named by SHA-256, not
 copied), ``README.md`` (the model card) and ``SHA256SUMS``; after guided fine-tuning also the changes of the base
-(``tuned.py``). Nothing in it is ever unpickled.
+(``tuned.py``). A shipped model has its base with it, in the sub-folder ``base`` (``training/shipping.py``). Nothing in
+it is ever unpickled.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import shutil
 import warnings
 from collections.abc import Iterator
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,9 @@ from colasearch.files import SUMS_NAME, check_sums, folder_atomic, read_json, wr
 from colasearch.model.base import BaseModel
 from colasearch.model.codebook import Codebook
 from colasearch.model.config import LatentConfig
-from colasearch.model.inverse_dynamics import InverseDynamicsModel
+from colasearch.model.inverse_dynamics import AbsentIDM, InverseDynamicsModel
 from colasearch.model.policy import Policy
-from colasearch.model.sources import Report, silent
+from colasearch.model.sources import REINSTALL, Report, bundled_base, pretrained_root, silent
 from colasearch.model.tuned import apply_tuned
 from colasearch.model.value import QHead, ValueHead
 from colasearch.model.world_model import MergeHead
@@ -34,12 +35,12 @@ WEIGHTS_NAME = "model.safetensors"
 
 
 class LatentModules(nn.Module):
-    """IDM, codebook, merge head, policy and, where the config has them, value and Q heads."""
+    """IDM (unless ``idm_layers`` is 0), codebook, merge head, policy; value and Q heads where the config has them."""
 
     def __init__(self, config: LatentConfig) -> None:
         super().__init__()
         self.config = config
-        self.idm = InverseDynamicsModel(config)
+        self.idm = InverseDynamicsModel(config) if config.idm_layers else AbsentIDM()
         self.codebook = Codebook(config.num_codes, config.hidden_size)
         self.merge = MergeHead(config)
         self.policy = Policy(config)
@@ -74,8 +75,14 @@ class LatentLM:
         if folder is None:
             return cls(name, BaseModel.load(name, device, dtype, report), None)
         latents = load_latents(folder)
-        base = BaseModel.load(latents.config.base.name, device, dtype, report)
+        inside = bundled_base(folder)
+        if inside is None or folder == pretrained_root() / latents.config.base.name:
+            inside = None  # the base's name is enough, and stays the same wherever colasearch is installed
+        base = BaseModel.load(latents.config.base.name if inside is None else str(inside), device, dtype, report)
         _check_fit(latents.config, base, folder)
+        if inside is not None:
+            # Models trained from this one must find the same base again.
+            latents.config = dataclasses.replace(latents.config, base=base.identity)
         tuned = latents.config.tuned
         tuned_path = None if tuned is None else folder / tuned.file
         if tuned is not None and tuned_path is not None:
@@ -124,14 +131,16 @@ class LatentLM:
 
 def packaged_names() -> list[str]:
     """Names of the latent modules that ship with the package."""
-    root = Path(str(files("colasearch"))) / "pretrained"
-    return sorted(p.name for p in root.iterdir() if (p / "config.json").is_file()) if root.is_dir() else []
+    root = pretrained_root()
+    if not root.is_dir():
+        return []
+    return sorted(p.name for p in root.iterdir() if p.name[0] != "." and (p / "config.json").is_file())
 
 
 def latents_folder(name: str) -> Path | None:
     """The checkpoint folder that ``name`` stands for: a packaged name or a folder with our config; else None."""
     if name in packaged_names():
-        return Path(str(files("colasearch"))) / "pretrained" / name
+        return pretrained_root() / name
     folder = Path(name).expanduser()
     config = folder / "config.json"
     if config.is_file() and read_json(config).get("model_type") == "colasearch-latent":
@@ -147,16 +156,21 @@ def save_latents(
     tuned_path: Path | None = None,
 ) -> None:
     """Write a checkpoint folder atomically: it is the old one or the complete new one, never a mixture."""
-    from safetensors.torch import save_file
-
-    tensors = {k: v.detach().to("cpu", dtype).contiguous() for k, v in modules.state_dict().items()}
     with folder_atomic(folder, replace=True) as temporary:
-        save_file(tensors, str(temporary / WEIGHTS_NAME), metadata={"format": "pt"})
-        write_json(temporary / "config.json", modules.config.to_dict())
+        write_modules(modules, temporary, dtype)
         if tuned_path is not None and modules.config.tuned is not None:
             shutil.copyfile(tuned_path, temporary / modules.config.tuned.file)
         (temporary / "README.md").write_text(card or f"# Latent modules for {modules.config.base.name}\n")
         write_sums(temporary)
+
+
+def write_modules(modules: LatentModules, folder: Path, dtype: torch.dtype = torch.float16) -> None:
+    """Write weights and ``config.json`` into ``folder``, which is there; card and sums are the caller's."""
+    from safetensors.torch import save_file
+
+    tensors = {k: v.detach().to("cpu", dtype).contiguous() for k, v in modules.state_dict().items()}
+    save_file(tensors, str(folder / WEIGHTS_NAME), metadata={"format": "pt"})
+    write_json(folder / "config.json", modules.config.to_dict())
 
 
 def load_latents(folder: Path) -> LatentModules:
@@ -168,7 +182,9 @@ def load_latents(folder: Path) -> LatentModules:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    remedy = "copy the folder again from its source, or train it anew"
+    remedy = (
+        REINSTALL if folder.parent == pretrained_root() else "copy the folder again from its source, or train it anew"
+    )
     sums = check_sums(folder, remedy)
     for name in ("config.json", WEIGHTS_NAME):
         if name not in sums:

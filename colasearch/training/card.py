@@ -7,26 +7,35 @@ from typing import Any
 from colasearch.model.config import LatentConfig
 
 
-def _table(rows: dict[str, Any]) -> str:
+def table(rows: dict[str, Any]) -> str:
+    """Two columns of Markdown."""
     body = "\n".join(f"| {k} | {round(v, 4) if isinstance(v, float) else v} |" for k, v in rows.items())
     return f"| what | value |\n| --- | --- |\n{body}\n"
 
 
-def _base_note(config: LatentConfig) -> str:
+def _base_note(config: LatentConfig, bundled: bool) -> str:
+    if bundled:
+        changes = f"; what fine-tuning under the codes changed is in {config.tuned.file}" if config.tuned else ""
+        return f"the base is with them, in the folder base{changes}"
     if config.tuned is None:
         return "the base is frozen, and no base weights are here"
     kind = "low-rank changes" if config.tuned.kind == "lora" else "changed tensors"
     return f"the base was fine-tuned under the codes: its {kind} are in {config.tuned.file}, merged in at load"
 
 
-def model_card(config: LatentConfig) -> str:
-    """Markdown card: base, shape, settings and held-out measures of each stage."""
+def model_card(config: LatentConfig, *, bundled: bool = False) -> str:
+    """Markdown card: base, shape, settings and held-out measures of each stage.
+
+    Args:
+        config: Of the latent modules.
+        bundled: The base's weights are part of the model folder.
+    """
     base = config.base
     parts = [
         f"# Latent actions for {base.name}\n",
         f"Inverse dynamics model, codebook of {config.num_codes} latent actions, merge head and policy for a "
-        f"base model (CoLA, arXiv 2503.21383). Made by colasearch; {_base_note(config)}.\n",
-        _table(
+        f"base model (CoLA, arXiv 2503.21383). Made by colasearch; {_base_note(config, bundled)}.\n",
+        table(
             {
                 "base": base.name,
                 "base revision": base.revision,
@@ -40,7 +49,7 @@ def model_card(config: LatentConfig) -> str:
     ]
     for stage, notes in config.training.items():
         parts.append(f"## Stage: {stage}\n")
-        parts.append(_table(notes["config"]))
+        parts.append(table(notes["config"]))
         parts.append("Held-out measures (cross-entropies in nats a token):\n")
-        parts.append(_table(notes["heldout"]))
+        parts.append(table(notes["heldout"]))
     return "\n".join(parts)

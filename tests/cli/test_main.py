@@ -46,7 +46,7 @@ def test_env_and_models_print_json():
     env = json.loads(colasearch("env", "--json").stdout)
     assert env["python"] == sys.version.split()[0]
     models = json.loads(colasearch("models", "--json").stdout)
-    assert [m["name"] for m in models["models"]] == ["smollm2-135m"]
+    assert [m["name"] for m in models["models"]] == ["countdown-tiny", "smollm2-135m"]
 
 
 def test_fetch_of_an_unknown_model_is_exit_3():

@@ -1,0 +1,209 @@
+"""Exporting a trained model with its base: it loads anywhere, says the same, and is checked."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from colasearch.errors import CorruptFileError, InputError, PrerequisiteError
+from colasearch.files import check_sums, write_sums
+from colasearch.model.base import BaseModel
+from colasearch.model.latent_lm import LatentLM, save_latents, world_model_states
+from colasearch.problem import LabelledProblem, Problem
+from colasearch.training.shipping import Origin, greedy_texts, ship
+from colasearch.training.tuning import TunableBase, Tuning
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = ROOT / "scripts" / "ship_model.py"
+TOKENS = torch.tensor([[5, 60, 7, 80, 9]])
+
+
+@pytest.fixture
+def problems():
+    return [
+        LabelledProblem(Problem.from_text("", "countdown", {"numbers": [a, 5, 7], "target": 26}), "") for a in (3, 4)
+    ]
+
+
+@pytest.fixture
+def origin(tmp_path):
+    data = tmp_path / "rows.jsonl"
+    data.write_text('{"text": "a"}\n\n{"text": "b"}\n')
+    return Origin(("colasearch train base --data rows.jsonl",), (data,), "c0ffee", "## Known faults\n\nMany.\n")
+
+
+@torch.no_grad()
+def logits(lm: LatentLM) -> torch.Tensor:
+    """Next-token logits under code 3 at each position, which base, codebook and merge head all take part in."""
+    hidden = lm.base.hidden(TOKENS)
+    merged = world_model_states(lm.require_latents(), lm.base, hidden, torch.full(TOKENS.shape, 3))
+    return lm.base.logits(merged)
+
+
+def load(folder: object) -> LatentLM:
+    return LatentLM.from_pretrained(str(folder), "cpu", "float32")
+
+
+def test_an_exported_model_needs_nothing_else(model_folder, base_folder, problems, origin, tmp_path):
+    before = load(model_folder)
+    shipped = ship(str(model_folder), tmp_path / "out" / "small-one", problems, origin)
+    moved = Path(shutil.move(shipped.folder, tmp_path / "elsewhere"))
+    after = load(moved)
+    torch.testing.assert_close(logits(after), logits(before), rtol=2e-3, atol=2e-3)
+    assert after.base.identity.name == str(moved / "base")
+    assert shipped.compared == 4
+    assert shipped.same[shipped.storage] <= 4
+    assert shipped.size == sum(p.stat().st_size for p in moved.rglob("*") if p.is_file())
+    assert shipped.idm
+    for folder in (moved, moved / "base"):
+        assert check_sums(folder, "").keys() == {p.name for p in folder.iterdir() if p.is_file()} - {"SHA256SUMS"}
+        assert all(stat.S_IMODE(p.stat().st_mode) == 0o644 for p in folder.iterdir() if p.is_file())
+    config = json.loads((moved / "config.json").read_text())
+    assert config["base"]["name"] == "small-one"
+    assert config["base"]["sha256"] == after.base.identity.sha256
+    # A model that is trained from it finds the base in the folder where it is now.
+    save_latents(after.require_latents(), tmp_path / "trained")
+    assert load(tmp_path / "trained").base.identity == after.base.identity
+
+
+def test_the_card_says_how_the_model_was_made(model_folder, problems, origin, tmp_path):
+    shipped = ship(str(model_folder), tmp_path / "small-one", problems, origin, storage="float32")
+    card = (shipped.folder / "README.md").read_text()
+    assert "# Latent actions for small-one" in card
+    assert "the base is with them, in the folder base" in card
+    assert "    colasearch train base --data rows.jsonl\n" in card
+    assert "commit c0ffee" in card
+    assert "| rows.jsonl | 2 |" in card
+    assert "stored in float32, 4 are the same" in card
+    assert "## Known faults" in card
+    assert str(tmp_path) not in card
+
+
+def test_float16_is_taken_back_where_it_changes_a_text(model_folder, base_folder, problems, origin, tmp_path):
+    """Two output rows that only float32 tells apart: the second one wins by a hair."""
+    folder = Path(shutil.copytree(base_folder, tmp_path / "base"))
+    tensors = load_file(str(folder / "model.safetensors"))
+    table = tensors["model.embed_tokens.weight"]
+    told = greedy_texts(load(folder), problems).texts[0]
+    winner = max(told)
+    table[winner - 1] = table[winner] * (1 - 1e-5)
+    save_file(tensors, str(folder / "model.safetensors"), metadata={"format": "pt"})
+    shipped = ship(str(folder), tmp_path / "plain", problems, origin)
+    assert shipped.storage == "float32"
+    assert shipped.same["float16"] < shipped.same["float32"] == shipped.compared
+    halved = ship(str(folder), tmp_path / "plain", problems, origin, storage="float16")
+    assert halved.size < shipped.size
+    assert load_file(str(tmp_path / "plain/base/model.safetensors"))["model.norm.weight"].dtype == torch.float16
+
+
+def test_a_base_alone_is_exported_too(base_folder, problems, origin, tmp_path):
+    shipped = ship(str(base_folder), tmp_path / "plain", problems, origin)
+    assert not shipped.idm
+    assert BaseModel.load(str(tmp_path / "plain" / "base"), device="cpu").hidden_size == 16
+    assert "without latent modules" in (tmp_path / "plain" / "README.md").read_text()
+
+
+def test_settings_of_the_base_s_own_run_go_into_the_card(base_folder, problems, origin, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(base_folder, run / "model")
+    (run / "manifest.json").write_text(json.dumps({"kind": "base", "config": {"width": 16, "epochs": 99}}))
+    (run / "metrics.jsonl").write_text(
+        '{"step": 1, "ce": 2.0}\n{"step": 1, "heldout/ce": 1.25}\n{"step": 2, "ce": 1}\n'
+    )
+    ship(str(run / "model"), tmp_path / "plain", problems, origin)
+    card = (tmp_path / "plain" / "README.md").read_text()
+    assert "## Stage: base" in card
+    assert "| epochs | 99 |" in card
+    assert "| ce | 1.25 |" in card
+
+
+@pytest.fixture
+def tuned_folder(model_folder, tmp_path):
+    """A checkpoint whose base was changed, in one layer."""
+    lm = load(model_folder)
+    tunable = TunableBase(lm, Tuning("layers", layers=(-1,)), 0)
+    with torch.no_grad():
+        for p in tunable.parameters():
+            p.add_(torch.randn(p.shape, generator=torch.Generator().manual_seed(1)) * 0.2)
+    tunable.finish(tmp_path / "changes")
+    lm.save_pretrained(tmp_path / "tuned")
+    return tmp_path / "tuned"
+
+
+def test_a_fine_tuned_base_is_merged_and_the_idm_left_out(tuned_folder, problems, origin, tmp_path):
+    shipped = ship(str(tuned_folder), tmp_path / "merged", problems, origin, storage="float32")
+    assert not shipped.idm
+    assert shipped.same["float32"] == shipped.compared
+    after = load(shipped.folder)
+    assert torch.equal(logits(after), logits(load(tuned_folder)))
+    assert after.tuned_path is None
+    assert "inverse dynamics model is left out" in (shipped.folder / "README.md").read_text()
+    with pytest.raises(PrerequisiteError, match="idm_layers is 0"):
+        after.require_latents().idm.codes(torch.zeros(1, 3, 16))
+    after.save_pretrained(tmp_path / "again")
+    assert load(tmp_path / "again").require_latents().config.idm_layers == 0
+
+
+def test_the_untouched_base_can_be_kept_with_changes_and_idm(tuned_folder, model_folder, problems, origin, tmp_path):
+    shipped = ship(str(tuned_folder), tmp_path / "both", problems, origin, storage="float32", keep_untouched_base=True)
+    assert shipped.idm
+    after = load(shipped.folder)
+    assert torch.equal(logits(after), logits(load(tuned_folder)))
+    untouched = BaseModel.load(str(shipped.folder / "base"), "cpu", "float32")
+    assert torch.equal(untouched.hidden(TOKENS), load(model_folder).base.hidden(TOKENS))
+    assert any(key.startswith("idm.") for key in after.require_latents().state_dict())
+
+
+def test_what_cannot_be_shipped_leaves_the_old_model_as_it_was(model_folder, base_folder, problems, origin, tmp_path):
+    ship(str(model_folder), tmp_path / "m", problems, origin)
+    sums = (tmp_path / "m" / "SHA256SUMS").read_bytes()
+    with pytest.raises(InputError, match="at most 9,999 are shipped"):
+        ship(str(model_folder), tmp_path / "m", problems, origin, most_bytes=9_999)
+    with pytest.raises(InputError, match="lower-case letters"):
+        ship(str(model_folder), tmp_path / "M m", problems, origin)
+    with pytest.raises(InputError, match="no problems"):
+        ship(str(model_folder), tmp_path / "m", [], origin)
+    folder = Path(shutil.copytree(base_folder, tmp_path / "base"))
+    tensors = load_file(str(folder / "model.safetensors"))
+    tensors["model.norm.weight"][0] = 1e6
+    save_file(tensors, str(folder / "model.safetensors"), metadata={"format": "pt"})
+    with pytest.raises(InputError, match=r"model\.norm\.weight has numbers that"):
+        ship(str(folder), tmp_path / "m", problems, origin, storage="float16")
+    assert (tmp_path / "m" / "SHA256SUMS").read_bytes() == sums
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["base", "m", "rows.jsonl"]
+
+
+def test_a_damaged_base_inside_a_model_is_noticed(model_folder, problems, origin, tmp_path):
+    folder = ship(str(model_folder), tmp_path / "m", problems, origin).folder
+    weights = folder / "base" / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[len(data) // 2] ^= 1
+    weights.write_bytes(data)
+    with pytest.raises(CorruptFileError, match="SHA-256"):
+        load(folder)
+    write_sums(folder / "base")
+    with pytest.warns(UserWarning, match="other weights"):
+        load(folder)
+
+
+def test_the_script_exports_and_asks_for_what_the_card_needs(model_folder, tmp_path):
+    def run(*args: object) -> subprocess.CompletedProcess:
+        given = [sys.executable, str(SCRIPT), str(model_folder), "tiny-one", "--into", str(tmp_path), *map(str, args)]
+        return subprocess.run(given, capture_output=True, text=True, check=False)
+
+    assert run().returncode == 2
+    done = run("--command", "colasearch train x", "--data", SCRIPT, "--count", 2, "--commit", "abc")
+    assert done.returncode == 0, done.stderr
+    assert "problems: 2" in done.stdout
+    assert "commit abc" in (tmp_path / "tiny-one" / "README.md").read_text()
+    refused = run("--command", "x", "--data", SCRIPT, "--task", "math")
+    assert refused.returncode == 2
+    assert "needs --problems" in refused.stderr
