@@ -33,7 +33,8 @@ _CPU_SECONDS_A_JOB = 30
 _PR_SET_PDEATHSIG = 1
 
 
-def _die_with_parent(parent: int) -> None:
+def die_with_parent(parent: int) -> None:
+    """End this process, without a word, as soon as process ``parent``, which started it, is gone."""
     if sys.platform.startswith("linux"):
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it died before we could ask
@@ -135,7 +136,7 @@ def _answer(do: Callable[[Any], Any], job: Any) -> dict[str, Any]:
 def main(argv: Sequence[str]) -> None:
     """Serve jobs of kind ``argv[0]`` for the parent process ``argv[1]`` within ``argv[2]`` bytes."""
     kind, parent, memory_bytes = argv[0], int(argv[1]), int(argv[2])
-    _die_with_parent(parent)
+    die_with_parent(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends us
     out = os.fdopen(os.dup(1), "w", buffering=1, encoding="ascii")
     os.dup2(2, 1)  # whatever the libraries print must not get between the replies

@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "bench": ("colasearch.cli.bench", "Measure accuracy at equal tokens, and speed."),
     "compare": ("colasearch.cli.compare", "Compare two benchmark runs, problem by problem."),
     "env": ("colasearch.cli.env", "Print versions, devices and folders, for bug reports."),
+    "experiment": ("colasearch.cli.experiment", "Run a whole experiment, from nothing to a report."),
     "export": ("colasearch.cli.export", "Write a run's records as Parquet."),
     "models": ("colasearch.cli.models", "List the known models; fetch one's weights."),
     "solve": ("colasearch.cli.solve", "Solve one problem by tree search."),

@@ -1,0 +1,61 @@
+"""``colasearch experiment``: whole experiments, from nothing to a report."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+EPILOG = """\b
+Examples:
+  colasearch experiment countdown --output runs/countdown
+  colasearch experiment countdown --output runs/countdown --resume
+  colasearch experiment countdown --size smoke --output runs/smoke
+  colasearch experiment countdown --set rl_rounds=50 --set sims=4,16,64 --output runs/short
+"""
+
+
+@click.group(name="experiment")
+def command() -> None:
+    """Run a whole experiment: training, search, evaluation, report."""
+
+
+@command.command("countdown", epilog=EPILOG)
+@click.option("--output", type=click.Path(path_type=Path), help="Run folder to create.")
+@click.option("--size", type=click.Choice(["full", "smoke"]), default="full", show_default=True)
+@click.option(
+    "--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a number of the recipe; may be repeated."
+)
+@click.option("--resume", is_flag=True, help="Go on with the run in --output.")
+@click.option("--show", is_flag=True, help="Print the recipe and its commands, and run nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print summary.json on standard output.")
+def countdown(
+    output: Path | None, size: str, changes: tuple[str, ...], resume: bool, show: bool, as_json: bool
+) -> None:
+    """Countdown from nothing: a base, latent actions, RL against token RL, search, and all of them in turn.
+
+    Each stage is one colasearch command with a folder of its own in the run folder. Ctrl-C or a crash costs little:
+    --resume goes on where it stopped. docs/experiments.md explains stages and report.
+    """
+    from colasearch.experiments.countdown import SIZES, stages
+    from colasearch.experiments.countdown_run import run_countdown
+    from colasearch.experiments.overrides import override
+
+    recipe = override(SIZES[size], changes)
+    if show:
+        from dataclasses import asdict
+
+        shown = [{"name": s.name, "about": s.about, "command": s.command} for s in stages(recipe)]
+        click.echo(json.dumps({"size": size, "recipe": asdict(recipe), "stages": shown}, indent=2))
+        return
+    if output is None:
+        raise click.UsageError("--output is missing: the run folder to create, or to --resume")
+    summary = run_countdown(recipe, size, output, resume=resume, say=lambda line: click.echo(line, err=True))
+    if as_json:
+        click.echo(json.dumps(summary, ensure_ascii=False))
+    else:
+        from colasearch.experiments.countdown_tables import aims_text
+
+        click.echo(aims_text(summary))
+        click.echo(f"Report: {output / 'report.html'}; model: {output / 'model'}")

@@ -1,0 +1,55 @@
+"""Runs the Countdown experiment: its stages, then the final model, the summary and the report."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from colasearch.experiments.countdown import Recipe, stages
+from colasearch.experiments.countdown_results import summarise
+from colasearch.experiments.stages import KEY, RECORDS_NAME, Stage, run_stages
+from colasearch.files import folder_atomic
+from colasearch.runs import RunFolder, manifest_of
+
+MODEL_NAME = "model"
+BASE_NAME = "base"
+
+
+def run_countdown(
+    recipe: Recipe, size: str, output: Path, *, resume: bool = False, say: Callable[[str], None] = print
+) -> dict[str, Any]:
+    """Run (or with ``resume`` go on with) the experiment in ``output``; returns its summary.
+
+    Raises:
+        InputError: ``output`` exists and ``resume`` is not given, or it was made with another recipe.
+        PrerequisiteError: Another process is running it.
+        ColasearchError: A stage failed; after the cause is mended, ``resume`` goes on with it.
+    """
+    from colasearch.experiments.countdown_report import write_report
+
+    plan = stages(recipe)
+    manifest = manifest_of("experiment", {"experiment": "countdown", "size": size, **asdict(recipe)}, {}, {})
+    with RunFolder(output, manifest, resume=resume, key=KEY, records=RECORDS_NAME) as folder:
+        run_stages(folder, plan, say)
+        folders = {stage.name: output / stage.folder for stage in plan}
+        copy_model(folders["iterate"] / MODEL_NAME, folders["base"] / MODEL_NAME, output / MODEL_NAME)
+        summary = summarise(recipe, size, folders, folder.records)
+        folder.write_summary(summary)
+        write_report(output, summary, folder.manifest, commands(plan))
+    return summary
+
+
+def commands(plan: list[Stage]) -> list[tuple[str, str, str]]:
+    """Label, purpose and command of each stage."""
+    return [(stage.label, stage.about, stage.command) for stage in plan]
+
+
+def copy_model(model: Path, base: Path, target: Path) -> None:
+    """Copy ``model`` with its base inside, so that ``target`` loads from anywhere; atomically."""
+    with folder_atomic(target, replace=True) as temporary:
+        shutil.copytree(model, temporary, dirs_exist_ok=True)
+        if not (temporary / BASE_NAME).exists():
+            shutil.copytree(base, temporary / BASE_NAME)

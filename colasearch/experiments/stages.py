@@ -1,0 +1,206 @@
+"""A recipe of stages, each a ``colasearch`` command, run one after the other into one folder; killable at any point.
+
+::
+
+    RUN/manifest.json       the recipe's numbers, versions, machine (``colasearch.runs``)
+    RUN/stages.jsonl        one record a finished stage: name, command, started, seconds, status, result
+    RUN/stages/NN-name/     the stage's own folder
+    RUN/logs/NN-name.log    what it said on standard error; appended to when it is resumed
+
+Commands run in RUN with paths relative to it, so the folder can be moved, and ``cd RUN; colasearch ...`` does a stage
+again by hand. A record is written, atomically, only when its stage is done. On ``--resume`` finished stages are left
+alone, and the one that was cut off goes on by its own ``--resume``. Knows nothing about what the stages do.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from colasearch.errors import (
+    ColasearchError,
+    CorruptFileError,
+    InputError,
+    PrerequisiteError,
+    ResourceError,
+)
+from colasearch.runs import RunFolder
+
+RECORDS_NAME = "stages.jsonl"
+KEY = ("name",)
+STAGES, LOGS = "stages", "logs"
+GRACE = 60.0
+"""Seconds that an interrupted stage has to write down what it has, before it is killed."""
+_ERRORS: dict[int, type[ColasearchError]] = {
+    2: InputError,
+    3: PrerequisiteError,
+    4: CorruptFileError,
+    5: ResourceError,
+}
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One command.
+
+    Attributes:
+        name: Short; unique in its recipe.
+        folder: Its own folder, relative to the run's, as ``stages/05-base``.
+        about: One line for people.
+        args: Arguments of ``colasearch``.
+        resumable: The command takes ``--resume``. One that does not writes its one file atomically: it is started anew.
+        partial: Exit code 1 means that some problems errored, and the stage is done nevertheless.
+    """
+
+    name: str
+    folder: str
+    about: str
+    args: tuple[str, ...]
+    resumable: bool = True
+    partial: bool = False
+
+    @property
+    def label(self) -> str:
+        """Number and name, as ``05-base``."""
+        return self.folder.rpartition("/")[2]
+
+    @property
+    def command(self) -> str:
+        """What one would type in the run's folder."""
+        return shlex.join(("colasearch", *self.args))
+
+
+@dataclass(slots=True)
+class Stages:
+    """Stages in the making: gives each its number and folder."""
+
+    found: list[Stage] = field(default_factory=list)
+
+    def add(self, name: str, about: str, *args: object, output: str = "", partial: bool = False) -> str:
+        """Add a stage; returns what it writes, to be named by later ones.
+
+        Args:
+            name: Short; unique.
+            about: One line for people.
+            args: Arguments of ``colasearch``, without ``--output``.
+            output: File in the stage's folder that the command writes, for one without run folder and ``--resume``.
+            partial: See ``Stage``.
+        """
+        folder = f"{STAGES}/{len(self.found) + 1:02d}-{name}"
+        target = f"{folder}/{output}" if output else folder
+        words = (*(str(a) for a in args), "--output", target)
+        self.found.append(Stage(name, folder, about, words, resumable=not output, partial=partial))
+        return target
+
+
+def run_stages(folder: RunFolder, stages: Sequence[Stage], say: Say) -> None:
+    """Run what is not done yet.
+
+    Args:
+        folder: Opened with ``records=RECORDS_NAME, key=KEY``.
+        stages: In order.
+        say: Shows a line to people.
+
+    Raises:
+        InputError: A finished stage was run with another command (an older version of the recipe).
+        ColasearchError: A stage failed; of the class that its exit code stands for.
+    """
+    for number, stage in enumerate(stages, 1):
+        record = folder.find(stage.name)
+        head = f"[{number}/{len(stages)}] {stage.name}"
+        if record is None:
+            say(f"{head}: {stage.about}\n    {stage.command}")
+            done = folder.append(_run(folder.path, stage, say))
+            say(f"{head}: done in {done['seconds']:,.0f} s")
+        elif record["command"] != stage.command:
+            raise InputError(
+                f"stage {stage.name} of {folder.path} was run as `{record['command']}`, and would now be "
+                f"`{stage.command}`: the recipe has changed; give another --output"
+            )
+        else:
+            say(f"{head}: was done before")
+
+
+def _run(root: Path, stage: Stage, say: Say) -> dict[str, Any]:
+    """Run a stage in ``root`` and return its record."""
+    target, log = root / stage.folder, root / LOGS / f"{stage.label}.log"
+    resumed = target.exists() and any(target.iterdir())
+    for path in (target.parent if stage.resumable else target, log.parent):
+        path.mkdir(parents=True, exist_ok=True)
+    args = [*stage.args, "--resume"] if stage.resumable and resumed else list(stage.args)
+    command = [sys.executable, "-m", "colasearch.experiments.child", str(os.getpid()), *args]
+    started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
+    with log.open("ab") as stream:
+        stream.write(f"$ {shlex.join(('colasearch', *args))}\n".encode())
+        code, out = _watch(command, root, stream, say)
+    result = _last_json(out)
+    if code and not (code == 1 and stage.partial and result is not None):
+        tail = log.read_text(errors="replace").strip().splitlines()[-1]
+        kind = _ERRORS.get(code, ColasearchError)
+        raise kind(f"stage {stage.name} ended with exit code {code}: {tail} (all it said is in {log})")
+    return {
+        "name": stage.name,
+        "command": stage.command,
+        "started": started,
+        "seconds": round(time.monotonic() - clock, 2),
+        "resumed": resumed,
+        "status": "some problems errored" if code else "ok",
+        "result": result,
+    }
+
+
+def _watch(command: Sequence[str], root: Path, log: Any, say: Say) -> tuple[int, str]:
+    """Exit code and standard output of a child; its standard error goes to ``log`` and, line by line, to ``say``."""
+    # A session of its own: Ctrl-C at the terminal reaches us alone, and we end the child, once.
+    with (root / LOGS / ".stdout").open("w+", encoding="utf-8", errors="replace") as out:
+        process = subprocess.Popen(
+            command, cwd=root, stdout=out, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, start_new_session=True
+        )
+        assert process.stderr is not None
+        try:
+            for line in process.stderr:
+                log.write(line)
+                log.flush()
+                say("    " + line.decode(errors="replace").rstrip())
+            code = process.wait()
+        except BaseException:
+            end(process)
+            raise
+        finally:
+            process.stderr.close()
+        out.seek(0)
+        return code, out.read()
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End a child in good order, or after ``GRACE`` seconds (or a second interrupt) without."""
+    process.terminate()
+    try:
+        process.communicate(timeout=GRACE)
+    except BaseException:
+        process.kill()
+        process.wait()
+
+
+def _last_json(text: str) -> Any:
+    """The JSON object in the last line of ``text``; None if it is none."""
+    lines = text.strip().splitlines()
+    try:
+        return json.loads(lines[-1]) if lines else None
+    except ValueError:
+        return None
+
+
+def records_by_name(records: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """The records of ``stages.jsonl`` by the names of their stages."""
+    return {str(record["name"]): record for record in records}
