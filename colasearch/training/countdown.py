@@ -1,14 +1,17 @@
 r"""Countdown to learn from: problems, and worked solutions that try, often fail, and sometimes succeed.
 
-A solution is a list of attempts, one a line, and a final expression::
+A solution is a list of attempts, one equation a line, and a final expression::
 
-    9-4=5 5*7=35 no
-    7*4=28 28-9=19 yes
-    \boxed{7*4-9}
+    99-41=58
+    7*58=406
+    no
+    99-7=92
+    92-41=51
+    \boxed{99-7-41}
 
-An attempt is drawn at random or, with a given probability, is one that works; a solution that runs out of attempts
-boxes what it tried last, which is wrong. A model trained on such text finds some answers and misses many: room for
-search and RL. Everything follows from (seed, number), whatever machine and Python.
+An attempt is drawn at random or, with a given probability, is one that works. A solution that runs out of attempts
+gives up without an answer, or boxes what it tried last, which is wrong. A model trained on such text finds some answers
+and misses many: room for search and RL. Everything follows from (seed, number), whatever machine and Python.
 
 What is held out is held out twice over: a held-out problem's set of numbers and its target both never occur in
 training.
@@ -37,15 +40,19 @@ class CountdownConfig:
         sizes: Fewest and most given numbers.
         largest: Largest given number; the smallest is 1.
         targets: Smallest and largest target.
+        most: Largest number on the way; the arithmetic that a small model must learn grows with it.
         attempts: Most attempts in a solution.
         skill: Probability that an attempt works.
+        gives_up: Probability that a solution without success ends without an answer.
     """
 
     sizes: tuple[int, int] = (3, 4)
-    largest: int = 20
+    largest: int = 99
     targets: tuple[int, int] = (10, 99)
-    attempts: int = 4
-    skill: float = 0.2
+    most: int = 198
+    attempts: int = 2
+    skill: float = 0.3
+    gives_up: float = 0.5
 
     def check(self) -> None:
         """Check the numbers.
@@ -53,10 +60,11 @@ class CountdownConfig:
         Raises:
             InputError: One is out of range.
         """
-        if not 2 <= self.sizes[0] <= self.sizes[1] or self.largest < 2 or self.attempts < 1 or not 0 <= self.skill <= 1:
+        fine = 2 <= self.sizes[0] <= self.sizes[1] and 2 <= self.largest <= self.most and self.attempts >= 1
+        if not fine or not 0 <= self.skill <= 1 or not 0 <= self.gives_up <= 1:
             raise InputError(
-                f"{self}: sizes must be at least 2 and in order, largest at least 2, attempts at least 1, skill in "
-                "[0, 1]"
+                f"{self}: sizes must be at least 2 and in order, largest at least 2 and at most `most`, attempts at "
+                "least 1, skill and gives_up in [0, 1]"
             )
 
 
@@ -93,7 +101,7 @@ def countdown_rows(
         draw += 1
         rng = random.Random(f"colasearch countdown training {seed} {draw}")
         numbers = [1 + _below(rng, config.largest) for _ in range(_between(rng, *config.sizes))]
-        right = attempt(rng, numbers)
+        right = attempt(rng, numbers, config.most)
         if not config.targets[0] <= right.value <= config.targets[1] or right.value in numbers:
             continue
         if split_of(numbers, right.value) != split:
@@ -119,8 +127,8 @@ def _held(name: str) -> bool:
     return int.from_bytes(digest[:8], "big") / 2**64 < HELDOUT_SHARE
 
 
-def attempt(rng: random.Random, numbers: list[int]) -> Attempt:
-    """Combine all ``numbers`` at random, through whole positive numbers."""
+def attempt(rng: random.Random, numbers: list[int], most: int) -> Attempt:
+    """Combine all ``numbers`` at random, through whole numbers from 1 to ``most``."""
     # Value, expression, and how tightly its last operation binds: 1 for + and -, 2 for * and /, 3 for a number.
     left = [(n, str(n), 3) for n in numbers]
     steps = []
@@ -129,9 +137,17 @@ def attempt(rng: random.Random, numbers: list[int]) -> Attempt:
         b = left.pop(_below(rng, len(left)))
         if a[0] < b[0]:
             a, b = b, a
-        options = ["+", "*"] + (["-"] if a[0] != b[0] else []) + (["/"] if a[0] % b[0] == 0 else [])
-        sign = options[_below(rng, len(options))]
-        value = {"+": a[0] + b[0], "*": a[0] * b[0], "-": a[0] - b[0], "/": a[0] // b[0]}[sign]
+        options = [
+            (sign, value)
+            for sign, value in (
+                ("+", a[0] + b[0]),
+                ("*", a[0] * b[0]),
+                ("-", a[0] - b[0]),
+                ("/", a[0] // b[0] if a[0] % b[0] == 0 else 0),
+            )
+            if 1 <= value <= most
+        ]
+        sign, value = options[_below(rng, len(options))]
         binding = 1 if sign in "+-" else 2
         first = a[1] if a[2] >= binding else f"({a[1]})"
         # On the right of - and / even an equal binding needs brackets: 9-(4-2).
@@ -142,14 +158,17 @@ def attempt(rng: random.Random, numbers: list[int]) -> Attempt:
 
 
 def solution(rng: random.Random, numbers: list[int], right: Attempt, config: CountdownConfig) -> str:
-    """Attempts until one works or none is left, and the last one's expression in a box."""
-    lines = []
-    for _ in range(config.attempts):
-        tried = right if rng.random() < config.skill else attempt(rng, numbers)
-        works = tried.value == right.value
-        lines.append(f"{' '.join(tried.steps)} {'yes' if works else 'no'}")
-        if works:
+    """Attempts until one works or none is left; then an expression in a box, or the end."""
+    lines: list[str] = []
+    for number in range(1, config.attempts + 1):
+        tried = right if rng.random() < config.skill else attempt(rng, numbers, config.most)
+        lines += tried.steps
+        if tried.value == right.value:
             break
+        if number < config.attempts or rng.random() < config.gives_up:
+            lines.append("no")
+            if number == config.attempts:
+                return "\n".join(lines)
     return "\n".join([*lines, f"\\boxed{{{tried.expression}}}"])
 
 

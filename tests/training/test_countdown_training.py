@@ -24,31 +24,59 @@ def rows_of(count: int = 300, split: str = "train", **changes) -> list[dict]:
     return list(countdown_rows(count, 0, split, CountdownConfig(**changes)))
 
 
-def test_solutions_are_true_and_the_verifier_agrees_with_their_last_word():
+def attempts_of(row: dict) -> tuple[list[list[str]], str | None]:
+    """The equations of each attempt, and what is in the box (None where there is none)."""
+    attempts: list[list[str]] = [[]]
+    box = None
+    for line in row["solution"].split("\n"):
+        if line == "no":
+            attempts.append([])
+        elif line.startswith("\\boxed{"):
+            box = line.removeprefix("\\boxed{").removesuffix("}")
+        else:
+            attempts[-1].append(line)
+    return [a for a in attempts if a], box
+
+
+def test_solutions_are_true_and_boxes_hold_the_last_attempt():
     reward = Reward("countdown")
-    solved = 0
+    right = without = 0
     rows = rows_of()
     for row in rows:
-        *lines, boxed = row["solution"].split("\n")
-        for line in lines:
-            *equations, word = line.split()
+        attempts, box = attempts_of(row)
+        for equations in attempts:
+            assert len(equations) == len(row["numbers"]) - 1
             for equation in equations:
-                left, right = equation.split("=")
-                assert evaluate_expression(left)[0] == int(right)
-            assert (int(equations[-1].split("=")[1]) == row["target"]) == (word == "yes")
-            assert line is lines[-1] or word == "no"
+                left, value = equation.split("=")
+                assert evaluate_expression(left)[0] == int(value)
+                assert 1 <= int(value) <= 198
+        results = [int(equations[-1].split("=")[1]) for equations in attempts]
+        assert row["target"] not in results[:-1]
+        without += box is None
+        if box is None:
+            assert results[-1] != row["target"]
+            continue
+        assert evaluate_expression(box)[0] == results[-1]
         problem = LabelledProblem(Problem.from_text("", "countdown", row), "")
-        assert reward([(problem, boxed)]) == [float(word == "yes")]
-        expression = boxed.removeprefix("\\boxed{").removesuffix("}")
-        assert evaluate_expression(expression)[0] == int(equations[-1].split("=")[1])
-        solved += word == "yes"
-    assert 0.4 < solved / len(rows) < 0.8  # partly unsuccessful, as wanted
+        assert reward([(problem, row["solution"])]) == [float(results[-1] == row["target"])]
+        right += results[-1] == row["target"]
+    assert 0.4 < right / len(rows) < 0.7  # partly unsuccessful, as wanted
+    assert 0.1 < without / len(rows) < 0.4
 
 
 @pytest.mark.parametrize(("skill", "least", "most"), [(1.0, 1.0, 1.0), (0.0, 0.0, 0.3)])
 def test_skill_says_how_many_are_solved(skill, least, most):
     rows = rows_of(skill=skill)
-    assert least <= sum("yes" in r["solution"] for r in rows) / len(rows) <= most
+    solved = sum(int(attempts_of(r)[0][-1][-1].split("=")[1]) == r["target"] for r in rows)
+    assert least <= solved / len(rows) <= most
+
+
+@pytest.mark.parametrize(("gives_up", "boxed"), [(1.0, False), (0.0, True)])
+def test_who_gives_up_gives_no_answer(gives_up, boxed):
+    rows = rows_of(skill=0.0, gives_up=gives_up, attempts=1)
+    failed = [r for r in rows if int(attempts_of(r)[0][-1][-1].split("=")[1]) != r["target"]]
+    assert len(failed) > 200
+    assert all((attempts_of(r)[1] is not None) == boxed for r in failed)
 
 
 def test_held_out_numbers_and_targets_never_occur_in_training():
@@ -66,8 +94,8 @@ def test_equal_seeds_give_equal_problems_everywhere():
     assert rows_of(20) == rows_of(20)
     assert rows_of(3) == rows_of(20)[:3]
     first = rows_of(1)[0]
-    assert (first["numbers"], first["target"]) == ([4, 17, 11, 19], 82)
-    assert first["solution"].startswith("17*11=187 187*4=748 748-19=729 no\n")
+    assert (first["numbers"], first["target"]) == ([69, 64, 46, 50], 37)
+    assert first["solution"] == "50+46=96\n69+64=133\n133-96=37\n\\boxed{69+64-(50+46)}"
 
 
 def test_brackets_stand_only_where_they_are_needed():
@@ -75,7 +103,7 @@ def test_brackets_stand_only_where_they_are_needed():
 
     for number in range(300):
         rng = random.Random(number)
-        made = attempt(rng, [2, 3, 5, 7])
+        made = attempt(rng, [2, 3, 5, 7], 198)
         assert evaluate_expression(made.expression)[0] == made.value
         for i, c in enumerate(made.expression):
             if c != "(":
@@ -123,7 +151,7 @@ def test_the_loss_starts_at_the_numbers_and_ends_with_the_end_token(small, data)
     for document in corpus.documents[:20]:
         assert small.tokenizer.decode(list(document.tokens[: document.start])).endswith("Use the numbers ")
         text = small.tokenizer.decode(list(document.tokens[document.prompt :]))
-        assert text.endswith("}<end>")
+        assert text.endswith(("}<end>", "\nno<end>"))
 
 
 def test_a_small_base_learns_and_resumes_to_the_same_weights(data, tmp_path):
