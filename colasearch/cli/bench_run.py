@@ -71,7 +71,11 @@ def make_command(name: str) -> click.Command:
     @option("--data", type=click.Path(path_type=Path), help="A jsonl file in place of the benchmark's own rows.")
     @option("--limit", type=click.IntRange(min=1), help="Only so many problems.")
     @option("--shuffle-seed", type=int, help="Take problems in an order drawn from this seed.")
-    @option("--max-tokens", type=click.IntRange(min=1), default=256, help="Longest text, in generated tokens.")
+    @option(
+        "--max-tokens",
+        type=click.IntRange(min=1),
+        help="Longest text, in generated tokens [default: 256, or half of a short context].",
+    )
     @option("--max-seconds", type=click.FloatRange(min=0, min_open=True), help="Wall-clock limit of a problem and arm.")
     @option("--seed", type=int, default=0, help="Same seed, same results.")
     @option("--batch-size", type=click.IntRange(min=1), default=16, help="Problems searched at a time.")
@@ -140,10 +144,10 @@ def _run(
     from colasearch.benchmarks.runner import Runner, run_to_end
     from colasearch.runs import RunFolder
 
-    plan = _plan(name, searcher, given)
     path = given["output"] or Path("runs") / f"{name.replace(':', '-')}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     _check_folder(path, given["resume"])
     lm = _load(given, display)
+    plan = _plan(name, searcher, {**given, "max_tokens": given["max_tokens"] or lm.base.text_length})
     manifest = _manifest(plan, data, lm, given, context)
     with RunFolder(path, manifest, resume=given["resume"]) as folder:
         if folder.resumed:

@@ -15,13 +15,14 @@ from colasearch.cli.options import config_option, engine_options, model_options,
 
 if TYPE_CHECKING:
     from colasearch.engine.scheduler import Status
-    from colasearch.problem import SolveResult
+    from colasearch.problem import Problem, SolveResult
 
 EPILOG = """\b
 Examples:
   colasearch solve problem.txt
   echo "What is 3*17?" | colasearch solve - --sims 16 --json
-  colasearch solve numbers.txt --task countdown --searcher puct
+  colasearch solve examples/countdown.json --model countdown-tiny
+  echo "Make 52 from 4, 7, 8." | colasearch solve - --searcher puct
 """
 
 
@@ -69,10 +70,20 @@ class Line:
 @click.command(name="solve", epilog=EPILOG)
 @click.argument("file", metavar="FILE|-")
 @model_options
-@option("--task", type=click.Choice(["math", "countdown"]), default="math", help="How to ask, and how to check.")
+@option(
+    "--task",
+    type=click.Choice(["math", "countdown"]),
+    default=None,
+    help="How to ask, and how to check [default: countdown for numbers and a target, else math].",
+)
 @option("--searcher", default="gumbel", help="Search algorithm: gumbel, puct, ...")
 @option("--sims", type=click.IntRange(min=1), default=64, help="Simulations.")
-@option("--max-tokens", type=click.IntRange(min=1), default=256, help="Longest text, in generated tokens.")
+@option(
+    "--max-tokens",
+    type=click.IntRange(min=1),
+    default=None,
+    help="Longest text, in generated tokens [default: 256, or half of a short context].",
+)
 @option("--max-seconds", type=click.FloatRange(min=0, min_open=True), default=None, help="Wall-clock limit.")
 @option("--seed", type=int, default=0, help="Same seed, same output.")
 @option("--batch-size", type=click.IntRange(min=1), default=16, help="Most leaves evaluated in one batch.")
@@ -87,10 +98,10 @@ def command(
     device: str,
     dtype: str,
     threads: int | None,
-    task: str,
+    task: str | None,
     searcher: str,
     sims: int,
-    max_tokens: int,
+    max_tokens: int | None,
     max_seconds: float | None,
     seed: int,
     batch_size: int,
@@ -127,7 +138,7 @@ def command(
     if as_json:
         click.echo(json.dumps(result.to_json(), ensure_ascii=False))
     else:
-        show_result(result)
+        show_result(result, problem)
     return 130 if result.stop == "interrupted" else 0
 
 
@@ -162,7 +173,7 @@ def _search(
         problem,
         lm,
         config=WorldConfig(
-            max_tokens=limits["max_tokens"],
+            max_tokens=limits["max_tokens"] or lm.base.text_length,
             sampling=sampling,
             engine=limits["engine"],
             kv_bytes=int(limits["kv_memory"] * 2**30),
@@ -172,15 +183,33 @@ def _search(
     )
 
 
-def show_result(result: SolveResult) -> None:
-    """Print a result for people. Text from the model is shown literally: no markup, no terminal escapes."""
+def show_result(result: SolveResult, problem: Problem) -> None:
+    """Print a result for people, each candidate with what a checkable verifier says of it.
+
+    Text from the model is shown literally: no markup, no terminal escapes.
+    """
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    from colasearch.verifiers import checkable_verifier, is_checkable
+
     console = Console(highlight=False)
     answer = visible(result.answer) if result.answer is not None else "none found"
+    judge = checkable_verifier(problem.task) if is_checkable(problem.task) else None
+    verdict = None if judge is None or result.answer is None else judge.score(problem, result.answer)
     console.print(Text("Answer: ") + Text(answer, style="bold"))
+    if problem.task == "countdown":
+        numbers = ", ".join(map(str, problem.data["numbers"]))
+        console.print(Text(f"        to make {problem.data['target']} from {numbers}"))
+    if verdict is not None:
+        found = "accepted" if verdict.correct else "rejected"
+        console.print(
+            Text(
+                f"        {found} by the verifier: {visible(verdict.reason)}",
+                style="green" if verdict.correct else "red",
+            )
+        )
     if result.text:
         console.print()
         console.print(Text(visible(result.text)))
@@ -189,8 +218,11 @@ def show_result(result: SolveResult) -> None:
         table.add_column("candidate", max_width=48, overflow="ellipsis", no_wrap=True)
         table.add_column("weight", justify="right")
         table.add_column("texts", justify="right")
+        if judge is not None:
+            table.add_column("verifier", max_width=40, overflow="ellipsis", no_wrap=True)
         for candidate in result.candidates[:8]:
-            table.add_row(Text(visible(candidate.answer)), f"{candidate.weight:.3f}", str(candidate.count))
+            said = [] if judge is None else [Text(visible(judge.score(problem, candidate.answer).reason))]
+            table.add_row(Text(visible(candidate.answer)), f"{candidate.weight:.3f}", str(candidate.count), *said)
         console.print()
         console.print(table)
         if len(result.candidates) > 8:

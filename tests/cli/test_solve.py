@@ -111,6 +111,42 @@ def test_countdown_stops_at_a_proven_answer(solve, tmp_path):
     assert json.loads(done.stdout)["task"] == "countdown"
 
 
+def test_people_see_what_the_verifier_says_of_countdown(solve, tmp_path):
+    path = tmp_path / "c.json"
+    path.write_text('{"numbers": [4, 6], "target": 24}')
+    done = solve(path)
+    assert done.returncode == 0, done.stderr
+    assert "        to make 24 from 4, 6\n" in done.stdout
+    assert ("by the verifier: " in done.stdout) == ("Answer: none found" not in done.stdout)
+
+
+def test_a_verdict_is_shown_for_the_answer_and_each_candidate(capsys):
+    from colasearch.cli.solve import show_result
+    from colasearch.problem import Candidate, Problem, SolveResult, StopReason
+
+    problem = Problem("p", "", "countdown", {"numbers": [4, 6], "target": 24})
+    found = (Candidate("4*6", 0.75, 3), Candidate("4+6", 0.25, 1))
+    for best, verdict in (("4*6", "accepted by the verifier: reaches the target"), ("4+6", "rejected by the verifier")):
+        show_result(
+            SolveResult("p", "countdown", "m", "puct", 0, best, "", found, StopReason.SOLVED, 4, 0.5, 9, 9, 1.0),
+            problem,
+        )
+        out = capsys.readouterr().out
+        assert f"Answer: {best}\n        to make 24 from 4, 6\n        {verdict}" in out
+        assert "gives 10, not 24" in out.split("candidate")[1]
+
+
+def test_a_short_context_needs_no_token_limit_from_the_user(tmp_path):
+    from tiny import make_base
+
+    folder = make_base(tmp_path / "short", context=200)
+    (tmp_path / "p.txt").write_text("2 + 2?")
+    done = colasearch(
+        "solve", tmp_path / "p.txt", "--model", folder, "--actions", "sampled", "--sims", 2, "--json", "--threads", 1
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_flag_beats_environment_beats_file_beats_default(solve, tmp_path):
     config = tmp_path / "c.yaml"
     config.write_text("seed: 3\nbatch-size: 2\n")
@@ -243,14 +279,15 @@ def test_sigterm_exits_143(model_folder, problem):
 
 def test_text_from_a_model_is_shown_literally(capsys):
     from colasearch.cli.solve import show_result
-    from colasearch.problem import Candidate, SolveResult, StopReason
+    from colasearch.problem import Candidate, Problem, SolveResult, StopReason
 
     nasty = "[bold]x[/bold] \x1b[31mred\x07 <script>"
     show_result(
         SolveResult(
             "id", "math", "m", "gumbel", 0, nasty, nasty, (Candidate(nasty, 1.0, 1),), StopReason.BUDGET, 1, 1.0, 1, 1,
             1.0,
-        )
+        ),
+        Problem("id", ""),
     )  # fmt: skip
     shown = capsys.readouterr().out
     assert shown.count("[bold]x[/bold]") == 3

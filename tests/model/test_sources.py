@@ -17,9 +17,10 @@ from pathlib import Path
 import pytest
 
 from colasearch.errors import CorruptFileError, PrerequisiteError
-from colasearch.files import cache_dir, check_file, folder_atomic, write_atomic
+from colasearch.files import cache_dir, check_file, folder_atomic, write_atomic, write_sums
 from colasearch.model import sources
 from colasearch.model.base import BaseModel
+from colasearch.model.latent_lm import LatentLM
 from colasearch.model.sources import Wheel, find_base
 
 
@@ -350,3 +351,54 @@ def test_the_end_token_is_what_the_config_says(base_folder, tmp_path):
     base = BaseModel.load(str(folder), device="cpu")
     assert base.end_id == 7
     assert base.end_ids == {7, 3, 0}  # 0 is the tokenizer's own
+
+
+# --- a base that is part of the package ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def package(base_folder, tmp_path, monkeypatch):
+    """A stand-in for the folder of shipped models, with a ``countdown-tiny`` made of the tiny base."""
+    from colasearch.model import latent_lm
+    from colasearch.model.latent_lm import new_latents, write_modules
+
+    root = tmp_path / "pretrained"
+    inside = Path(shutil.copytree(base_folder, root / "countdown-tiny" / "base"))
+    write_sums(inside)
+    for module in (sources, latent_lm):
+        monkeypatch.setattr(module, "pretrained_root", lambda: root)
+    base = BaseModel.load("countdown-tiny", device="cpu")
+    write_modules(new_latents(base, seed=1, num_codes=8), inside.parent)
+    write_sums(inside.parent)
+    return root
+
+
+def test_a_packaged_base_is_found_by_its_name_without_cache_or_hub(package, tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "_from_hub", lambda *_: pytest.fail("asked the hub"))
+    found = find_base("countdown-tiny")
+    weights = package / "countdown-tiny" / "base" / "model.safetensors"
+    assert found.path == weights.parent
+    assert found.identity.name == "countdown-tiny"
+    assert found.identity.sha256 == hashlib.sha256(weights.read_bytes()).hexdigest()
+    lm = LatentLM.from_pretrained("countdown-tiny", "cpu", "float32")
+    assert lm.num_codes == 8
+    # What is trained from it names it by name, not by the place of this installation.
+    assert lm.require_latents().config.base == found.identity
+    lm.save_pretrained(tmp_path / "trained")
+    assert LatentLM.from_pretrained(str(tmp_path / "trained"), "cpu").base.identity == found.identity
+
+
+@pytest.mark.parametrize("file", ["base/model.safetensors", "base/tokenizer.json", "model.safetensors", "config.json"])
+def test_a_damaged_packaged_model_says_to_install_again(package, file):
+    path = package / "countdown-tiny" / file
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(CorruptFileError, match="install colasearch again"):
+        LatentLM.from_pretrained("countdown-tiny", "cpu")
+
+
+def test_an_installation_without_the_packaged_model_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "pretrained_root", lambda: tmp_path)
+    with pytest.raises(PrerequisiteError, match=r"'countdown-tiny' is part of the package, but .* is not there"):
+        find_base("countdown-tiny")

@@ -1,0 +1,97 @@
+"""What a problem file may hold, and which task it is."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from colasearch.cli.inputs import parse_problem
+from colasearch.errors import InputError
+from colasearch.problem import Problem
+from colasearch.tasks import prompt_text
+from colasearch.training.countdown import countdown_rows
+
+GIVEN = {"numbers": [4, 7, 8], "target": 52}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps(GIVEN),
+        json.dumps({"task": "countdown", **GIVEN}),
+        json.dumps({"id": "x", "problem": "whatever", "answer": None, **GIVEN}, indent=2),
+        "Make 52 from 4, 7, 8.",
+        "make 52 using 4, 7 and 8",
+        "Use the numbers 4, 7, 8, each at most once, with + - * / and parentheses to make 52.",
+        "Use the numbers 4, 7, 8, each at most once, with + - * / and parentheses to make 52.\n"
+        "Put the final expression in \\boxed{}.",
+    ],
+)
+@pytest.mark.parametrize("task", [None, "countdown"])
+def test_countdown_is_known_from_the_file(text, task):
+    problem = parse_problem(text, task)
+    assert problem.task == "countdown"
+    assert problem.data == GIVEN
+
+
+def test_our_own_wordings_are_read_back():
+    class Plain:
+        chat_template = None
+
+    for row in countdown_rows(50, 0):
+        wanted = {"numbers": row["numbers"], "target": row["target"]}
+        assert parse_problem(row["problem"]).data == wanted
+        for use in ({}, {"use": "all"}):
+            asked = prompt_text(Plain(), Problem.from_text("", "countdown", {**wanted, **use}))
+            assert parse_problem(asked.removeprefix("Problem: ").removesuffix("\nSolution: ")).data == {**wanted, **use}
+
+
+def test_a_row_can_ask_for_every_number():
+    problem = parse_problem('{"numbers": [4, 6, 1, 1], "target": 24, "use": "all"}')
+    assert problem.data["use"] == "all"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Tom has 3 apples and buys 5 more. How many has he?",
+        "{1, 2, 3} is a set. How many subsets has it?",
+        "How can one make 52 from 4, 7, 8? Say in how many ways.",
+        "Make 52.",
+    ],
+)
+def test_other_texts_are_mathematics_as_they_stand(text):
+    problem = parse_problem(text)
+    assert (problem.task, problem.text) == ("math", text)
+
+
+def test_a_json_row_of_mathematics_is_its_problem_alone():
+    problem = parse_problem('{"problem": " What is 2+2?\\n", "answer": "4", "solution": "2+2=4"}')
+    assert problem == Problem.from_text("What is 2+2?", "math")
+
+
+def test_any_text_can_be_called_countdown():
+    assert parse_problem("With 4 and 7 and 8 reach 52", "countdown").data == GIVEN
+    assert parse_problem("Make 52 from 4, 7, 8.", "math").task == "math"
+
+
+@pytest.mark.parametrize(
+    ("text", "task", "says"),
+    [
+        ('{"numbers": [4, 7, 8]}', None, "at least two whole numbers and then the target"),
+        ('{"numbers": [4], "target": 4}', None, "at least two whole numbers"),
+        ('{"numbers": [4, true], "target": 4}', None, "at least two whole numbers"),
+        ('{"numbers": [4, 7.5], "target": 4}', None, "at least two whole numbers"),
+        ('{"numbers": [4, 7], "target": 4, "use": "some"}', None, "'some'; it is \"all\""),
+        ('{"numbers": [4, 7], "target": 11}\n{"numbers": [4, 7], "target": 3}', None, "solve takes one problem"),
+        ('{"numbers": [4, 7], "target": 11', "countdown", "cannot be read"),
+        ('{"task": "chess", "problem": "e4"}', None, "'chess'; it must be math or countdown"),
+        ('{"task": "countdown", "numbers": [4, 7], "target": 11}', "math", "--task says math"),
+        ('{"question": "What is 2+2?"}', None, 'no "problem"'),
+        ("nothing here", "countdown", "at least two whole numbers"),
+    ],
+)
+def test_what_is_no_problem_is_refused(text, task, says):
+    with pytest.raises(InputError, match=says):
+        parse_problem(text, task)

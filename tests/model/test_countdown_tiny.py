@@ -1,0 +1,124 @@
+"""The shipped model ``countdown-tiny`` as a user has it: whole, small, and at work without any network."""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from colasearch.files import check_sums, sha256_of
+from colasearch.model.sources import pretrained_root
+from colasearch.verifiers.countdown import evaluate_expression
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = pretrained_root() / "countdown-tiny"
+
+pytestmark = pytest.mark.skipif(
+    not (FOLDER / "config.json").is_file(),
+    reason=f"{FOLDER} is not there: countdown-tiny has not been trained and shipped yet (scripts/ship_model.py)",
+)
+
+NO_NETWORK = """
+import socket, sys
+def refuse(*args, **kwargs):
+    raise AssertionError(f"network was used: {args}")
+socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse
+from colasearch.cli.main import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.fixture
+def offline(tmp_path):
+    """The command line with an empty cache and no network."""
+
+    def run(*args: object) -> subprocess.CompletedProcess:
+        environment = {**os.environ, "COLASEARCH_CACHE": str(tmp_path / "cache"), "HF_HOME": str(tmp_path / "hf")}
+        environment.pop("HF_HUB_OFFLINE", None)
+        given = [sys.executable, "-c", NO_NETWORK, *map(str, args), "--threads", "1"]
+        return subprocess.run(given, env=environment, capture_output=True, text=True, check=False, cwd=tmp_path)
+
+    return run
+
+
+def test_every_file_has_its_sum_and_all_are_small():
+    for folder in (FOLDER, FOLDER / "base"):
+        assert check_sums(folder, "").keys() == {p.name for p in folder.iterdir() if p.is_file()} - {"SHA256SUMS"}
+    files = [p for p in FOLDER.rglob("*") if p.is_file()]
+    assert sum(p.stat().st_size for p in files) <= 16_000_000
+    assert not [p for p in files if p.suffix in (".bin", ".pt", ".pkl", ".py")]
+    config = json.loads((FOLDER / "config.json").read_text())
+    assert config["base"]["name"] == "countdown-tiny"
+    assert config["base"]["sha256"] == sha256_of(FOLDER / "base" / "model.safetensors")
+
+
+def test_every_file_is_package_data():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    patterns = settings["tool"]["setuptools"]["package-data"]["colasearch"]
+    for path in FOLDER.rglob("*"):
+        name = path.relative_to(FOLDER.parents[1]).as_posix()
+        # A star of setuptools stays within one folder.
+        assert path.is_dir() or any(fnmatch.fnmatch(name, p) and name.count("/") == p.count("/") for p in patterns), (
+            f"{name} would be missing from a wheel"
+        )
+
+
+def test_the_card_says_how_it_was_made():
+    card = (FOLDER / "README.md").read_text()
+    assert "# Latent actions for countdown-tiny" in card
+    for heading in ("## Stage: actions", "## Stage: policy", "## Base", "## Storage", "## How it was made"):
+        assert heading in card
+    assert re.search(r"^    colasearch train base ", card, re.MULTILINE)
+    assert re.search(r"at commit [0-9a-f]{7,40}", card)
+    assert re.search(r"\| \S+\.jsonl \| [\d,]+ \| [0-9a-f]{64} \|", card)
+
+
+def test_models_lists_it():
+    done = subprocess.run(
+        [sys.executable, "-m", "colasearch.cli.main", "models", "--json"], capture_output=True, check=True
+    )
+    (row,) = [m for m in json.loads(done.stdout)["models"] if m["name"] == "countdown-tiny"]
+    assert row["latents"]
+    assert row["packaged"] == str(FOLDER / "base")
+
+
+def test_it_solves_the_example_of_the_readme_without_network(offline):
+    example = ROOT / "examples" / "countdown.json"
+    done = offline("solve", example, "--model", "countdown-tiny", "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert (result["task"], result["model"], result["stop"]) == ("countdown", "countdown-tiny", "solved")
+    given = json.loads(example.read_text())
+    assert set(re.findall(r"\d+", result["answer"])) <= set(map(str, given["numbers"]))
+    assert evaluate_expression(result["answer"])[0] == given["target"]
+    shown = offline("solve", example, "--model", "countdown-tiny")
+    assert (
+        f"Answer: {result['answer']}\n        to make 52 from 4, 7, 8\n        accepted by the verifier" in shown.stdout
+    )
+
+
+def test_it_runs_a_benchmark_without_network(offline, tmp_path):
+    done = offline(
+        "bench", "countdown", "--model", "countdown-tiny", "--limit", 5, "--sims", 16, "--output", tmp_path / "run"
+    )
+    assert done.returncode == 0, done.stderr
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert (summary["n"], summary["complete"], summary["data"]["pinned"]) == (5, True, True)
+    assert not any(arm["errors"] for arm in summary["arms"].values())
+    assert summary["arms"]["gumbel"]["oracle"]["correct"] >= 1
+
+
+def test_its_base_works_alone(offline):
+    done = offline(
+        "solve", ROOT / "examples" / "countdown.json", "--model", "countdown-tiny", "--actions", "sampled",
+        "--sims", 8, "--json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["generated_tokens"] > 0
