@@ -64,7 +64,7 @@ def test_solutions_are_true_and_boxes_hold_the_last_attempt():
     assert 0.1 < without / len(rows) < 0.4
 
 
-@pytest.mark.parametrize(("skill", "least", "most"), [(1.0, 1.0, 1.0), (0.0, 0.0, 0.3)])
+@pytest.mark.parametrize(("skill", "least", "most"), [(1.0, 1.0, 1.0), (0.0, 0.2, 0.5)])
 def test_skill_says_how_many_are_solved(skill, least, most):
     rows = rows_of(skill=skill)
     solved = sum(int(attempts_of(r)[0][-1][-1].split("=")[1]) == r["target"] for r in rows)
