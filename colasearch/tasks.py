@@ -33,15 +33,17 @@ class Task:
     Attributes:
         name: As in ``--task``; the verifier registry uses the same name.
         request: The user's message for a problem.
+        branch_below: Where steps of a search end, unless the user says otherwise; see ``WorldConfig.branch_below``.
     """
 
     name: str
     request: Callable[[Problem], str]
+    branch_below: float = 0.0
 
 
 TASKS = {
     "math": Task("math", _math_request),
-    "countdown": Task("countdown", _countdown_request),
+    "countdown": Task("countdown", _countdown_request, branch_below=0.9),
     "procedural": Task("procedural", _math_request),
 }
 

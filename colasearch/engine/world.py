@@ -28,7 +28,7 @@ from colasearch.engine.text import TextEnds
 from colasearch.errors import InputError
 from colasearch.model.latent_lm import LatentLM
 from colasearch.problem import Problem
-from colasearch.tasks import prompt_tokens
+from colasearch.tasks import get_task, prompt_tokens
 from colasearch.verifiers import canonical_key, extract_answer
 
 
@@ -39,8 +39,8 @@ class WorldConfig:
     Attributes:
         max_tokens: Longest text, in generated tokens.
         max_step_tokens: Longest step.
-        branch_below: None: a step ends with a sentence or a line. Else it ends where the most probable next token has less
-            than this probability, so that every node is a choice (docs/results.md compares the two).
+        branch_below: A step ends where the most probable next token has less than this probability, so that every
+            node is a choice (docs/results.md compares). 0: it ends with a sentence or a line. None: as the task says.
         rollouts: Whether leaves are valued by rollouts where there is no value head. Without, an unfinished leaf is
             worth 0: right for algorithms that look at finished texts alone.
         references: Reference rollouts from each root (unused with a value head).
@@ -121,9 +121,6 @@ class LatentWorld:
         self.nodes: dict[int, Node] = {}
         self.value_head = self.actor.lm.latents.value if self.actor.lm.latents is not None else None
         self._rollout = config.rollouts and self.value_head is None
-        self._rules = Rules(
-            self.ends.is_boundary, self.ends.is_finished, config.max_step_tokens, self._rollout, config.branch_below
-        )
         self._to_end = Rules(self.ends.is_boundary, self.ends.is_finished, config.max_step_tokens, rollout=True)
         self._jobs: dict[Row, _Job] = {}
         self._roots: list[Evaluation] = []
@@ -282,8 +279,15 @@ class LatentWorld:
             self._enlist(row, self._next_ticket, state, rounds.setdefault(node.tree, Round(0)))
             self._next_ticket += 1
             rows.append(row)
-        self.decoder.submit(rows, self._rules)
+        for row in rows:
+            self.decoder.submit([row], self._rules(row.tree))
         return tickets
+
+    def _rules(self, tree: int) -> Rules:
+        config, own = self.config, get_task(self.trees[tree].problem.task).branch_below
+        below = own if config.branch_below is None else config.branch_below
+        ends = self.ends
+        return Rules(ends.is_boundary, ends.is_finished, config.max_step_tokens, self._rollout, below or None)
 
     def advance(self) -> list[Evaluation]:
         """Decode one token of every row in the batch; returns the evaluations that are done."""
