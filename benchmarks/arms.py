@@ -28,7 +28,6 @@ from colasearch.problem import Candidate, Problem, StopReason
 from colasearch.traces import Trace, TraceNode, TraceText
 from colasearch.verifiers import canonical_key, checkable_verifier, is_checkable
 
-BASELINES = ("greedy", "majority", "best_of_n")
 EAGER = 0.6
 """Share of the texts that a budget seems to have room for that are drawn together. Below 1, so that hardly ever a text
 is drawn that turns out not to be needed; such a text is left out, and costs time only."""

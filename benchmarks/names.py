@@ -1,4 +1,4 @@
-"""Names of all benchmarks with a line of help each, for the command line; nothing is imported here."""
+"""Names of all benchmarks with a line of help each, and of the baselines; nothing is imported here."""
 
 BENCHMARKS = {
     "aime24": "AIME 2024, 30 problems.",
@@ -16,3 +16,6 @@ BENCHMARKS = {
     "olympiadbench": "OlympiadBench, 674 text-only English mathematics problems.",
     "svamp": "SVAMP, 1,000 one-step word problems.",
 }
+
+BASELINES = ("greedy", "majority", "best_of_n")
+"""Arms that decode texts from the prompt on; all others are searchers."""

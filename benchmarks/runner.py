@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from colasearch.benchmarks.arms import BASELINES, ArmResult, ArmSettings, Job, sample, search
+from colasearch.benchmarks.arms import ArmResult, ArmSettings, Job, sample, search
 from colasearch.benchmarks.data import DataSet, Item, group_names
+from colasearch.benchmarks.names import BASELINES
 from colasearch.benchmarks.scoring import Score, Scorer, record_of
 from colasearch.benchmarks.summary import GREEDY_SIMS, build
 from colasearch.engine.scheduler import Status

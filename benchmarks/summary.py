@@ -31,8 +31,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from colasearch.benchmarks.arms import BASELINES
 from colasearch.benchmarks.intervals import paired_bootstrap, pass_at_k, wilson
+from colasearch.benchmarks.names import BASELINES
 
 SCHEMA = 1
 GREEDY_SIMS = 0

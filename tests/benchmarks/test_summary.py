@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -215,3 +217,8 @@ def test_tensorboard_logs_accuracy_as_problems_come_in(tmp_path):
     events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     assert [(e.step, pytest.approx(e.value)) for e in events.Scalars("accuracy/gumbel@8")] == [(2, 0.5), (3, 1 / 3)]
     assert len(inner.seen) == 2
+
+
+def test_summaries_are_made_without_torch():
+    code = "import sys; from colasearch.benchmarks import summary; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
