@@ -92,3 +92,38 @@ def paired_bootstrap(first: Sequence[bool], second: Sequence[bool], seed: int, r
     drawn = rng.multinomial(n, [wins / n, losses / n, (n - wins - losses) / n], size=resamples)
     low, high = np.quantile((drawn[:, 0] - drawn[:, 1]) / n, [0.025, 0.975])
     return Paired(n, (wins - losses) / n, float(low), float(high), wins, losses)
+
+
+def paired_ratio(
+    first: Sequence[bool], second: Sequence[bool], seed: int, resamples: int = RESAMPLES
+) -> tuple[float, float, float] | None:
+    """Accuracy of the first arm divided by that of the second, and its 95% percentile interval over problems.
+
+    Resampled as in :func:`paired_bootstrap`. An end of the interval is infinite where so many resamples have no problem
+    that the second solves.
+
+    Returns:
+        Ratio, low, high; None where the second solves no problem, so that there is no ratio.
+
+    Raises:
+        ValueError: The arms have different numbers of problems.
+    """
+    if len(first) != len(second):
+        raise ValueError(
+            f"{len(first)} and {len(second)} outcomes cannot be paired; give both arms' on the same problems"
+        )
+    pairs = list(zip(first, second, strict=True))
+    n = len(pairs)
+    both, mine, theirs = (
+        sum(a and b for a, b in pairs),
+        sum(a and not b for a, b in pairs),
+        sum(b > a for a, b in pairs),
+    )
+    if not both + theirs:
+        return None
+    rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed % 2**64, n, both, mine, theirs])))
+    drawn = rng.multinomial(n, [both / n, mine / n, theirs / n, (n - both - mine - theirs) / n], size=resamples)
+    top, bottom = drawn[:, 0] + drawn[:, 1], drawn[:, 0] + drawn[:, 2]
+    ratios = np.divide(top, bottom, out=np.full(resamples, math.inf), where=bottom > 0)
+    low, high = np.quantile(ratios, [0.025, 0.975], method="inverted_cdf")
+    return (both + mine) / (both + theirs), float(low), float(high)

@@ -1,7 +1,7 @@
 """Runs one ``colasearch`` command as the child of an experiment, and never outlives it.
 
-``python -m colasearch.experiments.child PARENT ARGUMENTS...`` is ``colasearch ARGUMENTS...``. Without this, a stage whose
-experiment was killed with SIGKILL would go on writing while ``--resume`` starts the same stage beside it.
+``python -m colasearch.experiments.child PARENT ARGUMENTS...`` is ``colasearch ARGUMENTS...``. Without this, a stage
+whose experiment was killed with SIGKILL would go on writing while ``--resume`` starts the same stage beside it.
 """
 
 from __future__ import annotations

@@ -224,9 +224,7 @@ def _latent(
     return guide, policy
 
 
-def _rl(
-    plan: Stages, recipe: Recipe, policy: str, guide: str, rows: str, seeded: tuple[object, ...]
-) -> dict[str, str]:
+def _rl(plan: Stages, recipe: Recipe, policy: str, guide: str, rows: str, seeded: tuple[object, ...]) -> dict[str, str]:
     """RL on codes, and on tokens as its control; equal but for what is chosen and what is trained."""
     common = (
         *("--data", rows, "--task", "countdown", "--algorithm", recipe.algorithm, "--rounds", recipe.rl_rounds),

@@ -10,7 +10,7 @@ from typing import Any
 
 from colasearch.experiments.countdown import Recipe, stages
 from colasearch.experiments.countdown_results import summarise
-from colasearch.experiments.stages import KEY, RECORDS_NAME, Stage, run_stages
+from colasearch.experiments.stages import KEY, RECORDS_NAME, run_stages
 from colasearch.files import folder_atomic
 from colasearch.runs import RunFolder, manifest_of
 
@@ -38,13 +38,8 @@ def run_countdown(
         copy_model(folders["iterate"] / MODEL_NAME, folders["base"] / MODEL_NAME, output / MODEL_NAME)
         summary = summarise(recipe, size, folders, folder.records)
         folder.write_summary(summary)
-        write_report(output, summary, folder.manifest, commands(plan))
+        write_report(output, summary, folder.manifest, plan)
     return summary
-
-
-def commands(plan: list[Stage]) -> list[tuple[str, str, str]]:
-    """Label, purpose and command of each stage."""
-    return [(stage.label, stage.about, stage.command) for stage in plan]
 
 
 def copy_model(model: Path, base: Path, target: Path) -> None:

@@ -27,6 +27,7 @@ SCRIPTS = (
     "tree.js",
     "details.js",
     "problem.js",
+    "experiment.js",
     "main.js",
 )
 _ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})

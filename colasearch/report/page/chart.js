@@ -19,12 +19,14 @@ function mark(kind, x, y, r, attributes) {
 const markOf = (series) => MARKS[series.color % MARKS.length];
 const tone = (color) => `tone${color % 8}`;
 
-function niceTicks(low, high, wanted) {
+// At most about `wanted` round numbers; whole ones where `whole`.
+function niceTicks(low, high, wanted, whole = false) {
   const span = high - low || 1;
   const power = 10 ** Math.floor(Math.log10(span / wanted));
-  const step = [1, 2, 5, 10].map((m) => m * power).find((size) => span / size <= wanted) || 10 * power;
+  const nice = [1, 2, 5, 10].map((m) => m * power).find((size) => span / size <= wanted) || 10 * power;
+  const step = whole ? Math.max(1, nice) : nice;
   const ticks = [];
-  for (let i = Math.ceil(low / step - 1e-9); i * step <= high + step * 1e-9; i++) ticks.push(i * step);
+  for (let i = Math.ceil(low / step - 1e-9) + 0; i * step <= high + step * 1e-9; i++) ticks.push(i * step);
   return ticks;
 }
 function logTicks(low, high, xs, room) {
@@ -81,7 +83,7 @@ function plot(chart, width) {
       s("text", { x: left - 8, y: py(y) + 4, class: "tick end" }, shown(y)));
   }
   const room = Math.floor((width - left) / 64);
-  for (const x of chart.log_x ? logTicks(x0, x1, xs, room) : niceTicks(x0, x1, room)) {
+  for (const x of chart.log_x ? logTicks(x0, x1, xs, room) : niceTicks(x0, x1, room, xs.every(Number.isInteger))) {
     root.append(s("line", { x1: px(x), x2: px(x), y1: height - bottom, y2: height - bottom + 4, class: "axis" }),
       s("text", { x: px(x), y: height - bottom + 17, class: "tick mid" }, count(x) === "0" && x ? String(x) : count(x)));
   }

@@ -30,6 +30,8 @@ async function route() {
 if (data.kind === "run") {
   const problems = problemList();
   home.append(overview(() => problems.apply()), problems);
+} else if (data.kind === "experiment") {
+  home.append(experiment());
 }
 window.addEventListener("hashchange", route);
 route().then(() => { document.documentElement.dataset.ready = "yes"; });
