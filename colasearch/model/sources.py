@@ -127,7 +127,7 @@ def find_base(name: str, report: Report = silent) -> BaseFolder:
         CorruptFileError: A file does not match its SHA-256.
     """
     known = KNOWN.get(name)
-    packaged = bundled_base(pretrained_root() / name) if known is not None else None
+    packaged = None if "/" in name else bundled_base(pretrained_root() / name)
     if packaged is not None:
         return _packaged(packaged, name)
     if known is None and (Path(name).expanduser().is_dir() or name.startswith((".", "/", "~"))):

@@ -23,6 +23,14 @@ def _base_note(config: LatentConfig, bundled: bool) -> str:
     return f"the base was fine-tuned under the codes: its {kind} are in {config.tuned.file}, merged in at load"
 
 
+def _parts(config: LatentConfig) -> str:
+    idm = ["inverse dynamics model"] if config.idm_layers else []
+    heads = [name for name, there in (("value head", config.value_hidden), ("Q head", config.q_head)) if there]
+    *first, last = [*idm, f"codebook of {config.num_codes} latent actions", "merge head", "policy", *heads]
+    text = f"{', '.join(first)} and {last}"
+    return text[0].upper() + text[1:]
+
+
 def model_card(config: LatentConfig, *, bundled: bool = False) -> str:
     """Markdown card: base, shape, settings and held-out measures of each stage.
 
@@ -33,8 +41,8 @@ def model_card(config: LatentConfig, *, bundled: bool = False) -> str:
     base = config.base
     parts = [
         f"# Latent actions for {base.name}\n",
-        f"Inverse dynamics model, codebook of {config.num_codes} latent actions, merge head and policy for a "
-        f"base model (CoLA, arXiv 2503.21383). Made by colasearch; {_base_note(config, bundled)}.\n",
+        f"{_parts(config)} for a base model (CoLA, arXiv 2503.21383). Made by colasearch; "
+        f"{_base_note(config, bundled)}.\n",
         table(
             {
                 "base": base.name,
