@@ -25,9 +25,10 @@ def _base_note(config: LatentConfig, bundled: bool) -> str:
 
 def _parts(config: LatentConfig) -> str:
     idm = ["inverse dynamics model"] if config.idm_layers else []
+    codebook = f"codebook of {config.num_codes} latent actions"
     heads = [name for name, there in (("value head", config.value_hidden), ("Q head", config.q_head)) if there]
-    *first, last = [*idm, f"codebook of {config.num_codes} latent actions", "merge head", "policy", *heads]
-    text = f"{', '.join(first)} and {last}"
+    parts = [*idm, codebook, "merge head", "policy", *heads]
+    text = f"{', '.join(parts[:-1])} and {parts[-1]}"
     return text[0].upper() + text[1:]
 
 
