@@ -180,8 +180,9 @@ def _search(one: Mapping[str, Any], title: str, key: str, folder: Path) -> Secti
             )
     head = ("simulations", "arm", "solved", "95% Wilson", "any text", "tokens", "search less it", "95% bootstrap")
     text = (
-        f"{one['n']} problems of the benchmark {one['benchmark']}. Majority vote and best-of-N had, problem by problem, the "
-        "tokens that the search generated; greedy is one text. Differences are in points, paired. " + one["verdict"]
+        f"{one['n']} problems of the benchmark {one['benchmark']}. Majority vote and best-of-N had, problem by "
+        "problem, the tokens that the search generated; greedy is one text. Differences are in points, paired. "
+        + one["verdict"]
     )
     return Section(title, text, (Table(head, tuple(rows), (1,)),), tuple(search_charts(key, folder)))
 

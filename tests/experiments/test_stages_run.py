@@ -1,0 +1,189 @@
+"""Stages survive being killed; recipes take numbers from the command line. Real commands, in real processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from colasearch.cli.main import main
+from colasearch.errors import CorruptFileError, InputError, PrerequisiteError
+from colasearch.experiments.countdown import SIZES, Recipe, stages
+from colasearch.experiments.overrides import override
+from colasearch.experiments.stages import KEY, RECORDS_NAME, Stage, Stages, run_stages
+from colasearch.runs import RunFolder, manifest_of, read_records
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from test_stages_run import make, open_folder
+from colasearch.experiments.stages import run_stages
+with open_folder(Path(sys.argv[1])) as folder:
+    run_stages(folder, make(), print)
+"""
+
+
+def make(lr: float = 0.01) -> list[Stage]:
+    """Rows, and a base that takes long enough to be killed in the midst."""
+    plan = Stages()
+    rows = plan.add("rows", "rows", "train", "problems", "--kind", "countdown", "--count", 120, output="rows.jsonl")
+    shape = ("--width", 16, "--layers", 1, "--heads", 2, "--epochs", 24, "--batch-tokens", 2048, "--save-every", 2)
+    plan.add("base", "base", "train", "base", "--data", rows, *shape, "--lr", lr, "--threads", 1)
+    return plan.found
+
+
+def open_folder(path: Path) -> RunFolder:
+    return RunFolder(path, manifest_of("experiment", {}, {}, {}), resume=True, key=KEY, records=RECORDS_NAME)
+
+
+def start(path: Path) -> subprocess.Popen[str]:
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen([sys.executable, "-c", SCRIPT, str(path)], env=env, stdout=subprocess.PIPE, text=True)
+
+
+def wait_for(condition, seconds: float = 90.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.02)
+
+
+def children(pid: int) -> list[int]:
+    return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def losses(path: Path) -> list[tuple[int, float]]:
+    rows = map(json.loads, (path / "stages/02-base/metrics.jsonl").read_text().splitlines())
+    return [(row["step"], row.get("ce", row.get("heldout/ce"))) for row in rows]
+
+
+def test_a_killed_run_goes_on_and_walks_the_same_curve(tmp_path):
+    with open_folder(tmp_path / "whole") as folder:
+        run_stages(folder, make(), lambda line: None)
+    rows = (tmp_path / "whole/stages/01-rows/rows.jsonl").stat()
+
+    killed = tmp_path / "killed"
+    saved = killed / "stages/02-base/checkpoint/step.json"
+    for number in (signal.SIGKILL, signal.SIGTERM):
+        before = saved.read_text() if saved.exists() else ""
+        process = start(killed)
+        wait_for(lambda before=before: saved.exists() and saved.read_text() != before)
+        (child,) = children(process.pid)
+        process.send_signal(number)
+        process.wait(90)
+        wait_for(lambda child=child: not alive(child), 20)
+        assert [r["name"] for r in read_records(killed, RECORDS_NAME)] == ["rows"]
+    first = (killed / "stages/01-rows/rows.jsonl").stat()
+
+    heard: list[str] = []
+    with open_folder(killed) as folder:
+        run_stages(folder, make(), heard.append)
+        records = {r["name"]: r for r in folder.records}
+    assert "[1/2] rows: was done before" in heard
+    assert (killed / "stages/01-rows/rows.jsonl").stat().st_mtime_ns == first.st_mtime_ns
+    assert records["base"]["resumed"]
+    assert records["base"]["status"] == "ok"
+    assert losses(killed) == losses(tmp_path / "whole")
+    whole = {r["name"]: r for r in read_records(tmp_path / "whole", RECORDS_NAME)}
+    assert records["base"]["result"] == whole["base"]["result"]
+    assert first.st_size == rows.st_size
+    assert "--resume" in (killed / "logs/02-base.log").read_text()
+
+    # All is done: nothing runs again, and another recipe is refused.
+    before = {p: p.stat().st_mtime_ns for p in (killed / "stages").rglob("*") if p.is_file()}
+    with open_folder(killed) as folder:
+        run_stages(folder, make(), lambda line: None)
+    assert {p: p.stat().st_mtime_ns for p in before} == before
+    with open_folder(killed) as folder, pytest.raises(InputError, match="the recipe has changed"):
+        run_stages(folder, make(lr=0.02), lambda line: None)
+
+
+def test_a_stage_that_fails_says_why_and_is_tried_again(tmp_path):
+    plan = Stages()
+    target = plan.add("base", "base", "train", "base", "--data", "rows.jsonl", "--threads", 1, "--heldout", 0.3)
+    assert target == "stages/01-base"
+    with open_folder(tmp_path / "r") as folder:
+        with pytest.raises(PrerequisiteError, match=r"stage base ended with exit code 3: .*rows\.jsonl"):
+            run_stages(folder, plan.found, lambda line: None)
+        assert folder.records == []
+        rows = [{"problem": f"{i}+{i}?", "solution": f"{2 * i}"} for i in range(60)]
+        (tmp_path / "r/rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        run_stages(folder, plan.found, lambda line: None)
+        assert folder.records[0]["result"]["kind"] == "base"
+
+
+def test_damage_in_the_records_is_refused(tmp_path):
+    with open_folder(tmp_path / "r") as folder:
+        for name in ("a", "b"):
+            folder.append({"name": name, "command": "x"})
+    path = tmp_path / "r" / RECORDS_NAME
+    path.write_bytes(path.read_bytes()[:-5])
+    with pytest.warns(UserWarning, match="torn"):
+        assert [r["name"] for r in read_records(tmp_path / "r", RECORDS_NAME)] == ["a"]
+    path.write_text("damaged\n" + path.read_text() + "\n")
+    with pytest.raises(CorruptFileError, match="line 1 is damaged"):
+        read_records(tmp_path / "r", RECORDS_NAME)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("rl_round=3", "did you mean rl_rounds"),
+        ("rl_rounds", "has no value; write --set key=value"),
+        ("rl_rounds=many", "'many' is not a whole number"),
+        ("rl_lr=fast", "'fast' is not a number"),
+        ("bfloat16=1", "'1' is not true or false"),
+        ("sims=4;8", "'4;8' is not whole numbers with commas between them, as 4,16,64"),
+        ("aim_sims=5", "aim_sims is 5, which is not one of sims (2,4)"),
+        ("rl_rounds=0", "rl_rounds is 0; it must be at least 1"),
+        ("guide_codes=both", "guide_codes is 'both'; it must be policy (FTA-P) or idm (FTA-I)"),
+        ("guide_problems=1000", "guide_problems is 1000, more than train_problems (300)"),
+        ("max_new_tokens=128", "max_new_tokens is 128 and context 128"),
+    ],
+)
+def test_a_wrong_number_is_refused_before_anything_runs(tmp_path, capsys, given, words):
+    args = ["experiment", "countdown", "--size", "smoke", "--output", str(tmp_path / "r"), "--set", given]
+    assert main(args) == 2
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "r").exists()
+
+
+def test_numbers_reach_the_commands(capsys):
+    changed = override(SIZES["smoke"], ["rl-rounds=7", "sims=2,4,8", "bfloat16=true", "rl_lr=1e-5", "searcher=puct"])
+    assert (changed.rl_rounds, changed.sims, changed.bfloat16, changed.rl_lr) == (7, (2, 4, 8), True, 1e-5)
+    commands = {stage.name: stage.command for stage in stages(changed)}
+    for name in ("rl-codes", "rl-tokens"):
+        assert "--rounds 7 " in commands[name]
+    assert "--bfloat16" in commands["base"]
+    assert "--searcher puct" in commands["traces"]
+    assert "--sims 2,4,8" in commands["bench-final"]
+    assert main(["experiment", "countdown", "--show", "--set", "iterations=2"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["recipe"]["iterations"] == 2
+    assert [s["name"] for s in shown["stages"]] == list(commands)
+
+
+def test_both_rls_differ_in_what_trains_alone():
+    """Equal problems, rollouts, lengths and rewards; the control trains as many numbers as the policy has."""
+    found = {stage.name: stage.args for stage in stages(Recipe())}
+
+    def options(name: str) -> dict[str, str]:
+        args = [a for a in found[name] if a != "--match-policy"]
+        return dict(zip(args[2::2], args[3::2], strict=True))
+
+    codes, tokens = options("rl-codes"), options("rl-tokens")
+    assert "--match-policy" in found["rl-tokens"]
+    assert {k for k in {*codes, *tokens} if codes.get(k) != tokens.get(k)} == {"--model", "--on", "--output"}
