@@ -8,7 +8,7 @@ there while the run goes on, and an interrupted run can be judged.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -176,7 +176,7 @@ class Runner:
                 [item.problem],
                 arm,
                 sims,
-                self.plan.settings,
+                replace(self.plan.settings, options={}),  # those are the first searcher's
                 slots=1,
                 max_tree_tokens=tokens,
                 on_status=self._status,

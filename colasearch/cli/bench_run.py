@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from colasearch.cli.options import config_option, model_options, option
+from colasearch.cli.options import config_option, model_options, option, search_options
 
 if TYPE_CHECKING:
     from colasearch.benchmarks.data import DataSet
@@ -85,6 +85,7 @@ def make_command(name: str) -> click.Command:
     @click.option("--resume", is_flag=True, help="Go on with the run in --output.")
     @click.option("--traces/--no-traces", default=True, help="Keep a trace of each search.")
     @click.option("--tensorboard", is_flag=True, help="Also write TensorBoard logs into the run folder.")
+    @search_options
     @config_option
     @click.option("--json", "as_json", is_flag=True, help="Print summary.json on standard output.")
     @click.pass_context
@@ -104,9 +105,11 @@ def run(name: str, context: click.Context, given: dict[str, Any]) -> int:
     from colasearch.benchmarks.data import load
     from colasearch.cli.bench_display import Display
     from colasearch.cli.bench_table import show_summary
+    from colasearch.searchers.registry import make
 
     benchmark = registry.get(name)
     searcher = _searcher(given)
+    make(searcher, given["options"])  # a wrong option must not cost the loading of data and model
     if given["resume"] and given["output"] is None:
         raise click.UsageError("--resume needs --output, the folder of the run to go on with")
     with Display() as display, _warnings_to(display):
@@ -182,8 +185,14 @@ def _plan(name: str, searcher: str, given: dict[str, Any]) -> Plan:
     settings = ArmSettings(
         seed=given["seed"],
         actions=given["actions"],
-        world=WorldConfig(max_tokens=given["max_tokens"], sampling=sampling),
+        world=WorldConfig(
+            max_tokens=given["max_tokens"],
+            max_step_tokens=given["max_step_tokens"],
+            branch_below=given["branch_below"],
+            sampling=sampling,
+        ),
         max_seconds=given["max_seconds"],
+        options=given["options"],
     )
     arms = given["arms"] or DEFAULT_ARMS
     return Plan(
@@ -233,6 +242,7 @@ def _manifest(plan: Plan, data: DataSet, lm: LatentLM, given: dict[str, Any], co
         "max_tokens": world.pop("max_tokens"),
         "max_seconds": plan.settings.max_seconds,
         "leaves_in_flight": plan.settings.leaves_in_flight,
+        "options": dict(plan.settings.options),
         "world": world,
         "device": lm.base.device.type,
         "dtype": str(lm.base.dtype).removeprefix("torch."),

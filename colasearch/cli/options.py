@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,45 @@ def model_options(function: Any) -> Any:
         option("--dtype", default="auto", help="auto, packed, float32, bfloat16 or float16."),
         option("--device", default="auto", help="auto, cpu, cuda or cuda:N."),
         option("--model", default="smollm2-135m", help="Known name, folder or hub name."),
+    ):
+        function = decorator(function)
+    return function
+
+
+def key_values(context: click.Context, parameter: click.Parameter, value: Any) -> dict[str, Any]:
+    """``("a=1", "b=x")`` (or a YAML mapping) as ``{"a": 1, "b": "x"}``: numbers, true and false are read as such."""
+    if isinstance(value, dict):
+        return value
+    found: dict[str, Any] = {}
+    for part in value or ():
+        key, equals, text = str(part).partition("=")
+        if not equals or not key:
+            raise click.BadParameter(f"{part!r} is no NAME=VALUE; write e.g. gumbel_scale=0")
+        try:
+            found[key.strip().replace("-", "_")] = json.loads(text)
+        except ValueError:
+            found[key.strip().replace("-", "_")] = text
+    return found
+
+
+def search_options(function: Any) -> Any:
+    """``--option --branch-below --max-step-tokens``: what the search does, beyond its name and budget."""
+    for decorator in (
+        option("--max-step-tokens", type=click.IntRange(min=1), default=24, help="Longest step of a tree."),
+        option(
+            "--branch-below",
+            type=click.FloatRange(min=0, max=1),
+            help="Steps end where the most probable next token has less than this probability "
+            "[default: the task's own; 0: at sentences and lines].",
+        ),
+        click.option(
+            "--option",
+            "options",
+            multiple=True,
+            metavar="NAME=VALUE",
+            callback=key_values,
+            help="An option of the searcher, e.g. gumbel_scale=0 or pb_c_init=2; may be repeated.",
+        ),
     ):
         function = decorator(function)
     return function

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from colasearch.cli.inputs import parse_problem, read_text_file, visible
-from colasearch.cli.options import config_option, engine_options, model_options, option
+from colasearch.cli.options import config_option, engine_options, model_options, option, search_options
 
 if TYPE_CHECKING:
     from colasearch.engine.scheduler import Status
@@ -89,6 +89,7 @@ class Line:
 @option("--batch-size", type=click.IntRange(min=1), default=16, help="Most leaves evaluated in one batch.")
 @option("--actions", type=click.Choice(["latent", "sampled"]), default="latent", help="Codes, or tokens of the base.")
 @option("--temperature", type=click.FloatRange(min=0, min_open=True), default=None, help="Of codes (or tokens).")
+@search_options
 @engine_options
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -107,6 +108,9 @@ def command(
     batch_size: int,
     actions: str,
     temperature: float | None,
+    options: dict[str, Any],
+    branch_below: float | None,
+    max_step_tokens: int,
     compile: bool,
     engine: str,
     kv_memory: float,
@@ -125,7 +129,14 @@ def command(
             problem,
             {"name": model, "device": device, "dtype": dtype},
             {"threads": threads, "compile": compile},
-            {"max_tokens": max_tokens, "sampling": temperature, "engine": engine, "kv_memory": kv_memory},
+            {
+                "max_tokens": max_tokens,
+                "max_step_tokens": max_step_tokens,
+                "branch_below": branch_below,
+                "sampling": temperature,
+                "engine": engine,
+                "kv_memory": kv_memory,
+            },
             {
                 "searcher": searcher,
                 "sims": sims,
@@ -133,6 +144,7 @@ def command(
                 "actions": actions,
                 "max_seconds": max_seconds,
                 "leaves_in_flight": batch_size,
+                **options,
             },
         )
     if as_json:
@@ -147,7 +159,9 @@ def _search(
 ) -> SolveResult:
     from colasearch.searchers.registry import make
 
-    make(how["searcher"], {})  # an unknown name must not cost a model's loading time
+    known = ("searcher", "sims", "seed", "actions", "max_seconds", "leaves_in_flight")
+    # An unknown name must not cost a model's loading time.
+    make(how["searcher"], {key: value for key, value in how.items() if key not in known})
     import torch
 
     from colasearch.engine.decode import Sampling
@@ -174,6 +188,8 @@ def _search(
         lm,
         config=WorldConfig(
             max_tokens=limits["max_tokens"] or lm.base.text_length,
+            max_step_tokens=limits["max_step_tokens"],
+            branch_below=limits["branch_below"],
             sampling=sampling,
             engine=limits["engine"],
             kv_bytes=int(limits["kv_memory"] * 2**30),
