@@ -173,8 +173,8 @@ def stages(recipe: Recipe) -> list[Stage]:
     )
     base = _base(plan, recipe, train, seeded)
     guide, policy = _latent(plan, recipe, base, actions_rows, guide_rows, seeded)
-    rl = _rl(plan, recipe, policy, guide, rl_rows, seeded)
-    value = _value(plan, recipe, rl, trace_rows, seeded)
+    codes, tokens = _rl(plan, recipe, policy, guide, rl_rows, seeded)
+    value = _value(plan, recipe, codes, trace_rows, seeded)
     final = plan.add(
         ITERATE,
         "search and RL in turn",
@@ -183,7 +183,14 @@ def stages(recipe: Recipe) -> list[Stage]:
         *("--problems-per-iteration", recipe.problems_per_iteration, "--sims", recipe.iterate_sims),
         *("--rl-rounds", recipe.iterate_rl_rounds, *seeded),
     )
-    _bench(plan, recipe, {"base": base, "guide": guide, "rl": rl, "value": value, "final": final}, seeded)
+    for name, about, folder, actions in (
+        ("bench-base", "greedy: the base, on tokens", base, "sampled"),
+        ("bench-guide", "greedy: codes before RL", guide, "latent"),
+        ("bench-rl-tokens", "greedy: after RL on tokens", tokens, "sampled"),
+        ("bench-rl-codes", "greedy: after RL on codes", codes, "latent"),
+    ):
+        _greedy(plan, recipe, name, about, ("--model", f"{folder}/model", "--actions", actions), seeded)
+    _search(plan, recipe, value, final, seeded)
     return plan.found
 
 
@@ -224,7 +231,9 @@ def _latent(
     return guide, policy
 
 
-def _rl(plan: Stages, recipe: Recipe, policy: str, guide: str, rows: str, seeded: tuple[object, ...]) -> dict[str, str]:
+def _rl(
+    plan: Stages, recipe: Recipe, policy: str, guide: str, rows: str, seeded: tuple[object, ...]
+) -> tuple[str, str]:
     """RL on codes, and on tokens as its control; equal but for what is chosen and what is trained."""
     common = (
         *("--data", rows, "--task", "countdown", "--algorithm", recipe.algorithm, "--rounds", recipe.rl_rounds),
@@ -245,11 +254,11 @@ def _rl(plan: Stages, recipe: Recipe, policy: str, guide: str, rows: str, seeded
         *("train", "rl", "--model", f"{policy}/model", "--on", "tokens", "--match-policy"),
         *("--lr", recipe.rl_token_lr, *common),
     )
-    return {"codes": codes, "tokens": tokens}
+    return codes, tokens
 
 
-def _value(plan: Stages, recipe: Recipe, rl: dict[str, str], rows: str, seeded: tuple[object, ...]) -> str:
-    model = f"{rl['codes']}/model"
+def _value(plan: Stages, recipe: Recipe, rl: str, rows: str, seeded: tuple[object, ...]) -> str:
+    model = f"{rl}/model"
     search = ("--searcher", recipe.searcher, "--arms", recipe.searcher, "--sims", recipe.trace_sims)
     traces = plan.add(
         "traces",
@@ -277,34 +286,29 @@ def _how(recipe: Recipe) -> tuple[object, ...]:
     )
 
 
-def _bench(plan: Stages, recipe: Recipe, made: dict[str, object], seeded: tuple[object, ...]) -> None:
-    """The measurements: greedy decoding of each model on the way, then search."""
-    rl = made["rl"]
-    assert isinstance(rl, dict)
-    greedy = ("--searcher", "greedy", "--arms", "greedy", "--sims", 1, "--no-traces")
-    on_test = ("--limit", recipe.test_problems)
-    for name, about, folder, actions in (
-        ("bench-base", "greedy: the base, on tokens", made["base"], "sampled"),
-        ("bench-guide", "greedy: codes before RL", made["guide"], "latent"),
-        ("bench-rl-tokens", "greedy: after RL on tokens", rl["tokens"], "sampled"),
-        ("bench-rl-codes", "greedy: after RL on codes", rl["codes"], "latent"),
-    ):
-        model = ("--model", f"{folder}/model", "--actions", actions)
-        plan.add(
-            name, about, "bench", "countdown", *model, *greedy, *on_test, *_how(recipe), *seeded, "--json", partial=True
-        )
+def _greedy(
+    plan: Stages, recipe: Recipe, name: str, about: str, model: tuple[str, ...], seeded: tuple[object, ...]
+) -> None:
+    """Greedy decoding of one of the models on the way, on the problems that the final model is measured on."""
+    greedy = ("--searcher", "greedy", "--arms", "greedy", "--sims", 1, "--limit", recipe.test_problems, "--no-traces")
+    plan.add(name, about, "bench", "countdown", *model, *greedy, *_how(recipe), *seeded, "--json", partial=True)
+
+
+def _search(plan: Stages, recipe: Recipe, value: str, final: str, seeded: tuple[object, ...]) -> None:
+    """Search with the RL policy, and with the final model."""
     search = ("--searcher", recipe.searcher, *_how(recipe), *seeded, "--json", "--no-traces")
     plan.add(
         "bench-search",
         "search with the RL policy and the value head",
-        *("bench", "countdown", "--model", f"{made['value']}/model", "--sims", recipe.aim_sims, *on_test, *search),
+        *("bench", "countdown", "--model", f"{value}/model", "--sims", recipe.aim_sims),
+        *("--limit", recipe.test_problems, *search),
         partial=True,
     )
     for name, about, benchmark, count in (
         (FINAL_BENCH, "the final model on held-out problems", "countdown", recipe.test_problems),
         (HARDER_BENCH, "the final model on problems with 5 numbers", "countdown-5", recipe.harder_problems),
     ):
-        model = ("--model", f"{made['final']}/model", "--sims", _listed(recipe.sims), "--limit", count)
+        model = ("--model", f"{final}/model", "--sims", _listed(recipe.sims), "--limit", count)
         plan.add(name, about, "bench", benchmark, *model, *search, partial=True)
 
 

@@ -96,8 +96,8 @@ def _rounds(level: str, rounds: Mapping[str, Sequence[float | None]], key: str) 
         y.append(mean)
         low.append(mean - 1.96 * spread)
         high.append(mean + 1.96 * spread)
-    band = {"low": low, "high": high} if size > 1 else {}
-    return Series(NAMES[level], x, y, color=COLORS[level], **band)
+    banded = size > 1
+    return Series(NAMES[level], x, y, low if banded else None, high if banded else None, COLORS[level])
 
 
 def iteration_chart(iterations: Sequence[Mapping[str, Any]]) -> Chart:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from colasearch.errors import PrerequisiteError
 from colasearch.experiments.countdown import Recipe, stages
 from colasearch.experiments.countdown_results import summarise
 from colasearch.experiments.stages import KEY, RECORDS_NAME, run_stages
@@ -25,12 +27,17 @@ def run_countdown(
 
     Raises:
         InputError: ``output`` exists and ``resume`` is not given, or it was made with another recipe.
-        PrerequisiteError: Another process is running it.
+        PrerequisiteError: Another process is running it, or a package is missing.
         ColasearchError: A stage failed; after the cause is mended, ``resume`` goes on with it.
     """
     from colasearch.experiments.countdown_report import write_report
 
     plan = stages(recipe)
+    if find_spec("peft") is None:
+        raise PrerequisiteError(
+            "RL on tokens trains low-rank changes, which needs peft; pip install 'colasearch[lora]' before the "
+            "experiment, not after its first hour"
+        )
     manifest = manifest_of("experiment", {"experiment": "countdown", "size": size, **asdict(recipe)}, {}, {})
     with RunFolder(output, manifest, resume=resume, key=KEY, records=RECORDS_NAME) as folder:
         run_stages(folder, plan, say)
