@@ -164,7 +164,13 @@ def _watch(command: Sequence[str], root: Path, log: Any, say: Say) -> tuple[int,
     # A session of its own: Ctrl-C at the terminal reaches us alone, and we end the child, once.
     with (root / LOGS / ".stdout").open("w+", encoding="utf-8", errors="replace") as out:
         process = subprocess.Popen(
-            command, cwd=root, stdout=out, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, start_new_session=True
+            command,
+            cwd=root,
+            env=environment(),
+            stdout=out,
+            stderr=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
         )
         assert process.stderr is not None
         try:
@@ -180,6 +186,11 @@ def _watch(command: Sequence[str], root: Path, log: Any, say: Say) -> tuple[int,
             process.stderr.close()
         out.seek(0)
         return code, out.read()
+
+
+def environment() -> dict[str, str]:
+    """Our environment without the variables that give options to commands: the recipe alone says what is run."""
+    return {k: v for k, v in os.environ.items() if not k.startswith("COLASEARCH_") or k == "COLASEARCH_CACHE"}
 
 
 def end(process: subprocess.Popen[bytes]) -> None:

@@ -111,6 +111,35 @@ def test_a_killed_run_goes_on_and_walks_the_same_curve(tmp_path):
         run_stages(folder, make(lr=0.02), lambda line: None)
 
 
+def test_ctrl_c_ends_the_stage_too(tmp_path):
+    """And variables that give options to commands do not reach it."""
+    command = [
+        "experiment",
+        "countdown",
+        "--size",
+        "smoke",
+        "--output",
+        str(tmp_path / "r"),
+        "--set",
+        "base_epochs=999",
+    ]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "colasearch", *command],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "COLASEARCH_SIMS": "3"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_for((tmp_path / "r/stages/07-base/manifest.json").exists)
+    (child,) = children(process.pid)
+    assert b"COLASEARCH_SIMS" not in Path(f"/proc/{child}/environ").read_bytes()
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted" in err
+    wait_for(lambda: not alive(child), 5)
+    assert len(read_records(tmp_path / "r", RECORDS_NAME)) == 6
+
+
 def test_a_stage_that_fails_says_why_and_is_tried_again(tmp_path):
     plan = Stages()
     target = plan.add("base", "base", "train", "base", "--data", "rows.jsonl", "--threads", 1, "--heldout", 0.3)
