@@ -23,7 +23,7 @@ def rl_charts(rl: Mapping[str, Any]) -> list[Chart]:
     """Format, length and reward over the rounds; held-out reward over rounds and over seconds."""
     rounds = (
         ("format", "Well-formed texts", "share of a round's texts", True),
-        ("length", "Length of texts", "tokens a text", False),
+        ("length", "Length of texts, in tokens", "tokens a text", False),
         ("reward", "Reward in training", "mean reward of a round", False),
     )
     charts = []

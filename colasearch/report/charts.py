@@ -199,6 +199,8 @@ def _fill(figure: Any, chart: Chart) -> None:
             axes.set_xticks(ticks, labels=[f"{int(x):,}" for x in ticks], minor=False)
         else:
             axes.xaxis.set_major_formatter(lambda value, position: f"{value:,.0f}")
+    elif all(x == int(x) for series in chart.series for x in series.x):
+        axes.xaxis.get_major_locator().set_params(integer=True)
     if chart.percent:
         low, high = axes.get_ylim()
         axes.set_ylim(max(0.0, low), min(100.0, high) if high > 0 else 1.0)
