@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -33,7 +34,7 @@ from colasearch.errors import (
     PrerequisiteError,
     ResourceError,
 )
-from colasearch.runs import RunFolder
+from colasearch.runs import MANIFEST_NAME, RunFolder
 
 RECORDS_NAME = "stages.jsonl"
 KEY = ("name",)
@@ -134,10 +135,13 @@ def run_stages(folder: RunFolder, stages: Sequence[Stage], say: Say) -> None:
 def _run(root: Path, stage: Stage, say: Say) -> dict[str, Any]:
     """Run a stage in ``root`` and return its record."""
     target, log = root / stage.folder, root / LOGS / f"{stage.label}.log"
-    resumed = target.exists() and any(target.iterdir())
+    resumed = stage.resumable and (target / MANIFEST_NAME).exists()
+    if not resumed:
+        # What was killed before it had a manifest has done nothing yet, and would be refused as a folder to resume.
+        shutil.rmtree(target, ignore_errors=True)
     for path in (target.parent if stage.resumable else target, log.parent):
         path.mkdir(parents=True, exist_ok=True)
-    args = [*stage.args, "--resume"] if stage.resumable and resumed else list(stage.args)
+    args = [*stage.args, "--resume"] if resumed else list(stage.args)
     command = [sys.executable, "-m", "colasearch.experiments.child", str(os.getpid()), *args]
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
     with log.open("ab") as stream:

@@ -111,6 +111,15 @@ def test_a_killed_run_goes_on_and_walks_the_same_curve(tmp_path):
         run_stages(folder, make(lr=0.02), lambda line: None)
 
 
+def test_killed_before_its_manifest_a_stage_begins_anew(tmp_path):
+    torn = tmp_path / "r/stages/02-base/.manifest.json.tmp-1"
+    with open_folder(tmp_path / "r") as folder:
+        torn.parent.mkdir(parents=True)
+        torn.touch()
+        run_stages(folder, make(), lambda line: None)
+        assert not folder.records[1]["resumed"]
+
+
 def test_ctrl_c_ends_the_stage_too(tmp_path):
     """And variables that give options to commands do not reach it."""
     command = [
