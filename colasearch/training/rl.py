@@ -7,6 +7,7 @@ seed and the step alone, so a resumed run walks the same curve.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -41,6 +42,8 @@ class Episode:
         greedy_reward: Reward of the problem's greedy rollout (ReMax).
         ended: The text is finished, rather than cut off.
         hidden_TD: The frozen base's states of ``tokens``, cached once; None where the base trains.
+        form: Whether the text is well-formed, 0 or 1; None where nobody asked.
+        state_seconds: Its share of the time that ``hidden_TD`` took.
     """
 
     problem: int
@@ -51,6 +54,8 @@ class Episode:
     greedy_reward: float = 0.0
     ended: bool = True
     hidden_TD: Tensor | None = None
+    form: float | None = None
+    state_seconds: float = 0.0
 
 
 @dataclass(slots=True)
@@ -165,6 +170,8 @@ class RLLearner:
             self.critic.to(agent.parameters()[0].device)
             self.holder["critic"] = self.critic
         self._round: _Round | None = None
+        self._metrics: Metrics = {}
+        self._begun = 0.0
 
     def parameters(self) -> list[nn.Parameter]:
         """What trains: the agent's parameters, and PPO's critic."""
@@ -175,9 +182,19 @@ class RLLearner:
         return list(self.critic.parameters()) if self.critic is not None else []
 
     def accumulate(self, problems: Sequence[int], step: int, steps: int) -> Metrics:
-        """Add the gradients of one update; the first update of a round rolls out ``problems``."""
+        """Add the gradients of one update; the first update of a round rolls out ``problems``.
+
+        ``update_seconds`` is the time of everything but the rollouts. The pass that caches the frozen base's states is
+        part of it: where the base trains, every update has that pass within.
+        """
+        self._begun = time.perf_counter()
+        rollout_seconds = 0.0
         if step % self.config.updates == 0 or self._round is None:
-            self._round = self._begin(self.agent.collect(problems, step // self.config.updates))
+            episodes = self.agent.collect(problems, step // self.config.updates)
+            states = sum(e.state_seconds for e in episodes)
+            rollout_seconds = time.perf_counter() - self._begun - states
+            self._begun += rollout_seconds
+            self._round = self._begin(episodes)
         this = self._round
         count = len(this.episodes)
         sums = dict.fromkeys(("loss", "entropy", "clipped", "value_loss"), 0.0)
@@ -203,7 +220,13 @@ class RLLearner:
             sums[key] /= max(1, actions)
         if self.critic is None:
             del sums["value_loss"]
-        return {**this.metrics, **sums}
+        times = {"rollout_seconds": rollout_seconds, "update_seconds": time.perf_counter() - self._begun}
+        self._metrics = {**this.metrics, **sums, **times}
+        return self._metrics
+
+    def after_step(self, step: int, optimizer: torch.optim.Optimizer) -> None:
+        """The optimiser's step belongs to the update's time: ``loop.fit`` calls this before it logs the metrics."""
+        self._metrics["update_seconds"] = time.perf_counter() - self._begun
 
     @torch.no_grad()
     def _begin(self, episodes: list[Episode]) -> _Round:
@@ -237,6 +260,9 @@ class RLLearner:
             "length": sum(len(e.actions) for e in episodes) / count,
             "ended": sum(e.ended for e in episodes) / count,
         }
+        forms = [e.form for e in episodes if e.form is not None]
+        if forms:
+            metrics["format"] = sum(forms) / len(forms)
         return _Round(episodes, old, (credit - config.beta * kl) * valid, rewards, metrics)
 
     def _micro(self, episodes: Sequence[Episode]) -> Iterator[list[int]]:

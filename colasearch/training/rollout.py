@@ -7,6 +7,7 @@ hidden states that every update on the rollout uses. A rollout depends on seed, 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,14 +58,26 @@ class RolloutConfig:
 class Roller:
     """Rolls problems out with the model as it is; ``collect`` is what an agent wants.
 
+    Args:
+        lm: The model.
+        problems: All that there are.
+        reward: Terminal reward of texts.
+        config: How.
+        form: Whether texts are well-formed, to be logged; None: not asked.
+
     Raises:
         InputError: A prompt leaves no room for a text in the base's context.
     """
 
     def __init__(
-        self, lm: LatentLM, problems: Sequence[LabelledProblem], reward: RewardOf, config: RolloutConfig
+        self,
+        lm: LatentLM,
+        problems: Sequence[LabelledProblem],
+        reward: RewardOf,
+        config: RolloutConfig,
+        form: RewardOf | None = None,
     ) -> None:
-        self.lm, self.problems, self.reward, self.config = lm, problems, reward, config
+        self.lm, self.problems, self.reward, self.config, self.form = lm, problems, reward, config, form
         self.ends = TextEnds(lm.base.tokenizer, lm.base.end_ids)
         self.prompts = [prompt_tokens(lm.base.tokenizer, labelled.problem) for labelled in problems]
         for labelled, prompt in zip(problems, self.prompts, strict=True):
@@ -112,6 +125,9 @@ class Roller:
         texts = [(self.problems[e.problem], self.ends.decode(e.tokens[e.prompt :])) for e in episodes]
         for episode, reward in zip(episodes, self.reward(texts), strict=True):
             episode.reward = reward
+        if self.form is not None:
+            for episode, form in zip(episodes, self.form(texts), strict=True):
+                episode.form = form
         return episodes
 
     def _decode(self, actor: Actor, wanted: Sequence[tuple[int, int]], name: str) -> list[Episode]:
@@ -151,6 +167,7 @@ class Roller:
         """Hidden states of every episode, up to the token before its last: no action follows that one."""
         base = self.lm.base
         order = sorted(range(len(episodes)), key=lambda i: len(episodes[i].tokens))
+        begun = time.perf_counter()
         for begin in range(0, len(order), 16):
             group = [episodes[i] for i in order[begin : begin + 16]]
             rows = [torch.tensor(e.tokens[:-1]) for e in group]
@@ -159,6 +176,8 @@ class Roller:
                 hidden = base.hidden(tokens)
             for row, episode in enumerate(group):
                 episode.hidden_TD = hidden[row, : len(episode.tokens) - 1].clone()
+        for episode in episodes:
+            episode.state_seconds = (time.perf_counter() - begun) / len(episodes)
 
 
 class RolloutLog:

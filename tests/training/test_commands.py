@@ -100,6 +100,10 @@ def test_rl_on_codes(call, model_folder, problems, tmp_path, algorithm):
     )  # fmt: skip
     assert {"reward", "greedy_reward", "before_reward"} <= set(done["heldout"])
     assert len(steps(tmp_path / "r", "reward")) == 3
+    assert len(steps(tmp_path / "r", "format")) == 3
+    rounds, updates = steps(tmp_path / "r", "rollout_seconds"), steps(tmp_path / "r", "update_seconds")
+    assert min(*rounds, *updates) > 0
+    assert sum(rounds) + sum(updates) <= steps(tmp_path / "r", "seconds")[-1] + 0.01
     assert len((tmp_path / "r" / "rollouts.jsonl").read_text().splitlines()) == 3 * 4 * 2
     before = LatentLM.from_pretrained(str(model_folder), "cpu", "float32").require_latents()
     after = LatentLM.from_pretrained(done["model"], "cpu", "float32").require_latents()
@@ -211,7 +215,7 @@ def test_rl_killed_by_sigkill_resumes_to_the_same_curve(call, model_folder, prob
 
     def curve(name: str) -> list[dict]:
         rows = map(json.loads, (tmp_path / name / "metrics.jsonl").read_text().splitlines())
-        return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
+        return [{k: v for k, v in row.items() if not k.endswith("seconds")} for row in rows]
 
     report(call(*command("whole")))
     program = [sys.executable, "-m", "colasearch.cli.main", *command("cut")]

@@ -85,7 +85,7 @@ class Problems:
             seed=seed,
             **changes,
         )
-        return Roller(lm, problems, Reward(self.task, self.format_weight), config)
+        return Roller(lm, problems, Reward(self.task, self.format_weight), config, form=Reward(self.task, 1.0))
 
     def describe(self) -> dict[str, Any]:
         """The part that a run's results depend on."""
@@ -212,6 +212,7 @@ def command(
             evaluate=lambda: roller.evaluate(held) if held else {},
             progress=bar.step,
             rate_factors=dict.fromkeys(learner.critic_parameters(), CRITIC_RATE),
+            after_step=learner.after_step,
         )
     result = {**result, **{f"before_{key}": value for key, value in before.items() if key != "problems"}}
     if loaded.latents is None:
