@@ -74,7 +74,7 @@ def summarise(recipe: Recipe, size: str, folders: Mapping[str, Path], records: S
         "recipe": json.loads(json.dumps(asdict(recipe))),
         "greedy": [{"key": name, "model": words, **_greedy(folders[name])} for name, words in GREEDY.items()],
         "rl": {**rl, "paired": _paired(folders["bench-rl-codes"], folders["bench-rl-tokens"], recipe.seed)},
-        "iterations": iterations(folders["iterate"]),
+        "iterations": iterations(folders, recipe),
         "search": {key: _search(folders[name]) for key, name in SEARCHES.items()},
         "search_against_greedy": _against_greedy(folders, recipe),
         "training": {
@@ -233,6 +233,12 @@ def _interpolate(x: float, xs: Sequence[float], ys: Sequence[float]) -> float:
     return ys[-1]
 
 
-def iterations(folder: Path) -> list[dict[str, Any]]:
-    """Greedy and searched accuracy before the first and after each iteration of ``iterate``."""
-    raise NotImplementedError
+def iterations(folders: Mapping[str, Path], recipe: Recipe) -> list[dict[str, Any]]:
+    """Greedy and searched accuracy on held-out problems, before the first and after each iteration."""
+    found = []
+    for number in range(recipe.iterations + 1):
+        summary = read_json(folders[f"check-{number}"] / "summary.json")
+        arms = summary["arms"]
+        searched = arms[summary["searcher"]]["selected"]
+        found.append({"iteration": number, "n": summary["n"], "greedy": arms["greedy"]["selected"], "search": searched})
+    return found

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from colasearch.errors import PrerequisiteError
-from colasearch.experiments.countdown import Recipe, stages
+from colasearch.experiments.countdown import Recipe, final_stage, stages
 from colasearch.experiments.countdown_results import summarise
 from colasearch.experiments.stages import KEY, RECORDS_NAME, run_stages
 from colasearch.files import folder_atomic
@@ -42,7 +42,7 @@ def run_countdown(
     with RunFolder(output, manifest, resume=resume, key=KEY, records=RECORDS_NAME) as folder:
         run_stages(folder, plan, say)
         folders = {stage.name: output / stage.folder for stage in plan}
-        copy_model(folders["iterate"] / MODEL_NAME, folders["base"] / MODEL_NAME, output / MODEL_NAME)
+        copy_model(folders[final_stage(recipe)] / MODEL_NAME, folders["base"] / MODEL_NAME, output / MODEL_NAME)
         summary = summarise(recipe, size, folders, folder.records)
         folder.write_summary(summary)
         write_report(output, summary, folder.manifest, plan)
