@@ -87,6 +87,7 @@ class Recipe:
     test_problems: int = 500  # of `bench countdown`: 3 and 4 numbers
     harder_problems: int = 500  # of `bench countdown-5`
     sims: tuple[int, ...] = (4, 16, 64, 256)
+    harder_sims: tuple[int, ...] = (4, 16, 64, 256)
     aim_sims: int = 64  # one of `sims`: where the aims are read
     bench_batch: int = 64
 
@@ -149,6 +150,7 @@ SIZES = {
         test_problems=8,
         harder_problems=4,
         sims=(2, 4),
+        harder_sims=(2, 4),
         aim_sims=4,
     ),
 }
@@ -355,11 +357,17 @@ def _search(plan: Stages, recipe: Recipe, value: str, final: str, seeded: tuple[
         *("--limit", recipe.test_problems, *search),
         partial=True,
     )
-    for name, about, benchmark, count in (
-        (FINAL_BENCH, "the final model on held-out problems", "countdown", recipe.test_problems),
-        (HARDER_BENCH, "the final model on problems with 5 numbers", "countdown-5", recipe.harder_problems),
+    for name, about, benchmark, count, sims in (
+        (FINAL_BENCH, "the final model on held-out problems", "countdown", recipe.test_problems, recipe.sims),
+        (
+            HARDER_BENCH,
+            "the final model on problems with 5 numbers",
+            "countdown-5",
+            recipe.harder_problems,
+            recipe.harder_sims,
+        ),
     ):
-        model = ("--model", f"{final}/model", "--sims", _listed(recipe.sims), "--limit", count)
+        model = ("--model", f"{final}/model", "--sims", _listed(sims), "--limit", count)
         plan.add(name, about, "bench", benchmark, *model, *search, partial=True)
 
 

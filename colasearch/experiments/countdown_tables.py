@@ -130,7 +130,7 @@ def _rl(summary: Mapping[str, Any]) -> Section:
     equal = times["equal_time"]
     if equal is not None:
         text += (
-            f" At equal time, {equal['seconds']:,.0f} s of rollouts and updates, the held-out greedy reward is "
+            f" At equal time, {_number(equal['seconds'], 1)} s of rollouts and updates, the held-out greedy reward is "
             f"{equal['codes']['greedy_reward']:.3f} on codes (round {equal['codes']['rounds']}) and "
             f"{equal['tokens']['greedy_reward']:.3f} on tokens (round {equal['tokens']['rounds']}), read off between "
             "two measurements; the slower run's learning rate was then still on its way down."

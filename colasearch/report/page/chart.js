@@ -85,7 +85,7 @@ function plot(chart, width) {
   const room = Math.floor((width - left) / 64);
   for (const x of chart.log_x ? logTicks(x0, x1, xs, room) : niceTicks(x0, x1, room, xs.every(Number.isInteger))) {
     root.append(s("line", { x1: px(x), x2: px(x), y1: height - bottom, y2: height - bottom + 4, class: "axis" }),
-      s("text", { x: px(x), y: height - bottom + 17, class: "tick mid" }, count(x) === "0" && x ? String(x) : count(x)));
+      s("text", { x: px(x), y: height - bottom + 17, class: "tick mid" }, Number.isInteger(x) ? count(x) : String(+x.toPrecision(6))));
   }
   root.append(s("line", { x1: left, x2: width - right, y1: height - bottom, y2: height - bottom, class: "axis" }),
     s("text", { x: (left + width - right) / 2, y: height - 6, class: "tick mid" }, visible(chart.x_label)));

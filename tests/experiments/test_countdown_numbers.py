@@ -1,0 +1,99 @@
+"""What the experiment computes from its stages: ratios with intervals, rewards at equal time, whether aims are met."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+
+from colasearch.benchmarks.intervals import paired_ratio
+from colasearch.benchmarks.summary import share
+from colasearch.experiments.countdown_aims import aims
+from colasearch.experiments.countdown_results import _equal_time, clock
+
+PAIR = {"first": share(60, 100), "second": share(50, 100), "n": 100, "ratio": 1.2, "ratio_ci95": [1.05, 1.4]}
+SUMMARY = {
+    "recipe": {"aim_sims": 64},
+    "rl": {"paired": PAIR},
+    "search_against_greedy": {"rl": {**PAIR, "ratio": 1.6}},
+    "search": {
+        "final": {
+            "searcher": "gumbel",
+            "points": [
+                {
+                    "sims": 64,
+                    "arms": {
+                        "gumbel": {"selected": share(400, 500)},
+                        "majority": {"selected": share(300, 500)},
+                        "best_of_n": {"selected": share(370, 500)},
+                    },
+                    "comparisons": [
+                        {"second": "majority", "difference": 0.2, "ci95": [0.15, 0.25], "token_ratio": 1.01},
+                        {"second": "best_of_n", "difference": 0.06, "ci95": [0.02, 0.1], "token_ratio": 1.01},
+                    ],
+                }
+            ],
+        }
+    },
+    "iterations": [{"iteration": i, "n": 10, "greedy": share(c, 10)} for i, c in enumerate((3, 4, 5))],
+    "times": {
+        "update_ratio": 0.5,
+        "rl": {"codes": {"update_seconds": 1.0}, "tokens": {"update_seconds": 2.0}},
+    },
+}
+
+
+def met(summary: dict) -> dict[str, bool | None]:
+    return {aim["key"]: aim["met"] for aim in aims(summary)}
+
+
+def test_aims_are_met_by_the_numbers():
+    assert met(SUMMARY) == {
+        "rl": True,
+        "search": False,  # 1.6 < 1.61
+        "search-majority": True,
+        "search-best-of-n": False,  # 6 points, but the Wilson intervals touch
+        "iterations": True,
+        "update-time": True,
+    }
+
+
+def test_what_was_not_measured_is_neither_met_nor_missed():
+    summary = copy.deepcopy(SUMMARY)
+    summary["rl"]["paired"].update(second=share(0, 100), ratio=None, ratio_ci95=None)
+    summary["times"]["update_ratio"] = None
+    summary["iterations"] = summary["iterations"][:1]
+    found = met(summary)
+    assert found["rl"] is found["update-time"] is found["iterations"] is None
+    summary["iterations"] = [*SUMMARY["iterations"], {"iteration": 3, "n": 10, "greedy": share(5, 10)}]
+    assert met(summary)["iterations"] is False  # as good as before is no rise
+
+
+def test_paired_ratio():
+    first, second = [True] * 60 + [False] * 40, [False] * 20 + [True] * 50 + [False] * 30
+    ratio, low, high = paired_ratio(first, second, 0)
+    assert ratio == pytest.approx(1.2)
+    assert low < 1.2 < high < 2
+    assert paired_ratio(first, second, 0) == (ratio, low, high)
+    assert paired_ratio(first, first, 0) == (1.0, 1.0, 1.0)
+    assert paired_ratio([True, False], [False, False], 0) is None
+    # One problem that the second solves: resamples without it have no finite ratio.
+    assert paired_ratio([True] * 9 + [False], [True] + [False] * 9, 0)[2] == float("inf")
+    with pytest.raises(ValueError, match="cannot be paired"):
+        paired_ratio([True], [], 0)
+
+
+def test_rewards_at_equal_time():
+    def run(update: float, rewards: list[float]) -> dict:
+        rounds = {"step": [1, 2, 3, 4], "rollout_seconds": [1.0] * 4, "update_seconds": [update] * 4}
+        return {"rounds": rounds, "before": 0.0, "heldout": {"step": [2, 4], "greedy_reward": rewards}}
+
+    rl = {"codes": run(1.0, [0.4, 0.8]), "tokens": run(4.0, [0.5, 0.9])}
+    assert clock(rl["tokens"]["rounds"]) == [5.0, 10.0, 15.0, 20.0]
+    found = _equal_time(rl)
+    assert found["seconds"] == 8.0
+    assert found["codes"] == {"all_seconds": 8.0, "rounds": 4, "greedy_reward": 0.8}
+    # Of the control's 10 seconds to its first measurement 8 have passed.
+    assert found["tokens"] == {"all_seconds": 20.0, "rounds": 1, "greedy_reward": 0.4}
+    del rl["codes"]["rounds"]["update_seconds"]
+    assert _equal_time(rl) is None
