@@ -49,8 +49,8 @@ class Rules:
         is_finished: Whether a text (its tokens so far) is complete.
         max_step_tokens: Longest step.
         rollout: Whether decoding goes on after the step, to the end of the text.
-        branch_below: If given, a step ends where a choice is open, rather than at ``is_boundary``: where the most probable
-            next token has less than this probability.
+        branch_below: If given, a step ends where a choice is open, rather than at ``is_boundary``: where the most
+            probable next token has less than this probability.
     """
 
     is_boundary: Callable[[int], bool]

@@ -400,7 +400,7 @@ class LatentWorld:
         done = []
         blank = np.zeros(self.actor.num_actions)
         for number, (row, job) in zip(numbers, leaves, strict=True):
-            tree, node = self.trees[row.tree], self.nodes[number]
+            node = self.nodes[number]
             if row.broken:
                 done.append(Evaluation(row.tree, job.ticket, number, 0.0, True, blank, float("nan")))
                 continue

@@ -8,6 +8,9 @@ merge head and policy are frozen.
   tuned base's states.
 * FTA-P: a = argmax of the frozen policy on the states of the base as it now is, which is what decoding will do.
 
+``base_weight`` w adds w times the base's own cross-entropy, without codes, to either: not in the published method, but
+under the loss above alone the base unlearns to write by itself, on which new codes can be learned.
+
 Codes are never differentiated. Nothing is detached in the output form: gradients flow through both places of e.
 """
 
@@ -73,6 +76,7 @@ class GuidedTuner:
         documents: Texts.
         codes: Each text's codes ``[T-1]`` (FTA-I); None takes the frozen policy's (FTA-P).
         micro_tokens: Padded tokens in one pass.
+        base_weight: Weight of the base's own loss.
     """
 
     def __init__(
@@ -82,9 +86,10 @@ class GuidedTuner:
         documents: Sequence[Document],
         codes: Sequence[Tensor] | None,
         micro_tokens: int = 2048,
+        base_weight: float = 0.0,
     ) -> None:
         self.lm, self.tunable, self.documents, self.codes = lm, tunable, documents, codes
-        self.micro_tokens = micro_tokens
+        self.micro_tokens, self.base_weight = micro_tokens, base_weight
         self.modules = lm.require_latents().requires_grad_(False)
 
     def parameters(self) -> list[torch.nn.Parameter]:
@@ -108,6 +113,11 @@ class GuidedTuner:
         states = world_model_states(self.modules, self.lm.base, hidden, codes[batch.valid_BT])
         return F.cross_entropy(self.lm.base.logits(states), batch.tokens_BT[:, 1:][batch.valid_BT])
 
+    def base_loss(self, batch: Batch) -> Tensor:
+        """Mean cross-entropy, nats a token, of the base alone."""
+        logits = self.lm.base.logits(batch.hidden_BTD[:, :-1][batch.valid_BT])
+        return F.cross_entropy(logits, batch.tokens_BT[:, 1:][batch.valid_BT])
+
     def accumulate(self, indices: Sequence[int], step: int, steps: int) -> Metrics:
         """Add the gradients of one batch; returns its metrics, averaged over transitions."""
         total = sum(len(self.documents[i].tokens) - self.documents[i].start for i in indices)
@@ -115,10 +125,11 @@ class GuidedTuner:
         for micro in pack(self.documents, indices, self.micro_tokens):
             with mixed_precision(self.lm.base):
                 batch, codes, _ = self.forward(micro)
-                loss = self.world_model_loss(batch, codes)
+                guided = self.world_model_loss(batch, codes)
+                loss = guided + self.base_weight * self.base_loss(batch) if self.base_weight else guided
             share = int(batch.valid_BT.sum()) / total
             (loss * share).backward()  # type: ignore[no-untyped-call]
-            cross_entropy += float(loss.detach()) * share
+            cross_entropy += float(guided.detach()) * share
         return {"ce": cross_entropy}
 
     @torch.no_grad()
@@ -136,12 +147,10 @@ class GuidedTuner:
             with mixed_precision(self.lm.base):
                 batch, codes, scores = self.forward(group)
                 count = int(batch.valid_BT.sum())
-                targets = batch.tokens_BT[:, 1:][batch.valid_BT]
-                own = F.cross_entropy(self.lm.base.logits(batch.hidden_BTD[:, :-1][batch.valid_BT]), targets)
                 parts = {
                     "wm_ce": self.world_model_loss(batch, codes),
                     "greedy_ce": self.world_model_loss(batch, scores.argmax(-1)),
-                    "base_ce": own,
+                    "base_ce": self.base_loss(batch),
                     "policy_ce": F.cross_entropy(scores[batch.valid_BT], codes[batch.valid_BT]),
                 }
             for key, value in parts.items():

@@ -113,6 +113,17 @@ def test_under_the_policy_s_codes_greedy_decoding_improves(own, corpus):
     assert tuner.evaluate(range(20))["greedy_ce"] < before["greedy_ce"] - 0.3
 
 
+def test_the_base_learns_to_write_alone_if_its_own_loss_has_weight(model_folder, corpus):
+    after = {}
+    for weight in (0.0, 1.0):
+        lm = LatentLM.from_pretrained(str(model_folder), "cpu", "float32")
+        tuner = GuidedTuner(lm, TunableBase(lm, TUNINGS[0], 0), corpus.documents, None, 512, base_weight=weight)
+        train(tuner, 15)
+        after[weight] = tuner.evaluate(range(20))
+    assert after[1.0]["base_ce"] < after[0.0]["base_ce"] - 0.1
+    assert after[1.0]["wm_ce"] < after[0.0]["wm_ce"] + 0.5
+
+
 def test_the_policy_is_cloned_anew_on_given_codes(own, corpus, tmp_path):
     codes = codes_of(own, corpus, tmp_path / "h")
     tunable = TunableBase(own, TUNINGS[0], 0)

@@ -63,6 +63,13 @@ tuning_options = together(
     show_default=True,
     help="Given actions: the IDM's (FTA-I; the policy is cloned anew afterwards) or the policy's own (FTA-P).",
 )
+@click.option(
+    "--base-weight",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    show_default=True,
+    help="Weight of the base's own loss, without codes; 1 where codes will be learned anew on the tuned base.",
+)
 @click.option("--clone-epochs", type=COUNT, default=1, show_default=True, help="Epochs of cloning after FTA-I.")
 @click.option("--clone-lr", default=1e-3, show_default=True, help="Learning rate of that cloning.")
 def command(
@@ -71,6 +78,7 @@ def command(
     layers: tuple[int, ...],
     rank: int,
     codes_from: str,
+    base_weight: float,
     clone_epochs: int,
     clone_lr: float,
     **common: Any,
@@ -99,6 +107,7 @@ def command(
         **dataclasses.asdict(batching),
         **dataclasses.asdict(tuning),
         "codes": codes_from,
+        "base_weight": base_weight,
         "clone_epochs": clone_epochs,
         "clone_lr": clone_lr,
     }
@@ -110,7 +119,7 @@ def command(
     loop = how.loop(weight_decay=0.0, beta2=0.95)
     run = how.start("guide", loaded, config, loop)
     tunable = TunableBase(loaded, tuning, how.seed)
-    tuner = GuidedTuner(loaded, tunable, corpus.documents, codes, batching.micro_tokens)
+    tuner = GuidedTuner(loaded, tunable, corpus.documents, codes, batching.micro_tokens, base_weight)
     before = tuner.evaluate(held)
     with Bar("guide") as bar:
         fit(
