@@ -100,13 +100,10 @@ class Sampler:
 
     def draw(self, wanted: Sequence[tuple[int, int]]) -> list[Sample]:
         """The samples ``(problem, number)``, in order. If ``poll`` raises, ``finished`` has what was done by then."""
-        self.in_progress = []
-        for begin in range(0, len(wanted), self.config.rows):
-            batch = wanted[begin : begin + self.config.rows]
-            rows = self._rows(batch)
-            self.in_progress += [(*name, row) for name, row in zip(batch, rows, strict=True)]
-            rules = Rules(self.ends.is_boundary, self.ends.is_finished, self.config.max_tokens, rollout=True)
-            decode(self.actor, rows, rules)
+        rows = self._rows(wanted)
+        self.in_progress = [(*name, row) for name, row in zip(wanted, rows, strict=True)]
+        rules = Rules(self.ends.is_boundary, self.ends.is_finished, self.config.max_tokens, rollout=True)
+        decode(self.actor, rows, rules, self.config.rows)
         return [sample for _, _, sample in self.finished()]
 
     def finished(self) -> list[tuple[int, int, Sample]]:
