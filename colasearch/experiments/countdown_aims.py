@@ -101,6 +101,7 @@ def _rises(iterations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def _update(times: Mapping[str, Any]) -> dict[str, Any]:
     ratio = times["update_ratio"]
     codes, tokens = (times["rl"][level]["update_seconds"] for level in ("codes", "tokens"))
+    each = [times["rl"][level]["update_ms_a_token"] or 0.0 for level in ("codes", "tokens")]
     aim = f"an RL update on codes takes at most {UPDATE_RATIO} times as long as one on tokens"
     if ratio is None:
         return _aim("update-time", aim, UPDATE_RATIO, None, None, measured="not logged", detail="")
@@ -111,7 +112,8 @@ def _update(times: Mapping[str, Any]) -> dict[str, Any]:
         ratio,
         ratio <= UPDATE_RATIO,
         measured=f"{ratio:.2f} times",
-        detail=f"{codes:.2f} s against {tokens:.2f} s an update, rollouts apart (means over all rounds)",
+        detail=f"{codes:.2f} s against {tokens:.2f} s an update, rollouts apart (means over all rounds); a token of "
+        f"text takes {' against '.join(f'{ms:.2f} ms' for ms in each)}",
     )
 
 

@@ -14,7 +14,8 @@
                 "points": [{"sims", "arms": {ARM: {"n", "errors", "tokens", "selected", "oracle"}}, "comparisons"}]}},
      "training": {STAGE: {MEASURE: number}},
      "times": {"stages": [{"name", "seconds", "resumed"}], "total_seconds",
-               "rl": {"codes" | "tokens": {"rounds", "rollout_seconds", "update_seconds"}},   # means a round
+               "rl": {"codes" | "tokens": {"rounds", "rollout_seconds", "update_seconds",      # means a round
+                                         "update_ms_a_token"}},                         # texts differ in length
                "update_ratio", "equal_time": {...} or null}}
 
 A share is ``{"correct", "accuracy", "ci95"}`` with Wilson's interval. What depends on the clock stands under
@@ -82,7 +83,7 @@ def summarise(recipe: Recipe, size: str, folders: Mapping[str, Path], records: S
             for name, record in by_name.items()
             if isinstance(record["result"], dict) and "heldout" in record["result"]
         },
-        "times": _times(records, rl),
+        "times": _times(records, rl, recipe.rl_batch * recipe.rl_group),
     }
     return {**summary, "aims": aims(summary)}
 
@@ -174,8 +175,8 @@ def _search(folder: Path) -> dict[str, Any]:
     return {**{key: summary[key] for key in keys}, "points": points}
 
 
-def _times(records: Sequence[Record], rl: Mapping[str, Any]) -> dict[str, Any]:
-    means = {level: _round_times(rl[level]["rounds"]) for level in LEVELS}
+def _times(records: Sequence[Record], rl: Mapping[str, Any], rollouts: int) -> dict[str, Any]:
+    means = {level: _round_times(rl[level]["rounds"], rollouts) for level in LEVELS}
     codes, tokens = (means[level]["update_seconds"] for level in LEVELS)
     return {
         "stages": [{key: record[key] for key in ("name", "seconds", "resumed", "status")} for record in records],
@@ -186,12 +187,15 @@ def _times(records: Sequence[Record], rl: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _round_times(rounds: Mapping[str, Sequence[float | None]]) -> dict[str, Any]:
+def _round_times(rounds: Mapping[str, Sequence[Any]], rollouts: int) -> dict[str, Any]:
     """Means a round; None where a round's time was not logged."""
     found: dict[str, Any] = {"rounds": len(rounds["step"])}
     for key in ("rollout_seconds", "update_seconds"):
         values = [value for value in rounds.get(key, []) if value is not None]
         found[key] = round(sum(values) / len(values), 4) if values else None
+    tokens = rollouts * sum(rounds["length"]) / max(1, len(rounds["length"]))
+    seconds = found["update_seconds"]
+    found["update_ms_a_token"] = round(1000 * seconds / tokens, 4) if seconds is not None and tokens else None
     return found
 
 

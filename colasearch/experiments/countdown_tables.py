@@ -115,6 +115,7 @@ def _rl(summary: Mapping[str, Any]) -> Section:
                 str(clock["rounds"]),
                 _number(clock["rollout_seconds"], 2),
                 _number(clock["update_seconds"], 2),
+                _number(clock["update_ms_a_token"], 2),
                 f"{one['before']:.3f}",
                 f"{one['after']:.3f}",
             )
@@ -126,7 +127,7 @@ def _rl(summary: Mapping[str, Any]) -> Section:
         f"{recipe['algorithm'].upper()}; the reward is {1 - form:g} for a right answer and {form:g} for a well-formed "
         "text. On codes the policy trains, on tokens low-rank changes of the base with as many numbers."
     )
-    head = ("RL on", "trained numbers", "rounds", "rollouts, s", "update, s", "held-out before", "after")
+    head = ("RL on", "trained numbers", "rounds", "rollouts, s", "update, s", "ms a token", "held-out before", "after")
     equal = times["equal_time"]
     if equal is not None:
         text += (

@@ -38,7 +38,10 @@ SUMMARY = {
     "iterations": [{"iteration": i, "n": 10, "greedy": share(c, 10)} for i, c in enumerate((3, 4, 5))],
     "times": {
         "update_ratio": 0.5,
-        "rl": {"codes": {"update_seconds": 1.0}, "tokens": {"update_seconds": 2.0}},
+        "rl": {
+            "codes": {"update_seconds": 1.0, "update_ms_a_token": 0.2},
+            "tokens": {"update_seconds": 2.0, "update_ms_a_token": 0.6},
+        },
     },
 }
 
