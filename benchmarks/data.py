@@ -168,6 +168,7 @@ def load(
     *,
     data: Path | None = None,
     limit: int | None = None,
+    skip: int = 0,
     shuffle_seed: int | None = None,
     report: Callable[[str], None] = lambda text: None,
 ) -> DataSet:
@@ -177,13 +178,14 @@ def load(
         benchmark: What to load.
         data: A jsonl file to read in place of the benchmark's own source.
         limit: Take only so many.
+        skip: Leave out so many before the first.
         shuffle_seed: Take them in an order drawn from this seed, rather than in the source's.
         report: Told what is being done.
 
     Raises:
         PrerequisiteError: The data cannot be had; the message says how to get it.
         CorruptFileError: The rows are not the benchmark's, and its hash is binding.
-        InputError: A row of ``data`` cannot be used, or ``limit`` exceeds the rows.
+        InputError: A row of ``data`` cannot be used, or ``skip`` and ``limit`` exceed the rows.
     """
     remarks: list[str] = []
     if data is not None:
@@ -209,10 +211,12 @@ def load(
     chosen = list(items)
     if shuffle_seed is not None:
         random.Random(f"colasearch shuffle {shuffle_seed}").shuffle(chosen)
-    if limit is not None:
-        if limit > len(items):
-            raise InputError(f"--limit is {limit}, but {source} has {len(items)} problems; give at most that many")
-        chosen = chosen[:limit]
+    if skip >= len(items):
+        raise InputError(f"--skip is {skip}, but {source} has {len(items)} problems; leave out fewer")
+    if limit is not None and skip + limit > len(items):
+        more = f" after the {skip} that --skip leaves out" if skip else ""
+        raise InputError(f"--limit is {limit}{more}, but {source} has {len(items)} problems; give at most that many")
+    chosen = chosen[skip : None if limit is None else skip + limit]
     return DataSet(chosen, len(items), digest, selected_sha256(chosen), source, pinned, tuple(remarks))
 
 

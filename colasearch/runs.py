@@ -254,7 +254,7 @@ class RunFolder:
         if path.exists() and not path.is_dir():
             raise InputError(f"{path} is a file; give a folder for the run, new or to --resume")
         path.mkdir(parents=True, exist_ok=True)
-        self._lock = _lock(path)
+        self._lock = lock_folder(path)
         try:
             self.manifest, self.records, good = self._begin(manifest, resume)
             self._by_key: dict[Hashable, dict[str, Any]] = {}
@@ -353,8 +353,8 @@ class RunFolder:
         write_json(self.path / SUMMARY_NAME, summary)
 
 
-def _lock(path: Path) -> Any:
-    """Take the folder's lock; closing what is returned gives it back.
+def lock_folder(path: Path) -> Any:
+    """Take the lock of a run folder; closing what is returned gives it back.
 
     Raises:
         PrerequisiteError: Another process has it; the message says which.

@@ -70,6 +70,7 @@ def make_command(name: str) -> click.Command:
     @option("--sims", default="64", callback=sims_list, help="Simulations; several, as in 1,4,16,64, give a curve.")
     @option("--data", type=click.Path(path_type=Path), help="A jsonl file in place of the benchmark's own rows.")
     @option("--limit", type=click.IntRange(min=1), help="Only so many problems.")
+    @option("--skip", type=click.IntRange(min=0), default=0, help="Leave out so many problems before the first.")
     @option("--shuffle-seed", type=int, help="Take problems in an order drawn from this seed.")
     @option(
         "--max-tokens",
@@ -117,6 +118,7 @@ def run(name: str, context: click.Context, given: dict[str, Any]) -> int:
             benchmark,
             data=given["data"],
             limit=given["limit"],
+            skip=given["skip"],
             shuffle_seed=given["shuffle_seed"],
             report=display.say,
         )
@@ -232,6 +234,7 @@ def _manifest(plan: Plan, data: DataSet, lm: LatentLM, given: dict[str, Any], co
     settings = {
         "benchmark": plan.benchmark,
         "limit": given["limit"],
+        "skip": given["skip"],
         "shuffle_seed": given["shuffle_seed"],
         "model": lm.name,
         "searcher": plan.searcher,

@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "env": ("colasearch.cli.env", "Print versions, devices and folders, for bug reports."),
     "experiment": ("colasearch.cli.experiment", "Run a whole experiment, from nothing to a report."),
     "export": ("colasearch.cli.export", "Write a run's records as Parquet."),
+    "iterate": ("colasearch.cli.iterate", "Let search and RL teach a model in turn."),
     "models": ("colasearch.cli.models", "List the known models; fetch one's weights."),
     "solve": ("colasearch.cli.solve", "Solve one problem by tree search."),
     "train": ("colasearch.cli.train", "Learn latent actions, policies, values; tune a base."),

@@ -31,7 +31,7 @@ Examples:
 @click.option("--all-traces", is_flag=True, help="Put in every trace, however large the page becomes.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(source: Path, output: Path | None, do_open: bool | None, all_traces: bool, as_json: bool) -> int:
-    """Show RUN, a folder that `colasearch bench` wrote, or TRACE, one of its `*.json.gz` files.
+    """Show RUN, a folder of `colasearch bench`, `iterate` or `experiment`, or TRACE, a bench's `*.json.gz` file.
 
     One HTML file with tables, charts, all problems and their search trees; it loads nothing from anywhere. A run's page
     is RUN/report.html; it is made anew when the run has changed. Prints where the page is.
@@ -58,10 +58,17 @@ def command(source: Path, output: Path | None, do_open: bool | None, all_traces:
 
 def _run_page(folder: Path, output: Path | None, all_traces: bool) -> tuple[Path, Report | None]:
     """The page of a run, and what was written; None when the page at hand is current."""
+    from colasearch.files import write_atomic
     from colasearch.report import is_current, write_html
     from colasearch.report.run_data import load_run
     from colasearch.report.write import HTML_NAME
 
+    if (made := _staged_page(folder)) is not None:
+        if output is None:
+            return made, None
+        _check_place(output)
+        write_atomic(output, made.read_text(encoding="utf-8"))
+        return output, None
     path = output or folder / HTML_NAME
     if folder.is_dir() and is_current(folder, path, all_traces=all_traces):
         return path, None
@@ -75,6 +82,29 @@ def _run_page(folder: Path, output: Path | None, all_traces: bool) -> tuple[Path
         path = _cached(folder)
         click.echo(f"{folder} cannot be written to; the page goes to {path}", err=True)
         return path, write_html(folder, path, all_traces=all_traces)
+
+
+def _staged_page(folder: Path) -> Path | None:
+    """The page of a run made of stages, which its own command writes; None for a bench, or what is no run.
+
+    Raises:
+        PrerequisiteError: It is not written yet.
+    """
+    from colasearch.report.write import HTML_NAME
+    from colasearch.runs import MANIFEST_NAME, read_manifest
+
+    if not (folder / MANIFEST_NAME).is_file():
+        return None
+    kind = read_manifest(folder).get("kind")
+    if kind not in ("experiment", "iterate"):
+        return None
+    page = folder / HTML_NAME
+    if not page.is_file():
+        raise PrerequisiteError(
+            f"{folder} has no {HTML_NAME} yet: it is written when all stages are done; go on with --resume. The "
+            f"benches among its stages have pages of their own: colasearch view {folder}/stages/NAME"
+        )
+    return page
 
 
 def _trace_page(trace: Path, output: Path | None) -> tuple[Path, Report]:

@@ -3,53 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from colasearch.experiments.countdown_aims import interval, percent, verdict
 from colasearch.experiments.countdown_charts import iteration_chart, rl_charts, search_charts
 from colasearch.experiments.countdown_results import LEVELS
-from colasearch.report.charts import Chart
+from colasearch.experiments.report import Section, Table
 from colasearch.report.curves import spoken
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A table.
-
-    Attributes:
-        head: Names of the columns.
-        rows: Cells, as text.
-        words: Columns, beside the first, that hold words: set to the left.
-    """
-
-    head: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    words: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """A part of the report.
-
-    Attributes:
-        title: Its heading.
-        text: A paragraph before the table.
-        tables: Tables.
-        charts: Charts after them.
-    """
-
-    title: str
-    text: str
-    tables: tuple[Table, ...] = ()
-    charts: tuple[Chart, ...] = ()
-
-
-def aims_table(summary: Mapping[str, Any]) -> Table:
-    """The aims as rows."""
-    rows = tuple((a["aim"], verdict(a["met"]), a["measured"], a["detail"]) for a in summary["aims"])
-    return Table(("aim", "", "measured", "numbers"), rows, (1, 2, 3))
 
 
 def aims_text(summary: Mapping[str, Any]) -> str:

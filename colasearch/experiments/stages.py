@@ -61,6 +61,8 @@ class Stage:
         args: Arguments of ``colasearch``.
         resumable: The command takes ``--resume``. One that does not writes its one file atomically: it is started anew.
         partial: Exit code 1 means that some problems errored, and the stage is done nevertheless.
+        runtime: Further arguments that results do not depend on, such as ``--workers 2``; no part of the record, so a
+            run may be gone on with under others.
     """
 
     name: str
@@ -69,6 +71,7 @@ class Stage:
     args: tuple[str, ...]
     resumable: bool = True
     partial: bool = False
+    runtime: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -87,7 +90,15 @@ class Stages:
 
     found: list[Stage] = field(default_factory=list)
 
-    def add(self, name: str, about: str, *args: object, output: str = "", partial: bool = False) -> str:
+    def add(
+        self,
+        name: str,
+        about: str,
+        *args: object,
+        output: str = "",
+        partial: bool = False,
+        runtime: Sequence[object] = (),
+    ) -> str:
         """Add a stage; returns what it writes, to be named by later ones.
 
         Args:
@@ -96,11 +107,13 @@ class Stages:
             args: Arguments of ``colasearch``, without ``--output``.
             output: File in the stage's folder that the command writes, for one without run folder and ``--resume``.
             partial: See ``Stage``.
+            runtime: See ``Stage``.
         """
         folder = f"{STAGES}/{len(self.found) + 1:02d}-{name}"
         target = f"{folder}/{output}" if output else folder
         words = (*(str(a) for a in args), "--output", target)
-        self.found.append(Stage(name, folder, about, words, resumable=not output, partial=partial))
+        now = tuple(str(a) for a in runtime)
+        self.found.append(Stage(name, folder, about, words, resumable=not output, partial=partial, runtime=now))
         return target
 
 
@@ -141,7 +154,7 @@ def _run(root: Path, stage: Stage, say: Say) -> dict[str, Any]:
         shutil.rmtree(target, ignore_errors=True)
     for path in (target.parent if stage.resumable else target, log.parent):
         path.mkdir(parents=True, exist_ok=True)
-    args = [*stage.args, "--resume"] if resumed else list(stage.args)
+    args = [*stage.args, *stage.runtime, *(["--resume"] if resumed else [])]
     command = [sys.executable, "-m", "colasearch.experiments.child", str(os.getpid()), *args]
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
     with log.open("ab") as stream:

@@ -26,7 +26,7 @@ from colasearch.model.codebook import Codebook
 from colasearch.model.config import LatentConfig
 from colasearch.model.inverse_dynamics import AbsentIDM, InverseDynamicsModel
 from colasearch.model.policy import Policy
-from colasearch.model.sources import REINSTALL, Report, bundled_base, pretrained_root, silent
+from colasearch.model.sources import REINSTALL, Report, base_nearby, bundled_base, pretrained_root, silent
 from colasearch.model.tuned import apply_tuned
 from colasearch.model.value import QHead, ValueHead
 from colasearch.model.world_model import MergeHead
@@ -78,6 +78,7 @@ class LatentLM:
         inside = bundled_base(folder)
         if inside is None or folder == pretrained_root() / latents.config.base.name:
             inside = None  # the base's name is enough, and stays the same wherever colasearch is installed
+        inside = inside or base_nearby(folder, latents.config.base.name)
         base = BaseModel.load(latents.config.base.name if inside is None else str(inside), device, dtype, report)
         _check_fit(latents.config, base, folder)
         if inside is not None:

@@ -110,6 +110,19 @@ def bundled_base(folder: Path) -> Path | None:
     return inside if (inside / "config.json").is_file() else None
 
 
+def base_nearby(folder: Path, name: str) -> Path | None:
+    """The base that model folder ``folder`` names by a relative path, seen from another folder than it was trained in.
+
+    Training in RUN names its base ``stages/07-base/model``; from outside that is looked for in the folders above
+    ``folder``. None where the name is no such path, or leads somewhere from here.
+    """
+    path = Path(name)
+    if path.is_absolute() or len(path.parts) < 2 or path.exists():
+        return None
+    found = (parent / path for parent in folder.resolve().parents)
+    return next((candidate for candidate in found if (candidate / "config.json").is_file()), None)
+
+
 def silent(message: str) -> None:
     """A ``Report`` that says nothing."""
     return None

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from colasearch.errors import ColasearchError, CorruptFileError, InputError, PrerequisiteError
 from colasearch.files import folder_atomic, read_json, write_atomic, write_json
+from colasearch.runs import LOCK_NAME, lock_folder
 
 Metrics = dict[str, float]
 
@@ -58,7 +59,9 @@ def learning_rate(config: LoopConfig, step: int, steps: int) -> float:
 
 
 class TrainRun:
-    """A training run's folder: ``manifest.json``, ``metrics.jsonl`` and ``checkpoint/``.
+    """A training run's folder: ``manifest.json``, ``metrics.jsonl`` and ``checkpoint/``, under a run folder's lock.
+
+    The lock is held until ``close``, or the end of the process.
 
     Args:
         folder: Where it is.
@@ -68,11 +71,24 @@ class TrainRun:
 
     Raises:
         InputError: The folder exists without ``resume``, or was started with another configuration.
-        PrerequisiteError: ``tensorboard`` without the package of that name.
+        PrerequisiteError: Another process is training there, or ``tensorboard`` without the package of that name.
     """
 
     def __init__(self, folder: Path, manifest: dict[str, Any], resume: bool, tensorboard: bool = False) -> None:
         self.folder = folder
+        if folder.exists() and not folder.is_dir():
+            raise InputError(f"{folder} is a file; give another --output")
+        folder.mkdir(parents=True, exist_ok=True)
+        self._lock = lock_folder(folder)
+        try:
+            self._begin(manifest, resume)
+            self.board = _board(folder / "tensorboard") if tensorboard else None
+        except BaseException:
+            self.close()
+            raise
+
+    def _begin(self, manifest: dict[str, Any], resume: bool) -> None:
+        folder = self.folder
         if (folder / "manifest.json").exists():
             if not resume:
                 raise InputError(f"{folder} already holds a run; give --resume to go on with it, or another --output")
@@ -84,11 +100,13 @@ class TrainRun:
                         f"{value!r}; a resumed run must keep its configuration"
                     )
         else:
-            if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            if any(path.name != LOCK_NAME for path in folder.iterdir()):
                 raise InputError(f"{folder} exists and is no run folder; give another --output")
-            folder.mkdir(parents=True, exist_ok=True)
             write_json(folder / "manifest.json", manifest)
-        self.board = _board(folder / "tensorboard") if tensorboard else None
+
+    def close(self) -> None:
+        """Give the lock back."""
+        self._lock.close()
 
     def log(self, record: dict[str, Any]) -> None:
         """Append one line to ``metrics.jsonl``."""

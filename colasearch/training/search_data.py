@@ -7,7 +7,7 @@ position in the first document that passes it. Finished and cut-off nodes are no
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -84,11 +84,17 @@ def find_traces(path: Path) -> list[Path]:
     return found
 
 
-def search_data(traces: Iterable[Trace], targets: Targets = "completed") -> SearchData:
+Judge = Callable[[Trace, str], float]
+"""The true reward of an answer to a trace's problem: for training, which may see gold answers."""
+
+
+def search_data(traces: Iterable[Trace], targets: Targets = "completed", judge: Judge | None = None) -> SearchData:
     """Documents and targets of ``traces``.
 
     Args:
         traces: Searches over latent codes.
+        judge: If given, a node's value is the mean true reward of the finished texts below it, as many visits as there
+            are such texts, in place of the backed-up value, which knows only what the search could know.
         targets: Policy target of interior nodes: ``completed``: Gumbel's improved policy of completed Q-values, which
             at the root is the trace's own target; ``visits``: shares of visits.
 
@@ -106,7 +112,8 @@ def search_data(traces: Iterable[Trace], targets: Targets = "completed") -> Sear
                 f"the trace of problem {trace.problem_id} searched {trace.actions} actions; only searches over "
                 "latent codes can train policy and values"
             )
-        for document, found in _of_trace(trace, targets, len(documents)):
+        outcomes = None if judge is None else outcomes_of(trace, judge)
+        for document, found in _of_trace(trace, targets, len(documents), outcomes):
             documents.append(document)
             nodes.extend(found)
             digest.update(np.asarray([*document.tokens, -1], dtype=np.int64).tobytes())
@@ -115,7 +122,27 @@ def search_data(traces: Iterable[Trace], targets: Targets = "completed") -> Sear
     return SearchData(Corpus(documents, digest.hexdigest()), nodes)
 
 
-def _of_trace(trace: Trace, targets: Targets, first: int) -> list[tuple[Document, list[NodeTarget]]]:
+def outcomes_of(trace: Trace, judge: Judge) -> list[tuple[float, int]]:
+    """For each node the mean true reward of the finished texts at and below it, and how many there are.
+
+    A text that was cut off at its longest counts as finished, with no reward.
+    """
+    total, count = [0.0] * len(trace.nodes), [0] * len(trace.nodes)
+    # Parents come before their children, so backwards every node is complete when it is added to its parent.
+    for slot in range(len(trace.nodes) - 1, -1, -1):
+        node = trace.nodes[slot]
+        if node.end:
+            total[slot] += 0.0 if node.answer is None else judge(trace, node.answer)
+            count[slot] += 1
+        if node.parent >= 0:
+            total[node.parent] += total[slot]
+            count[node.parent] += count[slot]
+    return [(t / max(1, c), c) for t, c in zip(total, count, strict=True)]
+
+
+def _of_trace(
+    trace: Trace, targets: Targets, first: int, outcomes: list[tuple[float, int]] | None
+) -> list[tuple[Document, list[NodeTarget]]]:
     children: list[list[int]] = [[] for _ in trace.nodes]
     for slot, node in enumerate(trace.nodes):
         if node.parent >= 0:
@@ -140,7 +167,8 @@ def _of_trace(trace: Trace, targets: Targets, first: int) -> list[tuple[Document
             seen.add(slot)
             kids = _children(trace, slot, [trace.nodes[c] for c in children[slot]], targets)
             place = first + len(result), len(tokens) - 1
-            found.append(NodeTarget(trace.problem_id, *place, node.value, node.visits, kids))
+            value, visits = (node.value, node.visits) if outcomes is None else outcomes[slot]
+            found.append(NodeTarget(trace.problem_id, *place, value, visits, kids))
         result.append((Document(tuple(tokens), 1, len(trace.prompt_tokens)), found))
     return result
 

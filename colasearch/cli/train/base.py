@@ -71,7 +71,7 @@ def command(width: int, layers: int, heads: int, context: int, half: bool, **com
         "corpus": corpus.sha256,
     }
     loop = how.loop(beta2=0.95)
-    run = TrainRun(how.output, manifest("base", config, loop), how.resume, how.tensorboard)
+    run = how.open(manifest("base", config, loop))
     with Bar("base") as bar:
         result = fit(
             run,

@@ -148,10 +148,18 @@ class Run:
 
     def start(self, kind: str, lm: Any, config: dict[str, Any], loop: Any) -> Any:
         """Open the run folder."""
-        from colasearch.training.loop import TrainRun, manifest
+        from colasearch.training.loop import manifest
 
         base = dataclasses.asdict(lm.base.identity)
-        return TrainRun(self.output, manifest(kind, config, loop, base=base), self.resume, self.tensorboard)
+        return self.open(manifest(kind, config, loop, base=base))
+
+    def open(self, manifest: dict[str, Any]) -> Any:
+        """Open the run folder, which stays locked until the command has ended: its model is saved after training."""
+        from colasearch.training.loop import TrainRun
+
+        run = TrainRun(self.output, manifest, self.resume, self.tensorboard)
+        click.get_current_context().call_on_close(run.close)
+        return run
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

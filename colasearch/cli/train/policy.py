@@ -91,10 +91,10 @@ def _from_search(
     )
     held = [i for i, nodes in sorted(learner.by_document.items()) if is_heldout(nodes[0].problem, source.heldout)]
     train = [i for i in sorted(learner.by_document) if i not in set(held)]
-    if not train or not held:
+    if not train:
         raise click.UsageError(
-            f"the traces leave {len(train)} paths to train on and {len(held)} held out; both need at least one: "
-            "give more problems or another --heldout"
+            f"the traces have {len(held)} paths, and at --heldout {source.heldout} none is left to train on; give more "
+            "problems or another --heldout"
         )
     config = {
         "model": model,
@@ -108,7 +108,7 @@ def _from_search(
     }
     loop = how.loop()
     run = how.start("search-policy", loaded, config, loop)
-    before = learner.evaluate(held)
+    before = learner.evaluate(held) if held else {}
     with Bar("policy from search") as bar:
         result = fit(
             run,
@@ -118,7 +118,7 @@ def _from_search(
             plan=lambda epoch: batches(data.corpus.documents, train, batching.batch_tokens, how.seed, epoch),
             epochs=batching.epochs,
             accumulate=learner.accumulate,
-            evaluate=lambda: learner.evaluate(held),
+            evaluate=lambda: learner.evaluate(held) if held else {},
             progress=bar.step,
         )
-    finish("search-policy", loaded, how, config, {**result, "before_kl": before["kl"]})
+    finish("search-policy", loaded, how, config, {**result, **({"before_kl": before["kl"]} if before else {})})

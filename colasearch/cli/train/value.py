@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -22,6 +22,9 @@ from colasearch.cli.train.common import (
     take,
 )
 
+if TYPE_CHECKING:
+    from colasearch.traces import Trace
+
 
 @click.command("value")
 @click.option("--model", required=True, help="Model folder.")
@@ -34,6 +37,13 @@ from colasearch.cli.train.common import (
     default="value",
     show_default=True,
     help="Which head. q from --rollouts: double DQN; all else: regression on returns.",
+)
+@click.option(
+    "--data",
+    multiple=True,
+    type=PathType,
+    help="With --traces: problems with answers (jsonl). Values are then mean true rewards of the finished texts below "
+    "a state, not what the search believed.",
 )
 @loop_options(lr=1e-3, warmup_steps=20, save_every=500, evaluate_every=500)
 @click.option("--epochs", type=COUNT, default=20, show_default=True)
@@ -54,6 +64,7 @@ def command(
     traces: tuple[Path, ...],
     rollouts: tuple[Path, ...],
     head: str,
+    data: tuple[Path, ...],
     epochs: int,
     batch: int,
     heldout: float,
@@ -68,6 +79,8 @@ def command(
     from colasearch.training.problems import is_heldout
     from colasearch.training.value import add_head, plan_of
 
+    if data and (not traces or head == "q"):
+        raise click.UsageError("--data tells true rewards of --traces to the value head; leave it out here")
     if bool(traces) == bool(rollouts):
         raise click.UsageError("give either --traces or --rollouts: what the heads are to learn from")
     where, how = take(Where, common), take(Run, common)
@@ -78,22 +91,23 @@ def command(
         add_head(modules, head, how.seed, value_hidden, start)
 
     holder, learner, owners = (
-        _from_traces(loaded, traces, head, fresh)
+        _from_traces(loaded, traces, data, head, fresh)
         if traces
         else _from_rollouts(loaded, rollouts, head, method, discount, sync_every, fresh)
     )
     held = [i for i, problem in enumerate(owners) if is_heldout(problem, heldout)]
     train = [i for i, problem in enumerate(owners) if not is_heldout(problem, heldout)]
-    if not train or not held:
+    if not train:
         raise click.UsageError(
-            f"{len(set(owners))} problems leave {len(train)} states to train on and {len(held)} held out; both need "
-            "at least one: give more problems or another --heldout"
+            f"{len(set(owners))} problems at --heldout {heldout} leave no state to train on; give more problems or "
+            "another --heldout"
         )
     click.echo(f"{len(train)} states to train on, {len(held)} held out", err=True)
     config = {
         "model": model,
         "traces": [p.name for p in traces],
         "rollouts": [p.name for p in rollouts],
+        "data": [p.name for p in data],
         "states": len(owners),
         "head": head,
         "epochs": epochs,
@@ -116,15 +130,37 @@ def command(
             plan=lambda epoch: plan_of(train, batch, how.seed, epoch),
             epochs=epochs,
             accumulate=learner.accumulate,
-            evaluate=lambda: learner.evaluate(*measures),
+            evaluate=lambda: learner.evaluate(*measures) if held else {},
             progress=bar.step,
             after_step=getattr(learner, "after_step", None),
         )
     finish("value" if head == "value" else "q", loaded, how, config, result)
 
 
+def _judge(paths: tuple[Path, ...]) -> Callable[[Trace, str], float]:
+    """The true reward of an answer, from the gold answers of ``paths``."""
+    from colasearch.errors import InputError
+    from colasearch.training.problems import Reward, load_problems
+
+    known: dict[str, tuple[Any, Any]] = {}
+
+    def judge(trace: Trace, answer: str) -> float:
+        if trace.task not in known:
+            labelled = {one.problem.text: one for one in load_problems(paths, trace.task)}
+            known[trace.task] = labelled, Reward(trace.task)
+        labelled, reward = known[trace.task]
+        if trace.text not in labelled:
+            raise InputError(
+                f"problem {trace.problem_id} ({trace.text[:60]!r}) of the traces is not in "
+                f"{', '.join(map(str, paths))}; give the problems that were searched as --data"
+            )
+        return float(reward([(labelled[trace.text], f"\\boxed{{{answer}}}")])[0])
+
+    return judge
+
+
 def _from_traces(
-    loaded: Any, paths: tuple[Path, ...], head: str, fresh: Callable[[float], None]
+    loaded: Any, paths: tuple[Path, ...], labels: tuple[Path, ...], head: str, fresh: Callable[[float], None]
 ) -> tuple[Any, Any, list[str]]:
     """What is saved, the learner, and each state's problem; a ``fresh`` head starts at the mean of its targets."""
     from colasearch.traces import Trace
@@ -132,7 +168,9 @@ def _from_traces(
     from colasearch.training.value import HeadLearner, q_data, value_data
 
     modules = loaded.require_latents()
-    data = search_data(Trace.read(file) for path in paths for file in find_traces(path))
+    data = search_data(
+        (Trace.read(file) for path in paths for file in find_traces(path)), judge=_judge(labels) if labels else None
+    )
     states = states_of(loaded, data.corpus)
     table = value_data(states, data.nodes) if head == "value" else q_data(states, data.nodes, modules.config.num_codes)
     fresh(table.mean())

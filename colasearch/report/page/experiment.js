@@ -39,12 +39,12 @@ const words = (command) => command.split(" ").map((word) => [h("span", { class: 
 function experiment() {
   return h("article", { class: "experiment" },
     h("header", { class: "masthead" },
-      h("p", { class: "eyebrow" }, "colasearch experiment"), h("h1", {}, visible(data.title)),
+      h("p", { class: "eyebrow" }, visible(data.command)), h("h1", {}, visible(data.title)),
       h("p", { class: "facts" }, data.facts.map((fact) => h("span", {}, visible(fact)))),
       h("p", { class: "verdict" }, visible(data.lead))),
-    aimsTable(), data.sections.map(experimentSection),
+    data.aims.length > 0 && aimsTable(), data.sections.map(experimentSection),
     h("section", { class: "part" }, h("h2", {}, "Commands"),
-      h("p", { class: "about" }, "Run in the experiment\u2019s folder, in this order, they make all that stands here."),
+      h("p", { class: "about" }, "Run in the run\u2019s folder, in this order, they make all that stands here."),
       h("dl", { class: "run commands" }, data.commands.map(([label, about, command]) => [
         h("dt", {}, visible(label)), h("dd", {}, h("span", { class: "dim" }, visible(about)), h("br"), words(command))]))),
     h("details", {}, h("summary", {}, "What was run"),

@@ -1,0 +1,121 @@
+"""``colasearch iterate``: search and RL alternating."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from colasearch.cli.options import config_option, key_values, option
+
+if TYPE_CHECKING:
+    from colasearch.problem import LabelledProblem
+
+EPILOG = """\b
+Examples:
+  colasearch iterate --model runs/value/model --data train.jsonl --task countdown --output runs/it
+  colasearch iterate --model smollm2-135m --data gsm8k_train.jsonl --iterations 5 --sims 32 --output runs/it
+  colasearch iterate --model smollm2-135m --data gsm8k_train.jsonl --output runs/it --resume
+"""
+COUNT = click.IntRange(min=1)
+PATH = click.Path(path_type=Path)
+
+
+def option_texts(context: click.Context, parameter: click.Parameter, value: Any) -> tuple[str, ...]:
+    """``NAME=VALUE`` texts, checked."""
+    found = key_values(context, parameter, value)
+    return tuple(f"{name}={json.dumps(one) if not isinstance(one, str) else one}" for name, one in found.items())
+
+
+@click.command(name="iterate", epilog=EPILOG)
+@option("--model", default="smollm2-135m", help="Known name, folder or hub name; with a policy.")
+@click.option("--data", multiple=True, required=True, type=PATH, help="Problems to learn from (jsonl), with answers.")
+@click.option("--heldout-data", multiple=True, type=PATH, help="Problems to measure on [default: some of --data].")
+@option("--heldout", type=click.FloatRange(0, 1), default=0.1, help="Share of --data that is held out.")
+@option("--task", type=click.Choice(["math", "countdown"]), default="math", help="Prompt and verifier.")
+@option("--iterations", type=COUNT, default=3, help="How many.")
+@option("--problems-per-iteration", type=COUNT, default=500, help="Problems searched in each.")
+@option("--searcher", default="gumbel", help="Search algorithm: gumbel, puct, ...")
+@option("--sims", type=COUNT, default=64, help="Simulations a problem.")
+@click.option(
+    "--option", "options", multiple=True, metavar="NAME=VALUE", callback=option_texts, help="An option of the searcher."
+)
+@option("--branch-below", type=click.FloatRange(0, 1), help="Where steps end, as in `solve` [default: the task's own].")
+@option("--max-step-tokens", type=COUNT, default=24, help="Longest step of a tree.")
+@option("--max-tokens", type=COUNT, default=256, help="Longest text, in searches and in RL.")
+@option("--temperature", type=click.FloatRange(min=0, min_open=True), help="Of codes, in searches.")
+@option("--batch-size", type=COUNT, default=16, help="Problems searched at a time.")
+@option("--eval-sims", type=COUNT, default=64, help="Simulations on held-out problems.")
+@option("--policy-epochs", type=COUNT, default=1, help="Epochs of learning the policy from traces.")
+@option("--policy-lr", type=float, default=3e-4)
+@option("--min-visits", type=COUNT, default=2, help="Nodes visited less teach the policy nothing.")
+@option("--value-epochs", type=COUNT, default=5, help="Epochs of learning the value head.")
+@option("--value-lr", type=float, default=1e-3)
+@option("--samples", type=COUNT, default=4, help="Rollouts a problem for a first value head, where there is none.")
+@option(
+    "--value-targets",
+    type=click.Choice(["outcome", "backed-up"]),
+    default="outcome",
+    help="True rewards of the finished texts below a state, or what the search came to believe.",
+)
+@option("--algorithm", type=click.Choice(["grpo", "rloo", "remax", "ppo"]), default="grpo", help="Of RL.")
+@option("--rl-rounds", type=click.IntRange(min=0), default=30, help="0: no RL.")
+@option("--rl-batch", type=COUNT, default=16, help="Problems a round.")
+@option("--rl-group", type=COUNT, default=8, help="Rollouts a problem.")
+@option("--rl-lr", type=float, default=3e-4)
+@option("--beta", type=click.FloatRange(min=0), default=1e-3, help="Weight of the KL divergence.")
+@option("--format-weight", type=click.FloatRange(0, 1), default=0.0, help="Part of RL's reward that is for form.")
+@option("--keep", type=click.Choice(["last", "best"]), default="last", help="Which model becomes RUN/model.")
+@option("--seed", type=int, default=0)
+@option("--threads", type=COUNT, help="CPU threads [default: torch's choice].")
+@click.option("--output", required=True, type=PATH, help="Run folder.")
+@click.option("--resume", is_flag=True, help="Go on with the run in --output.")
+@config_option
+def command(data: tuple[Path, ...], heldout_data: tuple[Path, ...], output: Path, resume: bool, **given: Any) -> int:
+    """Let search and RL teach a model in turn: search, learn policy and values from the traces, do RL, measure.
+
+    Each phase is a colasearch command with a folder of its own in RUN; killed anywhere, --resume goes on where it
+    stopped. The summary is printed as one JSON object; RUN/report.html shows the curves.
+    """
+    from colasearch.experiments.expert_iteration import Iterations, run_iterations
+    from colasearch.searchers.registry import make
+    from colasearch.training.problems import load_problems, split_problems
+
+    folder = Path(given["model"])
+    if folder.is_dir():
+        given["model"] = str(folder.resolve())  # stages run in the run folder
+    how = Iterations(**given, has_value=_has_value(given["model"]))
+    make(how.searcher, dict(_pair(one) for one in how.options))  # a wrong name must not cost the first search
+    problems = load_problems(data, how.task)
+    if heldout_data:
+        train, held = problems, load_problems(heldout_data, how.task)
+    else:
+        chosen, left = split_problems(problems, how.heldout)
+        train, held = _pick(problems, chosen), _pick(problems, left)
+    summary = run_iterations(how, train, held, output, resume=resume, say=lambda line: click.echo(line, err=True))
+    click.echo(f"Report: {output / 'report.html'}; model: {output / 'model'}", err=True)
+    click.echo(json.dumps(summary, ensure_ascii=False))
+    return 0
+
+
+def _has_value(model: str) -> bool:
+    """Whether a model has a value head; one that is not at hand is asked for its parts when it is loaded."""
+    from colasearch.files import read_json
+    from colasearch.model.latent_lm import latents_folder
+
+    folder = latents_folder(model)
+    return folder is None or bool(read_json(folder / "config.json").get("value_hidden"))
+
+
+def _pair(text: str) -> tuple[str, Any]:
+    name, _, value = text.partition("=")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+def _pick(problems: list[LabelledProblem], places: list[int]) -> list[LabelledProblem]:
+    return [problems[place] for place in places]

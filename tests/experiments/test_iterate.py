@@ -1,0 +1,167 @@
+"""Expert iteration: its plan, its data, its calibration; a run that is interrupted and goes on."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from colasearch.cli.iterate import command
+from colasearch.errors import InputError
+from colasearch.experiments.expert_iteration import Iterations, data_files, run_iterations, slice_of, stages
+from colasearch.experiments.iterate_results import best_iteration, calibration
+from colasearch.model.latent_lm import LatentLM
+from colasearch.problem import LabelledProblem, Problem
+from colasearch.traces import Trace, TraceNode
+from colasearch.training.search_data import outcomes_of, search_data
+
+PROBLEMS = [LabelledProblem(Problem.from_text(f"What is {i} + {i}?"), str(2 * i)) for i in range(14)]
+
+
+def node(parent: int, value: float, end: str = "", answer: str | None = None, tokens=(5,)) -> TraceNode:
+    return TraceNode(parent, 0, (0,), tokens, "", 3, value, value, 0.0, 1.0, end, answer, ())
+
+
+def trace_of(text: str, nodes: list[TraceNode]) -> Trace:
+    return Trace(
+        problem_id="p", task="math", text=text, model="m", searcher="puct", seed=0, actions="latent",
+        prompt_tokens=(1, 2), answer=None, best_node=0, policy_target=(), nodes=tuple(nodes), texts=(), stop="budget",
+        sims=4, generated_tokens=9, model_calls=9,
+    )  # fmt: skip
+
+
+TREE = [
+    node(-1, 0.5),  # 0: two of four texts below are right
+    node(0, 0.9),  # 1: one of two
+    node(0, 0.2),  # 2: one of two, one of them cut off
+    node(1, 0.9, "answer", "4"),
+    node(1, 0.1, "answer", "5"),
+    node(2, 0.3, "answer", "4"),
+    node(2, 0.0, "cut"),
+    node(0, 0.7),  # 7: nothing finished below
+]
+
+
+def right(trace: Trace, answer: str) -> float:
+    return float(answer == "4")
+
+
+def test_outcomes_are_mean_true_rewards_of_the_finished_texts_below():
+    found = outcomes_of(trace_of("2+2?", TREE), right)
+    assert found[0] == (0.5, 4)
+    assert found[1] == (0.5, 2)
+    assert found[2] == (0.5, 2)
+    assert found[3] == (1.0, 1)
+    assert found[6] == (0.0, 1)
+    assert found[7] == (0.0, 0)
+
+
+def test_values_to_learn_are_outcomes_where_a_judge_is_given_and_beliefs_without():
+    believed = search_data([trace_of("2+2?", TREE)]).nodes
+    judged = search_data([trace_of("2+2?", TREE)], judge=right).nodes
+    assert sorted(n.value for n in believed) == [0.2, 0.5, 0.7, 0.9]
+    assert sorted((n.value, n.visits) for n in judged) == [(0.0, 0), (0.5, 2), (0.5, 2), (0.5, 4)]
+
+
+def test_calibration_compares_what_was_said_with_what_came_of_it():
+    problem = LabelledProblem(Problem.from_text("2+2?"), "4")
+    found = calibration([trace_of("2+2?", TREE), trace_of("unknown", TREE)], [problem])
+    assert found["nodes"] == 3
+    assert [(one["low"], one["nodes"], one["true"]) for one in found["bins"]] == [
+        (0.2, 1, 0.5), (0.5, 1, 0.5), (0.9, 1, 0.5)
+    ]  # fmt: skip
+    assert found["brier"] == pytest.approx((0.09 + 0 + 0.16) / 3, abs=1e-6)
+    assert found["constant_brier"] == 0
+    assert calibration([], [problem])["brier"] is None
+
+
+def test_slices_do_not_overlap_until_all_problems_were_searched():
+    how = Iterations("m", problems_per_iteration=4, seed=3)
+    taken = [slice_of(how, number, 14) for number in range(1, 5)]
+    assert [t[3] for t in taken] == [0, 4, 8, 0]
+    assert taken[0][1] == taken[2][1]
+    assert taken[3][1] != taken[0][1]  # another order for the second turn
+    assert {t[5] for t in taken} == {4}
+    assert slice_of(replace(how, problems_per_iteration=99), 2, 14)[3:] == (0, "--limit", 14)
+
+
+def test_the_plan_names_models_in_a_chain_and_leaves_rl_out_when_told_to():
+    how = Iterations("start", iterations=2, workers=2)
+    plan = stages(how, 100)
+    kinds = ["search", "policy", "value", "rl", "check"]
+    assert [s.name for s in plan] == ["check-0", *(f"{kind}-{i}" for i in (1, 2) for kind in kinds)]
+    by_name = {s.name: s for s in plan}
+    model = by_name["search-2"].args[by_name["search-2"].args.index("--model") + 1]
+    assert model == f"{by_name['rl-1'].folder}/model"
+    assert "--workers" not in by_name["search-1"].command  # a run may go on with other workers
+    assert by_name["search-1"].runtime == ("--workers", "2")
+    assert [s.name for s in stages(replace(how, rl_rounds=0, iterations=1, has_value=False), 9)] == [
+        "check-0", "rollouts-0", "value-0", "search-1", "policy-1", "value-1", "check-1"
+    ]  # fmt: skip
+
+
+def test_data_files_refuse_what_stands_on_both_sides_and_empty_sides():
+    files = data_files(PROBLEMS[:3], PROBLEMS[3:5], 2, 0)
+    assert len(files["first.jsonl"].splitlines()) == 2
+    assert set(files["first.jsonl"].splitlines()) < set(files["train.jsonl"].splitlines())
+    assert [json.loads(line)["answer"] for line in files["train.jsonl"].splitlines()] == ["0", "2", "4"]
+    with pytest.raises(InputError, match="1 held-out problems are also trained on"):
+        data_files(PROBLEMS[:3], PROBLEMS[2:4], 2, 0)
+    with pytest.raises(InputError, match=r"no problems for heldout\.jsonl"):
+        data_files(PROBLEMS, [], 2, 0)
+
+
+def test_the_best_iteration_is_the_first_of_greatest_greedy_accuracy():
+    rows = [{"iteration": i, "greedy": {"accuracy": a}} for i, a in enumerate((0.9, 0.3, 0.5, 0.5))]
+    assert best_iteration({"iterations": rows}) == 2
+
+
+def test_wrong_options_are_refused_before_anything_is_run(tmp_path):
+    data = tmp_path / "rows.jsonl"
+    data.write_text('{"problem": "1+1?", "answer": "2"}\n')
+    given = ["--data", str(data), "--output", str(tmp_path / "run"), "--option", "nonsense=1"]
+    result = CliRunner().invoke(command, given)
+    assert isinstance(result.exception, InputError)
+    assert "gumbel has no option 'nonsense'" in str(result.exception)
+    assert not (tmp_path / "run").exists()
+
+
+class Interrupted(Exception):
+    pass
+
+
+def run(model: Path, folder: Path, stop_at: str | None = None, resume: bool = False) -> dict:
+    how = Iterations(
+        str(model), has_value=False, samples=2, iterations=1, problems_per_iteration=6, searcher="puct", sims=8,
+        eval_sims=3, max_tokens=16, max_step_tokens=8, rl_rounds=2, rl_batch=2, rl_group=2, value_epochs=1, threads=1,
+    )  # fmt: skip
+
+    def say(line: str) -> None:
+        if stop_at is not None and stop_at in line:
+            raise Interrupted
+
+    return run_iterations(how, PROBLEMS[:10], PROBLEMS[10:], folder, resume=resume, say=say)
+
+
+def test_an_interrupted_run_ends_as_an_undisturbed_one(model_folder, tmp_path):
+    whole = run(model_folder, tmp_path / "whole")
+    for stop in ("policy-1: iteration", "rl: 1/2"):  # before a stage, and inside one
+        with pytest.raises(Interrupted):
+            run(model_folder, tmp_path / "cut", stop, resume=(tmp_path / "cut").exists())
+    assert not (tmp_path / "cut" / "summary.json").exists()
+    resumed = run(model_folder, tmp_path / "cut", resume=True)
+    assert {**resumed, "times": None} == {**whole, "times": None}
+    weights = [(tmp_path / name / "model" / "model.safetensors").read_bytes() for name in ("whole", "cut")]
+    assert weights[0] == weights[1]
+    modules = LatentLM.from_pretrained(str(tmp_path / "whole" / "model"), "cpu", "float32").require_latents()
+    assert modules.value is not None  # it learned one
+    assert [row["iteration"] for row in whole["iterations"]] == [0, 1]
+    assert len(whole["iterations"][1]["rl"]["reward"]) == 2
+    page = (tmp_path / "whole" / "report.html").read_text()
+    assert "Search and RL in turn" in page
+    assert "Calibration of values" in page
+    with pytest.raises(InputError, match="not empty"):
+        run(model_folder, tmp_path / "whole")
