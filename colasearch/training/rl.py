@@ -259,6 +259,7 @@ class RLLearner:
             "kl": float(kl[:, 0].mean()),
             "length": sum(len(e.actions) for e in episodes) / count,
             "ended": sum(e.ended for e in episodes) / count,
+            "actions_used": float(len({a for e in episodes for a in e.actions})),
         }
         forms = [e.form for e in episodes if e.form is not None]
         if forms:

@@ -103,17 +103,24 @@ class Roller:
         return episodes
 
     def evaluate(self, indices: Sequence[int]) -> Metrics:
-        """Mean reward of one sampled and of the greedy rollout of each problem, and how many of either ended."""
+        """Mean reward of one sampled and of the greedy rollout of each problem, and how many of either ended.
+
+        With ``form`` also ``format`` and ``greedy_format``, the shares that are well-formed.
+        """
         wanted = [(i, 0) for i in indices]
         sampled, greedy = self._roll(wanted, "evaluate", greedy=False), self._roll(wanted, "greedy", greedy=True)
         count = max(1, len(wanted))
-        return {
+        found = {
             "reward": sum(e.reward for e in sampled) / count,
             "ended": sum(e.ended for e in sampled) / count,
             "greedy_reward": sum(e.reward for e in greedy) / count,
             "greedy_ended": sum(e.ended for e in greedy) / count,
             "problems": float(len(wanted)),
         }
+        if self.form is not None:
+            found["format"] = sum(e.form or 0.0 for e in sampled) / count
+            found["greedy_format"] = sum(e.form or 0.0 for e in greedy) / count
+        return found
 
     def _roll(self, wanted: Sequence[tuple[int, int]], name: str, *, greedy: bool) -> list[Episode]:
         config = self.config

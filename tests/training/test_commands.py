@@ -98,9 +98,11 @@ def test_rl_on_codes(call, model_folder, problems, tmp_path, algorithm):
         call("train", "rl", "--model", model_folder, "--data", problems, "--output", tmp_path / "r", "--algorithm",
              algorithm, "--keep-rollouts", *RL, *COMMON)
     )  # fmt: skip
-    assert {"reward", "greedy_reward", "before_reward"} <= set(done["heldout"])
+    wanted = {"reward", "greedy_reward", "before_reward", "format", "greedy_format", "before_greedy_format"}
+    assert wanted <= set(done["heldout"])
     assert len(steps(tmp_path / "r", "reward")) == 3
     assert len(steps(tmp_path / "r", "format")) == 3
+    assert all(1 < used <= 8 for used in steps(tmp_path / "r", "actions_used"))
     rounds, updates = steps(tmp_path / "r", "rollout_seconds"), steps(tmp_path / "r", "update_seconds")
     assert min(*rounds, *updates) > 0
     assert sum(rounds) + sum(updates) <= steps(tmp_path / "r", "seconds")[-1] + 0.01

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from colasearch.errors import CorruptFileError, InputError
+from colasearch.errors import CorruptFileError, InputError, PrerequisiteError
 from colasearch.model.latent_lm import new_latents, world_model_states
 from colasearch.training.actions import STAGE_1_PARTS, ActionLearner, ActionsConfig
 from colasearch.training.cloning import PolicyCloner
@@ -231,3 +231,14 @@ def test_the_learning_rate_warms_up_and_falls():
     assert rates[10] == pytest.approx(1.0)
     assert rates[-1] == pytest.approx(0.1, abs=1e-3)
     assert all(a >= b for a, b in itertools.pairwise(rates[10:]))
+
+
+def test_a_training_folder_is_one_process_s_at_a_time(tmp_path):
+    first = TrainRun(tmp_path / "run", {"config": {}}, resume=False)
+    with pytest.raises(PrerequisiteError, match="another run is writing"):
+        TrainRun(tmp_path / "run", {"config": {}}, resume=True)
+    first.close()
+    TrainRun(tmp_path / "run", {"config": {}}, resume=True).close()
+    with pytest.raises(InputError, match="--resume"):  # what is refused is not left locked
+        TrainRun(tmp_path / "run", {"config": {}}, resume=False)
+    TrainRun(tmp_path / "run", {"config": {}}, resume=True).close()

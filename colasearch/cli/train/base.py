@@ -42,7 +42,7 @@ def command(width: int, layers: int, heads: int, context: int, half: bool, **com
     from colasearch.model.base import pick_device
     from colasearch.training.base_lm import BaseLearner, make_tokenizer, new_base, save_base
     from colasearch.training.data import batches, load_corpus, read_rows
-    from colasearch.training.loop import TrainRun, fit, manifest
+    from colasearch.training.loop import fit, manifest
 
     source, where = take(Source, common), take(Where, common)
     how, batching = take(Run, common), take(Batches, common)
