@@ -246,6 +246,12 @@ def test_limit_and_shuffle_seed_choose_problems(sums):
     assert shuffled.selected_sha256 != load(svamp, data=sums).selected_sha256
     with pytest.raises(InputError, match="--limit is 9"):
         load(svamp, data=sums, limit=9)
+    assert [i.problem.id for i in load(svamp, data=sums, skip=1, limit=2).items] == ids[1:3]
+    assert [i.problem.id for i in load(svamp, data=sums, skip=1).items] == ids[1:]
+    with pytest.raises(InputError, match="after the 2 that --skip leaves out"):
+        load(svamp, data=sums, skip=2, limit=len(ids) - 1)
+    with pytest.raises(InputError, match=f"--skip is {len(ids)}"):
+        load(svamp, data=sums, skip=len(ids))
 
 
 texts = st.text(min_size=1, max_size=6)

@@ -139,3 +139,24 @@ def test_a_model_without_latents_says_how_to_get_them(base_folder):
     plain = LatentLM.from_pretrained(str(base_folder), device="cpu")
     with pytest.raises(PrerequisiteError, match="--actions sampled"):
         plain.require_latents()
+
+
+def test_a_base_named_by_a_relative_path_is_found_from_elsewhere(tmp_path, monkeypatch):
+    from tiny import make_base
+
+    from colasearch.model.base import BaseModel
+
+    run = tmp_path / "run"
+    make_base(run / "stages" / "base")
+    monkeypatch.chdir(run)
+    base = BaseModel.load("stages/base", "cpu", "float32")
+    save_latents(new_latents(base, seed=1, num_codes=4), run / "stages" / "policy" / "model")
+    assert LatentLM.from_pretrained("stages/policy/model", "cpu", "float32").base.identity.name == "stages/base"
+    monkeypatch.chdir(tmp_path)
+    lm = LatentLM.from_pretrained("run/stages/policy/model", "cpu", "float32")
+    assert lm.base.identity.sha256 == base.identity.sha256
+    # What is trained from it elsewhere must find the base again.
+    lm.save_pretrained(tmp_path / "other" / "model")
+    monkeypatch.chdir("/")
+    again = LatentLM.from_pretrained(str(tmp_path / "other" / "model"), "cpu", "float32")
+    assert again.base.identity.sha256 == base.identity.sha256

@@ -84,6 +84,23 @@ def test_a_run_that_goes_on_or_was_killed_can_be_looked_at(tmp_path: Path) -> No
     assert '"running":true' in (whole / "report.html").read_text()
 
 
+@pytest.mark.parametrize("kind", ["iterate", "experiment"])
+def test_a_run_of_stages_shows_the_page_that_it_wrote(tmp_path: Path, kind: str) -> None:
+    from colasearch.runs import manifest_of
+
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "manifest.json").write_text(json.dumps(manifest_of(kind, {}, {}, {})))
+    done = view(folder, "--no-open")
+    assert done.returncode == 3
+    assert "it is written when all stages are done" in done.stderr
+    (folder / "report.html").write_text("the page")
+    assert view(folder, "--no-open").stdout == f"{folder / 'report.html'}\n"
+    copy = tmp_path / "copy.html"
+    assert view(folder, "--output", copy).stdout == f"{copy}\n"
+    assert copy.read_text() == "the page"
+
+
 def test_one_trace(run: Path, tmp_path: Path) -> None:
     trace = next((run / "traces").rglob("*.json.gz"))
     done = view(trace, "--output", tmp_path / "t.html")
