@@ -100,11 +100,11 @@ def markdown(document: Document, plots: Mapping[str, Path], root: Path) -> str:
         ]
     if not plots:
         lines.append("No plots were drawn, because matplotlib is not installed; pip install 'colasearch[viz]'.")
-    rows = tuple((stage.label, stage.about, stage.command) for stage in document.stages)
+    commands = tuple((stage.label, stage.about, stage.command) for stage in document.stages)
     lines += [
         "## Commands",
         "Run in this folder, in this order.",
-        _table(Table(("stage", "purpose", "command"), rows, (1, 2))),
+        _table(Table(("stage", "purpose", "command"), commands, (1, 2))),
     ]
     lines += ["## What was run", _table(Table(("what", "value"), document.run, (1,)))]
     return "\n\n".join(lines) + "\n"
