@@ -50,6 +50,12 @@ def option_texts(context: click.Context, parameter: click.Parameter, value: Any)
 @option("--eval-sims", type=COUNT, default=64, help="Simulations on held-out problems.")
 @option("--policy-epochs", type=COUNT, default=1, help="Epochs of learning the policy from traces.")
 @option("--policy-lr", type=float, default=3e-4)
+@option(
+    "--policy-beta",
+    type=click.FloatRange(min=0),
+    default=0.1,
+    help="Weight of the KL divergence from the policy before, while it learns from traces.",
+)
 @option("--min-visits", type=COUNT, default=2, help="Nodes visited less teach the policy nothing.")
 @option("--value-epochs", type=COUNT, default=5, help="Epochs of learning the value head.")
 @option("--value-lr", type=float, default=1e-3)

@@ -49,6 +49,7 @@ class Iterations:
             have been searched.
         searcher, sims, options, branch_below, max_step_tokens, max_tokens, temperature, batch_size: Of the search.
         policy_epochs, policy_lr, min_visits: Of learning the policy from traces.
+        policy_beta: Weight of the divergence from the policy before, while it learns from traces.
         value_epochs, value_lr, value_targets: Of learning the value head: ``outcome`` (mean true reward of the finished
             texts below a state) or ``backed-up`` (what the search came to believe).
         algorithm, rl_rounds, rl_batch, rl_group, rl_lr, beta, format_weight: Of RL; no rounds leave it out.
@@ -75,6 +76,7 @@ class Iterations:
     batch_size: int = 16
     policy_epochs: int = 1
     policy_lr: float = 3e-4
+    policy_beta: float = 0.1
     min_visits: int = 2
     value_epochs: int = 5
     value_lr: float = 1e-3
@@ -133,7 +135,8 @@ def stages(how: Iterations, train_problems: int) -> list[Stage]:
             f"policy-{number}",
             f"iteration {number}: the policy learns what the search found",
             *("train", "policy", "--model", model, "--traces", traces, "--min-visits", how.min_visits),
-            *("--epochs", how.policy_epochs, "--lr", how.policy_lr, "--warmup-steps", 5, *_seeded(how)),
+            *("--epochs", how.policy_epochs, "--lr", how.policy_lr, "--beta", how.policy_beta, "--warmup-steps", 5),
+            *_seeded(how),
         )
         labels = ("--data", f"{DATA}/{TRAIN}") if how.value_targets == "outcome" else ()
         folder = plan.add(

@@ -318,6 +318,50 @@ def test_the_policy_learns_root_and_interior_targets(own, traces, tmp_path):
         SearchPolicyLearner(modules, states, data.nodes, min_visits=1000)
 
 
+def test_the_policy_before_holds_the_policy_back_wherever_texts_go(model_folder, traces, tmp_path):
+    data = search_data(traces)
+
+    def learned(beta: float) -> dict[str, float]:
+        lm = LatentLM.from_pretrained(str(model_folder), "cpu", "float32")
+        states = hidden_states(lm.base, data.corpus, lambda a, b: None, tmp_path / "h")
+        learner = SearchPolicyLearner(lm.require_latents().float(), states, data.nodes, micro_tokens=128, beta=beta)
+        documents = sorted(learner.by_document)
+        start = learner.evaluate(documents)
+        assert start["drift"] == pytest.approx(0, abs=1e-6)
+        optimizer = torch.optim.AdamW(learner.parameters(), lr=1e-2, weight_decay=0.0)
+        for step in range(40):
+            optimizer.zero_grad()
+            learner.accumulate(documents, step, 40)
+            optimizer.step()
+        end = learner.evaluate(documents)
+        assert end["kl"] < start["kl"]  # it does learn
+        return end
+
+    free, held = learned(0.0), learned(1.0)
+    assert 0 < held["drift"] < 0.5 * free["drift"]
+    assert free["kl"] < held["kl"]
+    with pytest.raises(InputError, match="beta is -1"):
+        learned(-1.0)
+
+
+def test_drift_is_the_mean_divergence_over_the_states_that_choose_tokens(own, traces, tmp_path):
+    data = search_data(traces)
+    states = hidden_states(own.base, data.corpus, lambda a, b: None, tmp_path / "h")
+    policy = own.require_latents().policy
+    learner = SearchPolicyLearner(own.require_latents(), states, data.nodes, micro_tokens=128)
+    documents = sorted(learner.by_document)
+    rows = [policy(states.of(i)[None])[0].detach() for i in documents]
+    with torch.no_grad():
+        policy.head.weight.mul_(1.5)
+    wanted = []
+    for i, old in zip(documents, rows, strict=True):
+        now = policy(states.of(i)[None])[0].detach()
+        start = data.corpus.documents[i].prompt - 1
+        p, q = torch.softmax(old[start:], -1), torch.softmax(now[start:], -1)
+        wanted += [float(v) for v in (p * (p / q).log()).sum(-1)]
+    assert learner.evaluate(documents)["drift"] == pytest.approx(float(np.mean(wanted)), rel=1e-4)
+
+
 def test_double_dqn_resumes_with_its_copy(tmp_path):
     """The copy is not renewed at every step, so a checkpoint must hold it."""
     data = Chain().transitions()

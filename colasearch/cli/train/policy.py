@@ -40,9 +40,16 @@ from colasearch.cli.train.common import (
 @click.option(
     "--min-visits", type=COUNT, default=2, show_default=True, help="With --traces: nodes visited less do not count."
 )
+@click.option(
+    "--beta",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    show_default=True,
+    help="With --traces: weight of the KL divergence from the policy before, over all states of the texts.",
+)
 @loop_options(lr=1e-3)
 @batch_options()
-def command(model: str, traces: tuple[Path, ...], targets: Any, min_visits: int, **common: Any) -> None:
+def command(model: str, traces: tuple[Path, ...], targets: Any, min_visits: int, beta: float, **common: Any) -> None:
     """Stage 2: the policy clones the inverse dynamics model's codes (--data); or learns from search (--traces)."""
     from colasearch.training.cloning import PolicyCloner
 
@@ -53,7 +60,7 @@ def command(model: str, traces: tuple[Path, ...], targets: Any, min_visits: int,
     loaded = load(model, where)
     modules = loaded.require_latents().float()
     if traces:
-        _from_search(loaded, model, traces, targets, min_visits, source, how, batching)
+        _from_search(loaded, model, traces, targets, min_visits, beta, source, how, batching)
         return
     train_on_text(
         "policy",
@@ -73,6 +80,7 @@ def _from_search(
     paths: tuple[Path, ...],
     targets: Any,
     min_visits: int,
+    beta: float,
     source: Source,
     how: Run,
     batching: Batches,
@@ -87,7 +95,7 @@ def _from_search(
     modules = loaded.require_latents()
     data = search_data((Trace.read(file) for path in paths for file in find_traces(path)), targets)
     learner = SearchPolicyLearner(
-        modules, states_of(loaded, data.corpus), data.nodes, min_visits, batching.micro_tokens
+        modules, states_of(loaded, data.corpus), data.nodes, min_visits, batching.micro_tokens, beta
     )
     held = [i for i, nodes in sorted(learner.by_document.items()) if is_heldout(nodes[0].problem, source.heldout)]
     train = [i for i in sorted(learner.by_document) if i not in set(held)]
@@ -101,6 +109,7 @@ def _from_search(
         "traces": [p.name for p in paths],
         "targets": targets,
         "min_visits": min_visits,
+        "beta": beta,
         "nodes": sum(len(nodes) for nodes in learner.by_document.values()),
         "heldout": source.heldout,
         "epochs": batching.epochs,
