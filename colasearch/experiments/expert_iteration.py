@@ -31,7 +31,7 @@ from colasearch.files import folder_atomic, write_atomic
 from colasearch.problem import LabelledProblem
 from colasearch.runs import RunFolder, manifest_of
 
-DATA, MODEL = "data", "model"
+DATA, MODEL, METRICS = "data", "model", "metrics.jsonl"
 TRAIN, FIRST, HELDOUT = "train.jsonl", "first.jsonl", "heldout.jsonl"
 
 
@@ -266,7 +266,7 @@ def run_iterations(
         ColasearchError: A stage failed; after the cause is mended, ``resume`` goes on with it.
     """
     from colasearch.experiments.iterate_report import write_report
-    from colasearch.experiments.iterate_results import best_iteration, summarise
+    from colasearch.experiments.iterate_results import best_iteration, metrics, summarise
 
     plan = stages(how, len(train))
     # Which machines search is no part of the results; a run may be gone on with elsewhere.
@@ -283,8 +283,9 @@ def run_iterations(
         folders = {stage.name: output / stage.folder for stage in plan}
         summary = summarise(how, folders, folder.records, train)
         kept = how.iterations if how.keep == "last" else best_iteration(summary)
-        summary["kept"] = kept
+        summary |= {"kept": kept, "model": MODEL}
         copy_model(_model_of(how, folders, kept), output / MODEL)
+        write_atomic(output / METRICS, "".join(json.dumps(line) + "\n" for line in metrics(summary)))
         folder.write_summary(summary)
         write_report(output, summary, folder.manifest, plan)
     return summary

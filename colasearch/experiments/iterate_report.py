@@ -9,7 +9,7 @@ from typing import Any
 from colasearch.experiments.countdown_aims import percent
 from colasearch.experiments.report import Document, Section, Table, begun, run_facts, write_document
 from colasearch.experiments.stages import Stage
-from colasearch.report.charts import GREY, Chart, Series
+from colasearch.report.charts import GREY, PALETTE, Chart, Series
 
 TITLE = "Search and RL in turn"
 ACCURACIES = (("greedy", GREY), ("search", 0), ("any text of the search", 1))
@@ -18,7 +18,7 @@ ACCURACIES = (("greedy", GREY), ("search", 0), ("any text of the search", 1))
 def write_report(root: Path, summary: Mapping[str, Any], manifest: Mapping[str, Any], stages: Sequence[Stage]) -> None:
     """Write ``report.md``, ``plots/`` and ``report.html`` into run folder ``root``."""
     rows = summary["iterations"]
-    parts = [_accuracy(summary), *_rl(rows), _values(rows), _training(rows), _times(summary["times"])]
+    parts = [_accuracy(summary), *rl_curves(rows), _values(rows), *_training(rows), _times(summary["times"])]
     document = Document(
         title=TITLE,
         lead=lead(summary),
@@ -95,22 +95,26 @@ def _accuracy(summary: Mapping[str, Any]) -> Section:
     return Section("Held-out problems", text, (Table(head, cells),), (chart,))
 
 
-def _rl(rows: Sequence[Mapping[str, Any]]) -> list[Section]:
-    """Curves over the rounds of all iterations, one after the other."""
-    columns: dict[str, list[tuple[float, float]]] = {}
+def rl_curves(rows: Sequence[Mapping[str, Any]]) -> list[Section]:
+    """Curves over the rounds of all iterations, one after the other; a line each, since each starts anew."""
+    columns: dict[str, list[Series]] = {}
     done = 0
     for row in rows:
         rounds = row.get("rl")
         if not rounds:
             continue
         for key, values in rounds.items():
-            pairs = zip(rounds["step"], values, strict=True)
-            columns.setdefault(key, []).extend((done + step, value) for step, value in pairs if value is not None)
+            known = [(done + step, y) for step, y in zip(rounds["step"], values, strict=True) if y is not None]
+            if known:
+                name, color = f"iteration {row['iteration']}", (row["iteration"] - 1) % len(PALETTE)
+                line = Series(name, [x for x, _ in known], [y for _, y in known], color=color)
+                columns.setdefault(key, []).append(line)
         done += len(rounds["step"])
     kinds = (
         ("reward", "Reward in training", "mean reward of a round", False),
         ("format", "Well-formed texts", "share of a round's texts", True),
         ("length", "Length of texts", "tokens a text", False),
+        ("actions_used", "Codes in use", "different codes of a round", False),
         ("kl", "Divergence from the policy before each iteration's RL", "nats a text", False),
     )
     charts = tuple(
@@ -119,7 +123,7 @@ def _rl(rows: Sequence[Mapping[str, Any]]) -> list[Section]:
             title=title,
             x_label="rounds of RL, all iterations",
             y_label=label,
-            series=(Series(key, [x for x, _ in columns[key]], [y for _, y in columns[key]], color=0),),
+            series=tuple(columns[key]),
             percent=share,
         )
         for key, title, label, share in kinds
@@ -142,7 +146,7 @@ def _values(rows: Sequence[Mapping[str, Any]]) -> Section:
                 f"iteration {row['iteration']}",
                 [one["said"] for one in bins],
                 [one["true"] for one in bins],
-                color=row["iteration"] - 1,
+                color=(row["iteration"] - 1) % len(PALETTE),
             )
         )
     text = (
@@ -156,13 +160,13 @@ def _values(rows: Sequence[Mapping[str, Any]]) -> Section:
         title="Values said, and what came of it",
         x_label="value said (mean of a bin)",
         y_label="mean true reward",
-        series=tuple(lines),
+        series=(*lines, Series("as said", [0.0, 1.0], [0.0, 1.0], color=GREY, dashed=True)),
     )
     head = ("", "nodes", "Brier score", "of the mean")
     return Section("Calibration of values", text, (Table(head, tuple(cells)),), (chart,) if lines else ())
 
 
-def _training(rows: Sequence[Mapping[str, Any]]) -> Section:
+def _training(rows: Sequence[Mapping[str, Any]]) -> list[Section]:
     cells = tuple(
         (name, measure, f"{value:.4f}")
         for row in rows
@@ -170,7 +174,7 @@ def _training(rows: Sequence[Mapping[str, Any]]) -> Section:
         for measure, value in measures.items()
     )
     text = "What each training stage measured on problems that it held out (cross-entropies in nats)."
-    return Section("Training", text, (Table(("stage", "measure", "value"), cells, (1,)),))
+    return [Section("Training", text, (Table(("stage", "measure", "value"), cells, (1,)),))] if cells else []
 
 
 def _times(times: Mapping[str, Any]) -> Section:

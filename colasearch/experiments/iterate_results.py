@@ -1,17 +1,20 @@
-"""``summary.json`` of ``colasearch iterate``, computed from the stages' folders alone.
+"""``summary.json`` and ``metrics.jsonl`` of ``colasearch iterate``, computed from the stages' folders alone.
 
 ::
 
-    {"schema": 1, "task", "searcher", "sims", "seed", "kept",       # kept: the iteration whose model is RUN/model
-     "iterations": [{"iteration", "n", "greedy": share, "search": {"selected": share, "oracle": share},
+    {"schema": 1, "task", "searcher", "sims", "seed",
+     "kept", "model",                                                # whose model is RUN/model: iteration, folder
+     "iterations": [{"iteration", "n", "greedy": share, "search": {"selected": share, "oracle": share, "sims"},
                      "generated_tokens",                             # of the search, in all
                      "searched": {...}, "value": {...}, "rl": {...}, "training": {...}}],     # not in iteration 0
      "times": {"stages": [{"name", "seconds", "resumed"}], "total_seconds"}}
 
-A share is ``{"correct", "accuracy", "ci95"}`` with Wilson's interval. ``searched`` is what the search solved of its
-training problems. ``value`` compares, over the open nodes of these searches, what the value head (or rollout) said when
-a node was made with the mean true reward of the finished texts below it. What depends on the clock stands under
+A share is ``{"correct", "n", "accuracy", "ci95"}`` with Wilson's interval. ``searched`` is what the search solved of
+its training problems. ``value`` compares, over the open nodes of these searches, what the value head (or rollout) said
+when a node was made with the mean true reward of the finished texts below it. What depends on the clock stands under
 ``times``.
+
+``metrics.jsonl`` has the same numbers flat: a line an iteration and phase, ``{"iteration", "phase", MEASURE: number}``.
 """
 
 from __future__ import annotations
@@ -57,13 +60,13 @@ def summarise(
         row: dict[str, Any] = {
             "iteration": number,
             "n": check["n"],
-            "greedy": check["arms"]["greedy"]["selected"],
-            "search": {"selected": searched["selected"], "oracle": searched["oracle"]},
+            "greedy": _share(check["arms"]["greedy"]),
+            "search": {"selected": _share(searched), "oracle": _share(searched, "oracle"), "sims": how.eval_sims},
             "generated_tokens": searched["generated_tokens"],
         }
         if number:
             folder = folders[f"search-{number}"]
-            row["searched"] = read_json(folder / "summary.json")["arms"][how.searcher]["selected"]
+            row["searched"] = _share(read_json(folder / "summary.json")["arms"][how.searcher])
             row["value"] = calibration(_traces(folder), train)
             row["rl"] = _rounds(folders[f"rl-{number}"]) if how.rl_rounds else None
             stages = (f"{kind}-{number}" for kind in ("policy", "value", "rl"))
@@ -83,6 +86,39 @@ def summarise(
     }
 
 
+def _share(arm: Mapping[str, Any], which: str = "selected") -> dict[str, Any]:
+    """A share of a bench's arm, with the number of problems that it is a share of."""
+    return {"correct": arm[which]["correct"], "n": arm["n"], **arm[which]}
+
+
+def metrics(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The lines of ``metrics.jsonl``; of RL the means over its rounds, and what it ended with."""
+    lines: list[dict[str, Any]] = []
+    for row in summary["iterations"]:
+
+        def add(phase: str, measures: Mapping[str, Any], number: int = row["iteration"]) -> None:
+            lines.append({"iteration": number, "phase": phase, **measures})
+
+        if row["iteration"]:
+            add("search", {key: row["searched"][key] for key in ("correct", "n", "accuracy")})
+            add("calibration", {key: row["value"][key] for key in ("nodes", "brier", "constant_brier")})
+            for name, measures in row["training"].items():
+                add(name.rpartition("-")[0], {**measures, **_means(row["rl"] if name.startswith("rl-") else None)})
+        shares = {"greedy": row["greedy"], **{key: row["search"][key] for key in ("selected", "oracle")}}
+        flat = {f"{name}_{key}": share[key] for name, share in shares.items() for key in ("correct", "accuracy")}
+        add("check", {"n": row["n"], **flat, "generated_tokens": row["generated_tokens"]})
+    return lines
+
+
+def _means(rounds: Mapping[str, Sequence[Any]] | None) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for key, values in (rounds or {}).items():
+        known = [value for value in values if value is not None]
+        if key != "step" and known:
+            found |= {f"mean_{key}": round(sum(known) / len(known), 6), f"last_{key}": known[-1]}
+    return found
+
+
 def best_iteration(summary: Mapping[str, Any]) -> int:
     """The iteration of greatest greedy accuracy on held-out problems; of equals the first."""
     rows = [row for row in summary["iterations"] if row["iteration"]]
@@ -100,7 +136,7 @@ def _rounds(folder: Path) -> dict[str, list[Any]]:
         rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     except (OSError, ValueError) as error:
         raise CorruptFileError(f"{path} cannot be read ({error}); run in a new folder") from None
-    columns = ("step", "reward", "format", "length", "kl", "entropy")
+    columns = ("step", "reward", "format", "length", "kl", "entropy", "actions_used")
     return {key: [row.get(key) for row in rows if "reward" in row] for key in columns}
 
 

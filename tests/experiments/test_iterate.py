@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from colasearch.cli.iterate import command
 from colasearch.errors import InputError
 from colasearch.experiments.expert_iteration import Iterations, data_files, run_iterations, slice_of, stages
+from colasearch.experiments.iterate_report import rl_curves
 from colasearch.experiments.iterate_results import best_iteration, calibration
 from colasearch.model.latent_lm import LatentLM
 from colasearch.problem import LabelledProblem, Problem
@@ -119,6 +120,22 @@ def test_the_best_iteration_is_the_first_of_greatest_greedy_accuracy():
     assert best_iteration({"iterations": rows}) == 2
 
 
+def test_rl_s_curves_are_a_line_an_iteration_one_after_the_other():
+    rounds = {"step": [1, 2], "reward": [0.1, 0.2], "format": [None, None]}
+    rows = [
+        {"iteration": 0},
+        {"iteration": 1, "rl": rounds},
+        {"iteration": 2, "rl": None},
+        {"iteration": 3, "rl": rounds},
+    ]
+    (section,) = rl_curves(rows)
+    (chart,) = section.charts  # nothing is known of form
+    assert [(s.name, list(s.x), list(s.y)) for s in chart.series] == [
+        ("iteration 1", [1, 2], [0.1, 0.2]), ("iteration 3", [3, 4], [0.1, 0.2])
+    ]  # fmt: skip
+    assert rl_curves(rows[:1]) == []
+
+
 def test_wrong_options_are_refused_before_anything_is_run(tmp_path):
     data = tmp_path / "rows.jsonl"
     data.write_text('{"problem": "1+1?", "answer": "2"}\n')
@@ -160,6 +177,15 @@ def test_an_interrupted_run_ends_as_an_undisturbed_one(model_folder, tmp_path):
     assert modules.value is not None  # it learned one
     assert [row["iteration"] for row in whole["iterations"]] == [0, 1]
     assert len(whole["iterations"][1]["rl"]["reward"]) == 2
+    lines = [(tmp_path / name / "metrics.jsonl").read_text() for name in ("whole", "cut")]
+    assert lines[0] == lines[1]
+    rows = [json.loads(line) for line in lines[0].splitlines()]
+    assert [(row["iteration"], row["phase"]) for row in rows] == [
+        (0, "check"), *((1, phase) for phase in ("search", "calibration", "policy", "value", "rl", "check"))
+    ]  # fmt: skip
+    assert rows[-1]["greedy_correct"] == whole["iterations"][1]["greedy"]["correct"]
+    assert rows[5]["last_reward"] == whole["iterations"][1]["rl"]["reward"][-1]
+    assert 1 <= rows[5]["mean_actions_used"] <= 8
     page = (tmp_path / "whole" / "report.html").read_text()
     assert "Search and RL in turn" in page
     assert "Calibration of values" in page
