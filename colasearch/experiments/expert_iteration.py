@@ -23,13 +23,16 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from colasearch.errors import InputError
 from colasearch.experiments.stages import KEY, RECORDS_NAME, Stage, Stages, run_stages
 from colasearch.files import folder_atomic, write_atomic
 from colasearch.problem import LabelledProblem
 from colasearch.runs import RunFolder, manifest_of
+
+if TYPE_CHECKING:
+    from colasearch.training.estimators import Algorithm
 
 DATA, MODEL, METRICS = "data", "model", "metrics.jsonl"
 TRAIN, FIRST, HELDOUT = "train.jsonl", "first.jsonl", "heldout.jsonl"
@@ -81,7 +84,7 @@ class Iterations:
     value_epochs: int = 5
     value_lr: float = 1e-3
     value_targets: str = "outcome"
-    algorithm: str = "grpo"
+    algorithm: Algorithm = "grpo"
     rl_rounds: int = 30
     rl_batch: int = 16
     rl_group: int = 8
@@ -112,6 +115,11 @@ class Iterations:
                 f"value_targets is {self.value_targets!r} and keep {self.keep!r}; they must be outcome or backed-up, "
                 "and last or best"
             )
+        if self.rl_rounds:
+            # What RL would refuse must not cost the search before it.
+            from colasearch.training.rl import RLConfig
+
+            RLConfig(algorithm=self.algorithm, group=self.rl_group, beta=self.beta).check()
 
 
 def stages(how: Iterations, train_problems: int) -> list[Stage]:

@@ -146,6 +146,13 @@ def test_wrong_options_are_refused_before_anything_is_run(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_what_rl_would_refuse_is_refused_before_the_first_search():
+    with pytest.raises(InputError, match="group is 1, but grpo"):
+        stages(Iterations("m", rl_group=1), 9)
+    stages(Iterations("m", rl_group=1, rl_rounds=0), 9)
+    stages(Iterations("m", rl_group=1, algorithm="ppo"), 9)
+
+
 class Interrupted(Exception):
     pass
 
