@@ -140,6 +140,7 @@ class TrainRun:
 
         path = self.folder / "checkpoint" / "state.safetensors"
         if not path.exists():
+            self._forget_after(0)
             return 0
         try:
             tensors = load_file(str(path))

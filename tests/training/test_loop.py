@@ -1,0 +1,52 @@
+"""The training loop's folder: what a resume finds after a process died at any point."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from colasearch.training.loop import LoopConfig, TrainRun, fit
+
+
+def _train(folder: Path, resume: bool, die_at: int | None = None) -> list[dict[str, float]]:
+    torch.manual_seed(0)
+    model = nn.Linear(2, 1)
+
+    def accumulate(batch, step, steps):
+        if step == die_at:
+            raise SystemExit("killed")
+        loss = model(torch.ones(1, 2)).square().sum()
+        loss.backward()
+        return {"loss": loss.item()}
+
+    run = TrainRun(folder, {"config": {}}, resume)
+    try:
+        fit(
+            run,
+            model,
+            model.parameters(),
+            LoopConfig(lr=0.1, warmup_steps=0, save_every=3, log_every=1, evaluate_every=100),
+            lambda epoch: [[0]] * 6,
+            1,
+            accumulate,
+            lambda: {},
+            lambda done, steps, metrics: None,
+        )
+    except SystemExit:
+        pass
+    finally:
+        run.close()
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in lines]
+
+
+def test_every_step_is_logged_once_wherever_the_process_died(tmp_path):
+    whole = _train(tmp_path / "whole", resume=False)
+    assert [line["step"] for line in whole] == [1, 2, 3, 4, 5, 6]
+    for death in (1, 2, 3, 4, 5):  # 1 and 2: before the first checkpoint, with steps in the log already
+        folder = tmp_path / f"died-{death}"
+        assert [line["step"] for line in _train(folder, resume=False, die_at=death)] == list(range(1, death + 1))
+        assert _train(folder, resume=True) == whole
