@@ -36,3 +36,9 @@ class ResourceError(ColasearchError, OSError):
     """The disk or the memory is exhausted (exit code 5)."""
 
     exit_code = 5
+
+
+class LostError(ColasearchError, RuntimeError):
+    """A problem was lost with its worker more often than is tried again (exit code 1)."""
+
+    exit_code = 1

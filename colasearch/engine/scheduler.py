@@ -199,18 +199,13 @@ class Scheduler:
         more = True
         try:
             while True:
-                while more and len(self._runs) < self.slots:
-                    new = list(itertools.islice(waiting, self.slots - len(self._runs)))
+                while more and self.free:
+                    new = list(itertools.islice(waiting, self.free))
                     more = bool(new)
-                    yield from self._begin(new)
+                    yield from self.add(new)
                 if not self._runs:
                     return
-                for tree in list(self._runs):
-                    if self._ask(tree):
-                        yield self._end(tree)
-                for evaluation in self.world.advance():
-                    self._take(evaluation)
-                self._show()
+                yield from self.step()
         except KeyboardInterrupt:
             if not self._runs:
                 raise  # nobody would hear of it otherwise
@@ -219,7 +214,22 @@ class Scheduler:
                 run.reason = StopReason.INTERRUPTED
                 yield self._end(tree)
 
-    def _begin(self, problems: list[Problem]) -> Iterator[Searched]:
+    @property
+    def free(self) -> int:
+        """Slots without a problem."""
+        return self.slots - len(self._runs)
+
+    def step(self) -> Iterator[Searched]:
+        """One batch of the model for all problems in slots; yields those that are done."""
+        for tree in list(self._runs):
+            if self._ask(tree):
+                yield self._end(tree)
+        for evaluation in self.world.advance():
+            self._take(evaluation)
+        self._show()
+
+    def add(self, problems: Sequence[Problem]) -> Iterator[Searched]:
+        """Begin problems, at most as many as slots are free; yields those that cannot be searched."""
         fine: list[Problem] = []
         for problem in problems:
             try:

@@ -1,0 +1,118 @@
+"""How a driver comes to a Ray cluster, and how many workers fit there.
+
+Without an address a Ray of our own starts on this machine and ends with the driver. With one, the cluster's other
+users are left alone: only our actors are ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from colasearch.errors import PrerequisiteError
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What each worker gets.
+
+    Attributes:
+        workers: How many.
+        threads: Threads of torch in each.
+        cpus, gpus: What Ray reserves for each.
+        device: Where each runs its model.
+    """
+
+    workers: int
+    threads: int
+    cpus: float
+    gpus: float
+    device: str
+
+
+def import_ray() -> Any:
+    """The package ``ray``, imported when it is first needed.
+
+    Raises:
+        PrerequisiteError: It is not installed.
+    """
+    # Drivers that end quietly must not be asked about usage statistics, nor send any.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Ray 2.5x warns that it will leave CUDA_VISIBLE_DEVICES alone for actors without GPUs; nothing here depends on it.
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    try:
+        import ray
+    except ImportError as error:
+        raise PrerequisiteError(
+            f"--workers and --ray-address need the package ray, which cannot be imported ({error}); run "
+            "`pip install ray`, or leave the flags out to run in one process"
+        ) from None
+    return ray
+
+
+def connect(address: str | None, workers: int | None) -> bool:
+    """Join the cluster at ``address``, or start Ray on this machine with room for ``workers``.
+
+    Returns:
+        Whether this call has connected, so that ``ray.shutdown`` is the caller's to do.
+
+    Raises:
+        PrerequisiteError: There is no cluster at ``address``, or Ray does not start.
+    """
+    ray = import_ray()
+    if ray.is_initialized():
+        return False
+    common = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
+    try:
+        if address is not None:
+            ray.init(address=address, **common)
+        else:
+            # RAY_ADDRESS, which is set where `ray job submit` runs us, must not turn a local run into a cluster's.
+            cpus = max(workers or 1, os.cpu_count() or 1)
+            ray.init(address="local", num_cpus=cpus, include_dashboard=False, **common)
+    except (ConnectionError, RuntimeError, ValueError, OSError, TimeoutError) as error:
+        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        where = f"at --ray-address {address!r}" if address is not None else "on this machine"
+        remedy = (
+            "start one with `ray start --head`, or leave --ray-address out to run on this machine"
+            if address is not None
+            else "see /tmp/ray/session_latest/logs, or leave --workers out to run in one process"
+        )
+        with contextlib.suppress(Exception):
+            ray.shutdown()
+        raise PrerequisiteError(f"no Ray cluster {where} ({reason[:300]}); {remedy}") from None
+    return True
+
+
+def lay_out(workers: int | None, threads: int | None, device: str, local: bool) -> Layout:
+    """How many workers, and what each gets, from what the cluster has now.
+
+    On GPUs: one worker a GPU, or, where more are asked for, equal shares of the GPUs. On CPUs: ``workers`` with the
+    cores divided among them; where no number is given, one worker for each ``threads`` cores (one, by default).
+
+    Raises:
+        PrerequisiteError: GPUs are asked for and the cluster has none.
+    """
+    has = import_ray().cluster_resources()
+    cores, cards = int(has.get("CPU", 1)), int(has.get("GPU", 0))
+    if local:
+        cores = os.cpu_count() or 1  # Ray was told of more where more workers were asked for
+    if device.startswith("cuda") and not cards:
+        raise PrerequisiteError(
+            f"--device {device} was asked for, but no node of the Ray cluster has a GPU (it has {cores} CPUs); use "
+            "--device cpu, or add a node with GPUs"
+        )
+    if cards and device != "cpu":
+        count = workers or cards
+        # A share must divide a card: Ray places no actor on parts of two.
+        share = 1.0 if count <= cards else 1.0 / -(-count // cards)
+        return Layout(count, threads or max(1, cores // count), min(1.0, cores / count), share, "cuda")
+    if workers is None:
+        threads = threads or 1
+        return Layout(max(1, cores // threads), threads, threads, 0.0, "cpu")
+    each = threads or max(1, cores // workers)
+    # On this machine --workers decides; in a cluster Ray must know how many fit on a node.
+    return Layout(workers, each, 1.0 if local else min(float(each), max(1.0, cores / workers)), 0.0, "cpu")

@@ -1,0 +1,187 @@
+"""The workers as Ray actors: started, called, waited for, replaced.
+
+Ray's own restarts of actors and retries of calls are off: which work is done again, and how often, is for the pool to
+say, and a call that Ray repeats would be work done twice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from colasearch.cluster.connect import Layout, import_ray
+from colasearch.cluster.worker import Worker
+from colasearch.errors import PrerequisiteError
+
+if TYPE_CHECKING:
+    from colasearch.model.latent_lm import LatentLM, LatentModules
+
+STARTS_IN_A_ROW = 3
+"""So many workers that could not be made mean that none can."""
+LOSSES_IN_A_ROW = 10
+"""So many lost workers (and four a worker more) with nothing done in between mean that it is no accident."""
+
+
+@dataclass(slots=True)
+class Member:
+    """A worker.
+
+    Attributes:
+        number: Its number; that of a worker that is replaced is not used again.
+        actor: Ray's handle.
+        calls: Calls in flight, in order.
+        pid: Its process, once it is ready; until then it gets no work.
+        held: Suspicious results, kept back.
+    """
+
+    number: int
+    actor: Any
+    calls: list[Any] = field(default_factory=list)
+    pid: int | None = None
+    held: list[tuple[int, Any]] = field(default_factory=list)
+
+
+class Crew:
+    """The workers of a pool."""
+
+    def __init__(self, lm: LatentLM | None, layout: Layout, slots: int, start_seconds: float) -> None:
+        self.ray = import_ray()
+        self.layout, self.slots, self.start_seconds = layout, slots, start_seconds
+        self._weights = None if lm is None else self._put(lm)
+        self._latents: Any = None
+        self._members: dict[int, Member] = {}
+        self._next = 0
+        self._failed_starts = self._losses = 0
+        self._reason = ""
+        self._idle_since = time.monotonic()
+        self._actor_class = self.ray.remote(Worker)
+
+    def _put(self, thing: LatentLM | LatentModules) -> Any:
+        """Into the object store, from where each node fetches it once."""
+        from colasearch.cluster.weights import freeze
+
+        return self.ray.put(freeze(thing))
+
+    @property
+    def size(self) -> int:
+        """Workers that are ready."""
+        return len(self.members())
+
+    def members(self) -> list[Member]:
+        """Those that are ready."""
+        return [member for member in self._members.values() if member.pid is not None]
+
+    def fill(self) -> None:
+        """Ask for as many workers as there should be."""
+        while len(self._members) < self.layout.workers:
+            self._start()
+
+    def _start(self) -> None:
+        layout = self.layout
+        actor = self._actor_class.options(
+            num_cpus=layout.cpus,
+            num_gpus=layout.gpus,
+            max_restarts=0,
+            max_task_retries=0,
+            scheduling_strategy="SPREAD",
+        ).remote(self._weights, self._latents, slots=self.slots, threads=layout.threads, device=layout.device)
+        member = Member(self._next, actor)
+        self._next += 1
+        self._members[member.number] = member
+        member.calls.append(actor.ready.remote())
+
+    def call(self, member: Member, given: Any) -> None:
+        """Let a worker work: ``Worker.exchange``."""
+        member.calls.append(member.actor.exchange.remote(given))
+
+    def wait(self, seconds: float) -> list[tuple[Member, Any]]:
+        """The calls that have come back; waits up to ``seconds`` for the first.
+
+        Raises:
+            PrerequisiteError: No worker is ready, and none was for ``start_seconds``.
+        """
+        # A worker's calls end in their order, so only its first can be the next.
+        owner = {member.calls[0]: member for member in self._members.values() if member.calls}
+        if not owner:
+            time.sleep(0.01)
+            return []
+        ready, _ = self.ray.wait(list(owner), num_returns=1, timeout=seconds)
+        if ready:
+            ready, _ = self.ray.wait(list(owner), num_returns=len(owner), timeout=0)
+        self._check_started()
+        return [(owner[ref], ref) for ref in ready]
+
+    def _check_started(self) -> None:
+        now = time.monotonic()
+        if self.size:
+            self._idle_since = now
+        elif now - self._idle_since > self.start_seconds:
+            layout = self.layout
+            raise PrerequisiteError(
+                f"no worker has started in {self.start_seconds:.0f} s; each needs {layout.cpus:g} CPUs and "
+                f"{layout.gpus:g} GPUs, and the Ray cluster has {self.ray.available_resources()} free. Ask for fewer "
+                "--workers or --threads, or wait until other jobs have ended"
+            )
+
+    def take(self, member: Member, ref: Any) -> Any:
+        """What a call returned; a text that says why, where the worker is lost."""
+        if self._members.get(member.number) is not member:
+            return None  # replaced meanwhile
+        member.calls.remove(ref)
+        try:
+            value = self.ray.get(ref)
+        except self.ray.exceptions.RayError as error:
+            if member.pid is None:
+                self._failed_starts += 1
+            return f"{error}\n{type(error).__name__}"
+        if member.pid is None:
+            member.pid, self._failed_starts = value, 0
+            return None
+        return value
+
+    def trust(self) -> None:
+        """Something was done: losses before that were accidents."""
+        self._losses = 0
+
+    def replace(self, member: Member, failed: str = "") -> None:
+        """End a worker, and ask for another one."""
+        self._members.pop(member.number, None)
+        with contextlib.suppress(Exception):
+            self.ray.kill(member.actor, no_restart=True)
+        if failed:
+            self._losses += 1
+            self._reason = failed
+        self.fill()
+
+    def check(self) -> None:
+        """Give up where replacing workers does not help.
+
+        Raises:
+            PrerequisiteError: Too many were lost with nothing done in between, or could not be made at all.
+        """
+        if self._failed_starts >= STARTS_IN_A_ROW + self.layout.workers:
+            what = f"{self._failed_starts} workers in a row could not be started"
+        elif self._losses > LOSSES_IN_A_ROW + 4 * self.layout.workers:
+            what = f"{self._losses} workers in a row were lost and not one problem was done in between"
+        else:
+            return
+        raise PrerequisiteError(
+            f"{what}; the last one: {self._reason.strip()[-1500:]}\nRun with --workers left out to see the cause in "
+            "one process; if memory ran out, use fewer --workers or a smaller --batch-size"
+        )
+
+    def broadcast(self, latents: LatentModules) -> None:
+        """Give every worker other latent modules; those that are still starting get them, too."""
+        self._latents = self._put(latents)
+        for member in self._members.values():
+            # Calls run in order: whatever comes later sees the new weights, also on a worker that is being made.
+            member.calls.append(member.actor.swap.remote(self._latents))
+
+    def dismiss(self) -> None:
+        """End all workers."""
+        for member in self._members.values():
+            with contextlib.suppress(Exception):
+                self.ray.kill(member.actor, no_restart=True)
+        self._members.clear()

@@ -1,0 +1,144 @@
+"""What a worker can do: a recipe is sent to it, and makes the engine that works on the units there.
+
+A recipe is small, frozen and picklable; the engine that it makes holds what is heavy. To let the pool do another kind
+of work, add a recipe; nothing else here knows what the units are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+if TYPE_CHECKING:
+    from colasearch.benchmarks.arms import ArmResult, ArmSettings, Job
+    from colasearch.engine.scheduler import Searched, SearchSettings, Status
+    from colasearch.model.latent_lm import LatentLM
+    from colasearch.problem import Problem
+
+
+class Engine(Protocol):
+    """Works on units in slots."""
+
+    def add(self, units: Sequence[tuple[int, Any]]) -> list[tuple[int, Any]]:
+        """Take up units ``(number, item)``, no more than there are free slots; returns what is done at once."""
+
+    def step(self) -> list[tuple[int, Any]]:
+        """Work on all units for a moment; returns ``(number, value)`` of those that are done."""
+
+    def progress(self) -> tuple[int, int]:
+        """Simulations and tokens so far, of units in slots."""
+
+
+class Recipe(Protocol):
+    """How units are worked on.
+
+    Attributes:
+        whole_batches: The engine works through one batch at a time: slots are not refilled in between.
+    """
+
+    whole_batches: ClassVar[bool]
+
+    def engine(self, model: Any, slots: int) -> Engine:
+        """The engine; a ``ColasearchError`` here is the caller's to hear, and ends the work."""
+
+    def suspicious(self, value: Any) -> bool:
+        """Whether a value is what a broken engine would give (NaN)."""
+
+
+@dataclass(frozen=True, slots=True)
+class SearchRecipe:
+    """Tree search; items are problems, values ``Searched``."""
+
+    settings: SearchSettings
+    whole_batches: ClassVar[bool] = False
+
+    def engine(self, model: LatentLM, slots: int) -> Engine:
+        """A scheduler with ``slots`` slots."""
+        return SearchEngine(model, self.settings, slots)
+
+    def suspicious(self, value: Searched) -> bool:
+        """The search ended because of NaN."""
+        return value.result is not None and value.result.stop == "nan"
+
+
+class SearchEngine:
+    """A lock-step scheduler that is fed from outside."""
+
+    def __init__(self, lm: LatentLM, settings: SearchSettings, slots: int) -> None:
+        from colasearch.engine.scheduler import Scheduler
+
+        self.status: Status | None = None
+        self.scheduler = Scheduler(lm, settings, slots, self._keep)
+        # By identity: two units may have problems with one id, or one problem even.
+        self.numbers: dict[int, list[int]] = {}
+
+    def _keep(self, status: Status) -> None:
+        self.status = status
+
+    def add(self, units: Sequence[tuple[int, Problem]]) -> list[tuple[int, Searched]]:
+        """Begin problems; returns those that cannot be searched."""
+        for number, problem in units:
+            self.numbers.setdefault(id(problem), []).append(number)
+        return self._numbered(list(self.scheduler.add([problem for _, problem in units])))
+
+    def step(self) -> list[tuple[int, Searched]]:
+        """One batch of the model, and what it finished."""
+        return self._numbered(list(self.scheduler.step()))
+
+    def _numbered(self, done: list[Searched]) -> list[tuple[int, Searched]]:
+        numbered = []
+        for one in done:
+            waiting = self.numbers[id(one.problem)]
+            numbered.append((waiting.pop(0), one))
+            if not waiting:
+                del self.numbers[id(one.problem)]
+        return numbered
+
+    def progress(self) -> tuple[int, int]:
+        """Of the problems in slots."""
+        return (self.status.sims, self.status.generated_tokens) if self.status else (0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class SampleRecipe:
+    """Independent texts, from which ``arms`` choose; items are ``Job``, values ``{arm: ArmResult}``."""
+
+    arms: tuple[str, ...]
+    settings: ArmSettings
+    whole_batches: ClassVar[bool] = True
+
+    def engine(self, model: LatentLM, slots: int) -> Engine:
+        """An engine that draws a batch's texts in one step."""
+        if self.settings.actions == "latent":
+            model.require_latents()
+        return SampleEngine(model, self)
+
+    def suspicious(self, value: dict[str, ArmResult]) -> bool:
+        """A text ended because of NaN."""
+        return any(result.stop == "nan" for result in value.values())
+
+
+class SampleEngine:
+    """Draws the texts of a whole batch."""
+
+    def __init__(self, lm: LatentLM, recipe: SampleRecipe) -> None:
+        self.lm, self.recipe = lm, recipe
+        self.units: list[tuple[int, Job]] = []
+
+    def add(self, units: Sequence[tuple[int, Job]]) -> list[tuple[int, dict[str, ArmResult]]]:
+        """Put jobs into the next batch."""
+        self.units += units
+        return []
+
+    def step(self) -> list[tuple[int, dict[str, ArmResult]]]:
+        """Draw and choose for all of them."""
+        from colasearch.benchmarks.arms import sample
+
+        units, self.units = self.units, []
+        results = sample(self.lm, [job for _, job in units], self.recipe.arms, self.recipe.settings)
+        return [(number, result) for (number, _), result in zip(units, results, strict=True)]
+
+    def progress(self) -> tuple[int, int]:
+        """Nothing: a batch is done in one step."""
+        return 0, 0
