@@ -93,6 +93,26 @@ class ArmResult:
     error: ColasearchError | None = None
 
 
+def search_settings(
+    searcher: str, sims: int, settings: ArmSettings, max_tree_tokens: int | None = None
+) -> SearchSettings:
+    """What a search in a benchmark is told."""
+    return SearchSettings(
+        searcher=searcher,
+        sims=sims,
+        seed=settings.seed,
+        actions=settings.actions,
+        leaves_in_flight=settings.leaves_in_flight,
+        max_seconds=settings.max_seconds,
+        max_tree_tokens=max_tree_tokens,
+        # A search that stops at its first success sets the baselines a budget that was cut off just where it
+        # succeeded: of two equally good samplers the first would seem the better one.
+        stop_when_solved=False,
+        world=settings.world,
+        options=settings.options,
+    )
+
+
 def search(
     lm: LatentLM,
     problems: Sequence[Problem],
@@ -109,34 +129,22 @@ def search(
     Raises:
         KeyboardInterrupt: Ctrl-C; what was finished before has been yielded.
     """
-    how = SearchSettings(
-        searcher=searcher,
-        sims=sims,
-        seed=settings.seed,
-        actions=settings.actions,
-        leaves_in_flight=settings.leaves_in_flight,
-        max_seconds=settings.max_seconds,
-        max_tree_tokens=max_tree_tokens,
-        # A search that stops at its first success sets the baselines a budget that was cut off just where it
-        # succeeded: of two equally good samplers the first would seem the better one.
-        stop_when_solved=False,
-        world=settings.world,
-        options=settings.options,
-    )
+    how = search_settings(searcher, sims, settings, max_tree_tokens)
     before, missing = time.monotonic(), len(problems)
     for done in search_problems(lm, problems, how, slots=slots, on_status=on_status):
         now = time.monotonic()
         if done.result is not None and done.result.stop is StopReason.INTERRUPTED:
             raise KeyboardInterrupt
         missing -= 1
-        yield _searched(done, now - before, max_tree_tokens)
+        yield searched(done, now - before, max_tree_tokens)
         before = time.monotonic()
     if missing:
         # Ctrl-C between two problems ends the search with nothing in progress that could say so.
         raise KeyboardInterrupt
 
 
-def _searched(done: Searched, wall: float, budget: int | None) -> ArmResult:
+def searched(done: Searched, wall: float, budget: int | None) -> ArmResult:
+    """A search's outcome as an arm's result; ``wall`` seconds are its share of the wall clock."""
     if done.result is None or done.trace is None:
         return ArmResult(done.problem, error=done.error, wall_seconds=wall)
     result = done.result

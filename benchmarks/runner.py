@@ -140,15 +140,20 @@ class Runner:
     def _sims_of(arm: str, sims: int) -> int:
         return GREEDY_SIMS if arm == "greedy" else sims
 
+    def _job(self, item: Item, arms: tuple[str, ...], sims: int) -> Job | None:
+        """The texts that baselines draw for a problem; None where the search failed, so that there is no budget."""
+        if arms == ("greedy",):
+            return Job(item.problem, texts=1)
+        if arms[0] == self.plan.searcher:
+            return Job(item.problem, texts=sims)
+        tokens = self._budget(item, sims)
+        return None if tokens is None else Job(item.problem, tokens=tokens)
+
     def _sampled(self, arms: tuple[str, ...], sims: int, items: Sequence[Item]) -> Iterator[tuple[str, ArmResult]]:
         jobs = []
         for item in items:
-            if arms == ("greedy",):
-                jobs.append(Job(item.problem, texts=1))
-            elif arms[0] == self.plan.searcher:
-                jobs.append(Job(item.problem, texts=sims))
-            elif (tokens := self._budget(item, sims)) is not None:
-                jobs.append(Job(item.problem, tokens=tokens))
+            if (job := self._job(item, arms, sims)) is not None:
+                jobs.append(job)
             else:
                 for arm in arms:
                     yield arm, self._no_budget(item)
@@ -176,12 +181,15 @@ class Runner:
                 [item.problem],
                 arm,
                 sims,
-                replace(self.plan.settings, options={}),  # those are the first searcher's
+                self._capped_settings(),
                 slots=1,
                 max_tree_tokens=tokens,
                 on_status=self._status,
             ):
                 yield arm, result
+
+    def _capped_settings(self) -> ArmSettings:
+        return replace(self.plan.settings, options={})  # those are the first searcher's
 
     def _write(self, item: Item, arm: str, sims: int, result: ArmResult) -> None:
         score: Score | None = None

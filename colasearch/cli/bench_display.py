@@ -21,6 +21,7 @@ from colasearch.cli.inputs import visible
 if TYPE_CHECKING:
     from colasearch.benchmarks.data import DataSet
     from colasearch.benchmarks.runner import Plan
+    from colasearch.cluster.progress import PoolStatus
 
 PLAIN_EVERY_S = 10.0
 """Seconds between lines where there is no terminal."""
@@ -71,6 +72,7 @@ class Display:
         self.current: tuple[str, int] | None = None
         self.tokens = self.sims = self.tokens_now = self.sims_now = 0
         self._at_start = self._worked = self._chunk_tokens = 0
+        self.workers: PoolStatus | None = None
 
     def __enter__(self) -> Display:
         return self
@@ -99,9 +101,14 @@ class Display:
         """Speeds of this session, and the time that is left."""
         seconds = max(1e-9, time.monotonic() - self.begun)
         tokens, sims = self.tokens + self.tokens_now, self.sims + self.sims_now
+        if self.workers is not None:
+            tokens, sims = self.workers.tokens, self.workers.sims
         problems = min((arm.done for arm in self.arms.values()), default=0) - self._at_start
         parts = [f"{problems / seconds:.2f} problems/s", f"{sims / seconds:.1f} sims/s"]
         parts += [f"{tokens / seconds:.0f} tokens/s", clock(seconds)]
+        if (pool := self.workers) is not None:
+            lost = f", {pool.replaced} replaced" if pool.replaced else ""
+            parts.insert(0, f"{pool.workers}/{pool.wanted} workers{lost}")
         left = self._left()
         return ", ".join(parts) + (f", about {clock(left)} left" if left is not None else "")
 
@@ -152,6 +159,11 @@ class Display:
         # ``tokens`` counts problems that are finished as well, and those are counted with their records.
         self.tokens_now = max(0, tokens - self._chunk_tokens)
         self.sims_now = sims
+        self._line()
+
+    def pool(self, status: PoolStatus) -> None:
+        """How far a pool of workers is; it knows of work in progress, too."""
+        self.workers = status
         self._line()
 
     def finished(self, record: dict[str, Any]) -> None:

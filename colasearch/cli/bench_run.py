@@ -7,19 +7,20 @@ import json
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from colasearch.cli.options import config_option, model_options, option, search_options
+from colasearch.cli.options import config_option, model_options, option, search_options, worker_options
 
 if TYPE_CHECKING:
     from colasearch.benchmarks.data import DataSet
-    from colasearch.benchmarks.runner import Plan
+    from colasearch.benchmarks.runner import Listener, Plan
     from colasearch.cli.bench_display import Display
+    from colasearch.cluster.pool import Pool
     from colasearch.model.latent_lm import LatentLM
 
 EPILOG = """\b
@@ -27,6 +28,7 @@ Examples:
   colasearch bench {name} --sims 64 --output runs/{name}
   colasearch bench {name} --sims 1,4,16,64 --limit 100 --shuffle-seed 0 --output runs/curve
   colasearch bench {name} --output runs/{name} --resume
+  colasearch bench {name} --workers 4
 """
 RUNTIME_WORLD = ("rows", "kv_bytes", "engine")
 """Settings of the world that results do not depend on."""
@@ -87,6 +89,7 @@ def make_command(name: str) -> click.Command:
     @click.option("--traces/--no-traces", default=True, help="Keep a trace of each search.")
     @click.option("--tensorboard", is_flag=True, help="Also write TensorBoard logs into the run folder.")
     @search_options
+    @worker_options
     @config_option
     @click.option("--json", "as_json", is_flag=True, help="Print summary.json on standard output.")
     @click.pass_context
@@ -147,24 +150,37 @@ def _run(
 ) -> tuple[dict[str, Any], Path]:
     """Load the model, run, and return the summary and the folder."""
     from colasearch.benchmarks.runner import Runner, run_to_end
+    from colasearch.cli.workers import with_workers
     from colasearch.runs import RunFolder
 
     path = given["output"] or Path("runs") / f"{name.replace(':', '-')}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     _check_folder(path, given["resume"])
-    lm = _load(given, display)
-    plan = _plan(name, searcher, {**given, "max_tokens": given["max_tokens"] or lm.base.text_length})
-    manifest = _manifest(plan, data, lm, given, context)
-    with RunFolder(path, manifest, resume=given["resume"]) as folder:
-        if folder.resumed:
-            display.say(f"going on in {path}: {folder.resumed} records are there")
-        display.start(plan, data, folder.records)
-        if given["tensorboard"]:
-            from colasearch.cli.bench_tensorboard import BoardListener
+    with with_workers(
+        given,
+        lambda device, dtype: _load({**given, "device": device, "dtype": dtype}, display),
+        most=len(data.items),
+        say=display.say,
+        on_status=display.pool,
+    ) as (lm, pool):
+        plan = _plan(name, searcher, {**given, "max_tokens": given["max_tokens"] or lm.base.text_length})
+        manifest = _manifest(plan, data, lm, pool, given, context)
+        with ExitStack() as stack:
+            folder = stack.enter_context(RunFolder(path, manifest, resume=given["resume"]))
+            if folder.resumed:
+                display.say(f"going on in {path}: {folder.resumed} records are there")
+            display.start(plan, data, folder.records)
+            listener: Listener = display
+            if given["tensorboard"]:
+                from colasearch.cli.bench_tensorboard import BoardListener
 
-            with BoardListener(path, display, folder.records) as listener:
-                summary = run_to_end(Runner(lm, data, plan, folder, listener), lambda s: None, display.report)
-        else:
-            summary = run_to_end(Runner(lm, data, plan, folder, display), lambda s: None, display.report)
+                listener = stack.enter_context(BoardListener(path, display, folder.records))
+            if pool is None:
+                runner = Runner(lm, data, plan, folder, listener)
+            else:
+                from colasearch.benchmarks.pooled import PooledRunner
+
+                runner = PooledRunner(lm, data, plan, folder, listener, pool)
+            summary = run_to_end(runner, lambda s: None, display.report)
     return summary, path
 
 
@@ -222,7 +238,9 @@ def _load(given: dict[str, Any], display: Display) -> LatentLM:
     return lm
 
 
-def _manifest(plan: Plan, data: DataSet, lm: LatentLM, given: dict[str, Any], context: click.Context) -> dict[str, Any]:
+def _manifest(
+    plan: Plan, data: DataSet, lm: LatentLM, pool: Pool | None, given: dict[str, Any], context: click.Context
+) -> dict[str, Any]:
     """What the results depend on, and what they do not."""
     from dataclasses import asdict
 
@@ -247,7 +265,7 @@ def _manifest(plan: Plan, data: DataSet, lm: LatentLM, given: dict[str, Any], co
         "leaves_in_flight": plan.settings.leaves_in_flight,
         "options": dict(plan.settings.options),
         "world": world,
-        "device": lm.base.device.type,
+        "device": lm.base.device.type if pool is None else pool.layout.device,
         "dtype": str(lm.base.dtype).removeprefix("torch."),
         "traces": plan.traces,
     }
@@ -264,6 +282,8 @@ def _manifest(plan: Plan, data: DataSet, lm: LatentLM, given: dict[str, Any], co
         if (source := context.get_parameter_source(key)) is not None and source.name != "DEFAULT"
     }
     runtime = {"batch_size": plan.slots, "threads": given["threads"], "origins": origins, "data": data.to_json()}
+    if pool is not None:
+        runtime |= {"workers": pool.layout.workers, "ray_address": given["ray_address"]}
     return manifest_of("bench", settings, hashes, runtime)
 
 

@@ -87,6 +87,20 @@ def engine_options(function: Any) -> Any:
     return function
 
 
+def worker_options(function: Any) -> Any:
+    """``--workers --ray-address``."""
+    for decorator in (
+        option("--ray-address", help="Run on a Ray cluster: auto, or HOST:PORT [default: no Ray]."),
+        option(
+            "--workers",
+            type=click.IntRange(min=1),
+            help="Search processes, run by Ray [default: none; with --ray-address one a GPU, or a core].",
+        ),
+    ):
+        function = decorator(function)
+    return function
+
+
 def config_option(function: Any) -> Any:
     """``--config FILE``: options from YAML."""
     return click.option(

@@ -54,6 +54,7 @@ class Pool:
         *,
         workers: int | None = None,
         address: str | None = None,
+        layout: Layout | None = None,
         slots: int = 16,
         threads: int | None = None,
         device: str = "auto",
@@ -68,6 +69,7 @@ class Pool:
             lm: The model, on the CPU; None for recipes that need none.
             workers: How many; None for as many as the cluster has GPUs, or else cores.
             address: A Ray cluster's, ``auto`` for the one this machine belongs to; None starts Ray on this machine.
+            layout: Workers and what each gets, in place of ``workers``, ``threads`` and ``device``.
             slots: Problems that a worker works on at a time.
             threads: Threads of each worker [default: cores over workers].
             device: ``auto`` (GPUs, where the cluster has some), ``cpu`` or ``cuda``.
@@ -88,6 +90,7 @@ class Pool:
         self.on_status, self.on_event = on_status, on_event
         self.ledger = Ledger(retries)
         self.tally = Tally()
+        self._layout = layout
         self.layout: Layout
         self.crew: Crew
         self._ours = False
@@ -98,7 +101,7 @@ class Pool:
     def __enter__(self) -> Pool:
         self._ours = connect(self.address, self._wanted)
         try:
-            self.layout = lay_out(self._wanted, self._threads, self._device, self.address is None)
+            self.layout = self._layout or lay_out(self._wanted, self._threads, self._device, self.address is None)
             self.crew = Crew(self.lm, self.layout, self.slots, self.start_seconds)
             self.crew.fill()
         except BaseException:
@@ -132,9 +135,7 @@ class Pool:
         for problem, value, error in self.run(SearchRecipe(settings), problems):
             yield value if error is None else Searched(problem, None, None, error)
 
-    def sample(
-        self, jobs: Iterable[Job], arms: Sequence[str], settings: ArmSettings
-    ) -> Iterator[dict[str, ArmResult]]:
+    def sample(self, jobs: Iterable[Job], arms: Sequence[str], settings: ArmSettings) -> Iterator[dict[str, ArmResult]]:
         """Draw texts and let ``arms`` choose; yields as ``benchmarks.arms.sample`` returns, in any order."""
         from colasearch.benchmarks.arms import ArmResult
 
@@ -234,7 +235,7 @@ class Pool:
             return
         if not isinstance(report, Report):
             return  # it has started, or has new weights
-        self.tally.now(member.number, report.sims, report.tokens)
+        self.tally.worked(report.sims, report.tokens)
         if report.fatal is not None:
             raise report.fatal
         for number, value, suspicious in report.results:
@@ -288,8 +289,9 @@ class Pool:
     def _error(self, unit: Unit, why: str) -> LostError:
         name = getattr(unit.item, "id", None) or getattr(getattr(unit.item, "problem", None), "id", unit.number)
         return LostError(
-            f"problem {name}: {unit.losses} workers were lost while they had it, which is more than {self.ledger.retries} "
-            f"retries; the last one: {_last_line(why)}. If memory ran out, use a smaller --batch-size or fewer --workers"
+            f"problem {name}: {unit.losses} workers were lost while they had it, more than the {self.ledger.retries} "
+            f"retries; the last one: {_last_line(why)}. If memory ran out, use a smaller --batch-size, or fewer "
+            "--workers"
         )
 
     def _say(self, text: str) -> None:

@@ -1,4 +1,4 @@
-"""How far a pool is, in numbers: workers, problems, simulations and tokens."""
+"""How far a pool is, in numbers: workers, units, simulations and tokens."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class PoolStatus:
         replaced: Workers replaced so far.
         done: Units that came out with a value.
         pending: Units that have not come out.
-        sims, tokens: As the workers last said of the units they have.
+        sims, tokens: Work reported so far, of units in progress and of lost workers too.
         seconds: Since the pool was made.
     """
 
@@ -34,21 +34,21 @@ class Tally:
     """Counts what comes in."""
 
     replaced: int = 0
-    _done: int = 0
+    units: int = 0
+    sims: int = 0
+    tokens: int = 0
     _begun: float = field(default_factory=time.monotonic)
-    _now: dict[int, tuple[int, int]] = field(default_factory=dict)
 
-    def now(self, worker: int, sims: int, tokens: int) -> None:
-        """What a worker says of the units it has."""
-        self._now[worker] = (sims, tokens)
+    def worked(self, sims: int, tokens: int) -> None:
+        """A worker reports what it has done since its last report."""
+        self.sims += sims
+        self.tokens += tokens
 
     def done(self) -> None:
         """A unit came out."""
-        self._done += 1
+        self.units += 1
 
     def status(self, workers: int, wanted: int, pending: int) -> PoolStatus:
         """The numbers now."""
-        sims = sum(pair[0] for pair in self._now.values())
-        tokens = sum(pair[1] for pair in self._now.values())
         seconds = time.monotonic() - self._begun
-        return PoolStatus(workers, wanted, self.replaced, self._done, pending, sims, tokens, seconds)
+        return PoolStatus(workers, wanted, self.replaced, self.units, pending, self.sims, self.tokens, seconds)

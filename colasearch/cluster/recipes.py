@@ -27,7 +27,7 @@ class Engine(Protocol):
         """Work on all units for a moment; returns ``(number, value)`` of those that are done."""
 
     def progress(self) -> tuple[int, int]:
-        """Simulations and tokens so far, of units in slots."""
+        """Simulations and tokens since the engine was made."""
 
 
 class Recipe(Protocol):
@@ -69,6 +69,7 @@ class SearchEngine:
         from colasearch.engine.scheduler import Scheduler
 
         self.status: Status | None = None
+        self.finished_sims = 0
         self.scheduler = Scheduler(lm, settings, slots, self._keep)
         # By identity: two units may have problems with one id, or one problem even.
         self.numbers: dict[int, list[int]] = {}
@@ -89,6 +90,7 @@ class SearchEngine:
     def _numbered(self, done: list[Searched]) -> list[tuple[int, Searched]]:
         numbered = []
         for one in done:
+            self.finished_sims += 0 if one.result is None else one.result.sims
             waiting = self.numbers[id(one.problem)]
             numbered.append((waiting.pop(0), one))
             if not waiting:
@@ -96,8 +98,9 @@ class SearchEngine:
         return numbered
 
     def progress(self) -> tuple[int, int]:
-        """Of the problems in slots."""
-        return (self.status.sims, self.status.generated_tokens) if self.status else (0, 0)
+        """Of problems that are done and of those in slots."""
+        now = (self.status.sims, self.status.generated_tokens) if self.status else (0, 0)
+        return self.finished_sims + now[0], now[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +128,7 @@ class SampleEngine:
     def __init__(self, lm: LatentLM, recipe: SampleRecipe) -> None:
         self.lm, self.recipe = lm, recipe
         self.units: list[tuple[int, Job]] = []
+        self.tokens = 0
 
     def add(self, units: Sequence[tuple[int, Job]]) -> list[tuple[int, dict[str, ArmResult]]]:
         """Put jobs into the next batch."""
@@ -137,8 +141,9 @@ class SampleEngine:
 
         units, self.units = self.units, []
         results = sample(self.lm, [job for _, job in units], self.recipe.arms, self.recipe.settings)
+        self.tokens += sum(max(one.generated_tokens for one in by_arm.values()) for by_arm in results)
         return [(number, result) for (number, _), result in zip(units, results, strict=True)]
 
     def progress(self) -> tuple[int, int]:
-        """Nothing: a batch is done in one step."""
-        return 0, 0
+        """Tokens of the batches that are done; arms share their texts."""
+        return 0, self.tokens

@@ -37,7 +37,7 @@ class Report:
 
     Attributes:
         results: Number, value and whether the value is suspicious, of each unit that is done.
-        sims, tokens: Of the units in slots.
+        sims, tokens: Done since the last report.
         broken: Why the worker can no longer be trusted; it takes no more work.
         fatal: What is wrong with the recipe: any worker would refuse it.
     """
@@ -79,6 +79,7 @@ class Worker:
         self.key: Any = None
         self.queue: list[tuple[int, Any]] = []
         self.busy = 0
+        self.told = (0, 0)
         self.broken = False
 
     def ready(self) -> int:
@@ -123,7 +124,7 @@ class Worker:
         if given.key != self.key:
             assert not self.busy, "units of two recipes at once"
             # The old engine's memory goes before the new one's comes.
-            self.engine, self.key, self.recipe = None, given.key, given.recipe
+            self.engine, self.key, self.recipe, self.told = None, given.key, given.recipe, (0, 0)
             self.engine = given.recipe.engine(self.lm, self.slots)
         self.queue += given.units
 
@@ -140,7 +141,9 @@ class Worker:
             if report.results or time.monotonic() - begun >= REPORT_S:
                 break
         if self.engine is not None:
-            report.sims, report.tokens = self.engine.progress()
+            now = self.engine.progress()
+            report.sims, report.tokens = (max(0, new - old) for new, old in zip(now, self.told, strict=True))
+            self.told = now
 
     def _done(self, report: Report, results: list[tuple[int, Any]]) -> None:
         assert self.recipe is not None

@@ -64,8 +64,19 @@ class LatentLM:
         self.name, self.base, self.latents, self.tuned_path = name, base, latents, tuned_path
 
     @classmethod
-    def from_pretrained(cls, name: str, device: str = "auto", dtype: str = "auto", report: Report = silent) -> LatentLM:
+    def from_pretrained(
+        cls,
+        name: str,
+        device: str = "auto",
+        dtype: str = "auto",
+        report: Report = silent,
+        *,
+        whole_latents: bool = False,
+    ) -> LatentLM:
         """Load a model by known name, checkpoint folder of latent modules, base folder or hub name.
+
+        With ``whole_latents`` the latent modules are float32 whatever the base is: what is trained, or saved again,
+        must not be rounded to the element type that the base happens to run in.
 
         Raises:
             PrerequisiteError: A part cannot be found.
@@ -88,7 +99,7 @@ class LatentLM:
         tuned_path = None if tuned is None else folder / tuned.file
         if tuned is not None and tuned_path is not None:
             apply_tuned(base, tuned_path, tuned)
-        latents.to(device=base.device, dtype=base.dtype)
+        latents.to(device=base.device, dtype=torch.float32 if whole_latents else base.dtype)
         return cls(name, base, latents, tuned_path)
 
     @property

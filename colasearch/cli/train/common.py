@@ -260,15 +260,17 @@ def frozen_codes(lm: Any, where: Where, corpus: Any) -> Any:
     return idm_codes(modules, states_of(LatentLM(lm.name, frozen, modules), corpus))
 
 
-def load(model: str, where: Where) -> Any:
-    """The model, with torch told how many threads to use."""
+def load(model: str, where: Where, *, to_train: bool = True) -> Any:
+    """The model, with torch told how many threads to use; what trains, or is saved again, in float32."""
     import torch
 
     from colasearch.model.latent_lm import LatentLM
 
     if where.threads:
         torch.set_num_threads(where.threads)
-    return LatentLM.from_pretrained(model, where.device, where.dtype, lambda line: click.echo(line, err=True))
+    return LatentLM.from_pretrained(
+        model, where.device, where.dtype, lambda line: click.echo(line, err=True), whole_latents=to_train
+    )
 
 
 def finish(kind: str, lm: Any, how: Run, config: dict[str, Any], result: dict[str, float], **more: Any) -> None:

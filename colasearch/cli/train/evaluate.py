@@ -24,7 +24,7 @@ def command(model: str, limit: int | None, samples: int, as_json: bool, **common
 
     source, where = take(Source, common), take(Where, common)
     loaded = load(model, where)
-    modules = loaded.require_latents().float()
+    modules = loaded.require_latents()
     corpus = corpus_of(loaded, source)
     _, held = split_heldout(corpus, source.heldout)
     if not held:

@@ -99,7 +99,7 @@ def command(
         # Updates of 1e-5 vanish in weights of half precision; passes still run in bfloat16 where that is fast.
         where = dataclasses.replace(where, dtype="float32")
     loaded = load(model, where)
-    loaded.require_latents().float()
+    loaded.require_latents()
     tuning = Tuning(tune, layers, rank, 2.0 * rank)
     config = {
         "model": model,

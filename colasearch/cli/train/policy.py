@@ -58,7 +58,7 @@ def command(model: str, traces: tuple[Path, ...], targets: Any, min_visits: int,
     if bool(traces) == bool(source.data):
         raise click.UsageError("give either --data (texts, to clone the IDM's codes) or --traces (searches)")
     loaded = load(model, where)
-    modules = loaded.require_latents().float()
+    modules = loaded.require_latents()
     if traces:
         _from_search(loaded, model, traces, targets, min_visits, beta, source, how, batching)
         return

@@ -239,7 +239,7 @@ def _agent(
     from colasearch.training.tuning import TunableBase, Tuning, lora_rank_for
 
     if loaded.latents is not None:
-        loaded.latents.float().requires_grad_(False)
+        loaded.latents.requires_grad_(False)
     if level == "codes":
         return LatentAgent(loaded.require_latents().policy, collect, given.temperature, given.top_k, loaded.base), None
     if match_policy:

@@ -27,7 +27,7 @@ def command(model: str, samples: int, seed: int, output: Any, **common: Any) -> 
     from colasearch.training.rollout import RolloutLog, read_rollouts
 
     where, given = take(Where, common), take(Problems, common)
-    loaded = load(model, where)
+    loaded = load(model, where, to_train=False)
     problems, _, _ = given.load()
     roller = given.roller(loaded, problems, seed, group=samples, states=False)
     output.parent.mkdir(parents=True, exist_ok=True)

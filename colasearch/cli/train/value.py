@@ -85,7 +85,7 @@ def command(
         raise click.UsageError("give either --traces or --rollouts: what the heads are to learn from")
     where, how = take(Where, common), take(Run, common)
     loaded = load(model, where)
-    modules = loaded.require_latents().float()
+    modules = loaded.require_latents()
 
     def fresh(start: float) -> None:
         add_head(modules, head, how.seed, value_hidden, start)
