@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from colasearch.engine.scheduler import SearchSettings, Status, search_problems
 from colasearch.engine.world import WorldConfig
 from colasearch.model.latent_lm import LatentLM
 from colasearch.problem import Problem, SolveResult
 from colasearch.tasks import get_task
+
+if TYPE_CHECKING:
+    from colasearch.cluster.pool import Pool
 
 DEFAULT_MODEL = "smollm2-135m"
 
@@ -31,6 +34,7 @@ def solve(
     leaves_in_flight: int = 16,
     config: WorldConfig | None = None,
     on_status: Callable[[Status], None] | None = None,
+    pool: Pool | None = None,
     **options: Any,
 ) -> SolveResult:
     """Search for the answer of ``problem``.
@@ -46,10 +50,11 @@ def solve(
         leaves_in_flight: Most leaves evaluated in one batch.
         config: Limits and sampling of the world; without it texts have up to 256 tokens, or half of a short context.
         on_status: Called now and then with how far the search is.
+        pool: Workers that search in place of this process; made with the same model.
         options: Options of the algorithm.
 
     Returns:
-        The result. Ctrl-C during the search does not raise: the result says ``stop = interrupted``.
+        The result. Ctrl-C during a search in this process does not raise: the result says ``stop = interrupted``.
 
     Raises:
         InputError: A bad option, or a prompt longer than the model's context.
@@ -72,7 +77,10 @@ def solve(
     lm = LatentLM.from_pretrained(model) if isinstance(model, str) else model
     if config is None:
         settings = replace(settings, world=WorldConfig(max_tokens=lm.base.text_length))
-    (done,) = search_problems(lm, [problem], settings, on_status=on_status)
+    if pool is None:
+        (done,) = search_problems(lm, [problem], settings, on_status=on_status)
+    else:
+        (done,) = pool.search([problem], settings)
     if done.error is not None:
         raise done.error
     assert done.result is not None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from colasearch.cli.options import config_option, key_values, option
+from colasearch.cli.options import config_option, key_values, option, worker_options
 
 if TYPE_CHECKING:
     from colasearch.problem import LabelledProblem
@@ -76,6 +76,7 @@ def option_texts(context: click.Context, parameter: click.Parameter, value: Any)
 @option("--keep", type=click.Choice(["last", "best"]), default="last", help="Which model becomes RUN/model.")
 @option("--seed", type=int, default=0)
 @option("--threads", type=COUNT, help="CPU threads [default: torch's choice].")
+@worker_options
 @click.option("--output", required=True, type=PATH, help="Run folder.")
 @click.option("--resume", is_flag=True, help="Go on with the run in --output.")
 @config_option

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from colasearch.cli.inputs import parse_problem, read_text_file, visible
-from colasearch.cli.options import config_option, engine_options, model_options, option, search_options
+from colasearch.cli.options import config_option, engine_options, model_options, option, search_options, worker_options
 
 if TYPE_CHECKING:
+    from colasearch.cluster.progress import PoolStatus
     from colasearch.engine.scheduler import Status
+    from colasearch.model.latent_lm import LatentLM
     from colasearch.problem import Problem, SolveResult
 
 EPILOG = """\b
@@ -66,6 +68,12 @@ class Line:
             f"{status.generated_tokens} tokens, {speed:.0f} tokens/s, {status.seconds:.0f} s"
         )
 
+    def show_pool(self, status: PoolStatus) -> None:
+        """Show how far a search on a Ray worker is."""
+        if self.status is not None:
+            waiting = "" if status.workers else "waiting for a worker, "
+            self.status.update(f"{waiting}{status.sims} simulations, {status.tokens} tokens, {status.seconds:.0f} s")
+
 
 @click.command(name="solve", epilog=EPILOG)
 @click.argument("file", metavar="FILE|-")
@@ -91,6 +99,7 @@ class Line:
 @option("--temperature", type=click.FloatRange(min=0, min_open=True), default=None, help="Of codes (or tokens).")
 @search_options
 @engine_options
+@worker_options
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
@@ -114,12 +123,14 @@ def command(
     compile: bool,
     engine: str,
     kv_memory: float,
+    workers: int | None,
+    ray_address: str | None,
     as_json: bool,
 ) -> int:
     """Solve the problem in FILE (or on standard input) by tree search.
 
     Prints the answer, the winning text, the candidates with their weights, and what it cost. Ctrl-C prints what was
-    found so far.
+    found so far. With --ray-address the search runs on one worker there; Ctrl-C then ends it without a result.
     """
     problem = parse_problem(read_text_file(file), task)
     with Line() as line:
@@ -127,8 +138,16 @@ def command(
         result = _search(
             line,
             problem,
-            {"name": model, "device": device, "dtype": dtype},
-            {"threads": threads, "compile": compile},
+            model,
+            {
+                "device": device,
+                "dtype": dtype,
+                "threads": threads,
+                "compile": compile,
+                "workers": workers,
+                "ray_address": ray_address,
+                "batch_size": 1,  # one problem; --batch-size is of its leaves
+            },
             {
                 "max_tokens": max_tokens,
                 "max_step_tokens": max_step_tokens,
@@ -155,48 +174,60 @@ def command(
 
 
 def _search(
-    line: Line, problem: Any, model: dict[str, Any], run: dict[str, Any], limits: dict[str, Any], how: dict[str, Any]
+    line: Line, problem: Any, model: str, run: dict[str, Any], limits: dict[str, Any], how: dict[str, Any]
 ) -> SolveResult:
     from colasearch.searchers.registry import make
 
     known = ("searcher", "sims", "seed", "actions", "max_seconds", "leaves_in_flight")
     # An unknown name must not cost a model's loading time.
     make(how["searcher"], {key: value for key, value in how.items() if key not in known})
-    import torch
-
+    from colasearch.cli.workers import with_workers
     from colasearch.engine.decode import Sampling
     from colasearch.engine.world import WorldConfig
-    from colasearch.model.latent_lm import LatentLM
     from colasearch.solve import solve
+
+    heat = limits["sampling"]
+    sampling = Sampling() if heat is None else Sampling(temperature=heat, token_temperature=heat)
+    with with_workers(
+        run,
+        lambda device, dtype: _load(line, model, device, dtype, run),
+        most=1,
+        say=line.say,
+        on_status=line.show_pool,
+    ) as (lm, pool):
+        line.say(f"searching, {how['sims']} simulations")
+        return solve(
+            problem,
+            lm,
+            config=WorldConfig(
+                max_tokens=limits["max_tokens"] or lm.base.text_length,
+                max_step_tokens=limits["max_step_tokens"],
+                branch_below=limits["branch_below"],
+                sampling=sampling,
+                engine=limits["engine"],
+                kv_bytes=int(limits["kv_memory"] * 2**30),
+            ),
+            on_status=line.show,
+            pool=pool,
+            **how,
+        )
+
+
+def _load(line: Line, model: str, device: str, dtype: str, run: dict[str, Any]) -> LatentLM:
+    import torch
+
+    from colasearch.model.latent_lm import LatentLM
 
     if run["threads"]:
         torch.set_num_threads(run["threads"])
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
-        lm = LatentLM.from_pretrained(**model, report=line.say)
+        lm = LatentLM.from_pretrained(model, device, dtype, report=line.say)
     lm.base.compiled = run["compile"]
     for warning in caught:
         if "colasearch" in str(warning.filename):
             click.echo(f"Warning: {warning.message}", err=True)
-    line.say(f"searching, {how['sims']} simulations")
-    sampling = Sampling()
-    heat = limits["sampling"]
-    if heat is not None:
-        sampling = Sampling(temperature=heat, token_temperature=heat)
-    return solve(
-        problem,
-        lm,
-        config=WorldConfig(
-            max_tokens=limits["max_tokens"] or lm.base.text_length,
-            max_step_tokens=limits["max_step_tokens"],
-            branch_below=limits["branch_below"],
-            sampling=sampling,
-            engine=limits["engine"],
-            kv_bytes=int(limits["kv_memory"] * 2**30),
-        ),
-        on_status=line.show,
-        **how,
-    )
+    return lm
 
 
 def show_result(result: SolveResult, problem: Problem) -> None:

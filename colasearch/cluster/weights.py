@@ -73,7 +73,8 @@ class _Thawer(pickle.Unpickler):
 
     def persistent_load(self, number: Any) -> Tensor:
         """The tensor with this number."""
-        return self.tensors[number]
+        tensor: Tensor = self.tensors[number]
+        return tensor
 
 
 def _array(tensor: Tensor) -> np.ndarray[Any, Any]:
