@@ -65,6 +65,8 @@ def connect(address: str | None, workers: int | None) -> bool:
     ray = import_ray()
     if ray.is_initialized():
         return False
+    # Ray tells everybody on stderr that its clusters have a token, which needs nothing from the user.
+    logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
     common = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
     try:
         if address is not None:

@@ -79,18 +79,20 @@ class Crew:
             self._start()
 
     def _start(self) -> None:
+        member = Member(self._next, self._make(self._next))
+        self._next += 1
+        self._members[member.number] = member
+        member.calls.append(member.actor.ready.remote())
+
+    def _make(self, number: int) -> Any:
         layout = self.layout
-        actor = self._actor_class.options(
+        return self._actor_class.options(
             num_cpus=layout.cpus,
             num_gpus=layout.gpus,
             max_restarts=0,
             max_task_retries=0,
             scheduling_strategy="SPREAD",
         ).remote(self._weights, self._latents, slots=self.slots, threads=layout.threads, device=layout.device)
-        member = Member(self._next, actor)
-        self._next += 1
-        self._members[member.number] = member
-        member.calls.append(actor.ready.remote())
 
     def call(self, member: Member, given: Any) -> None:
         """Let a worker work: ``Worker.exchange``."""

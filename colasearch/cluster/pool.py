@@ -102,12 +102,15 @@ class Pool:
         self._ours = connect(self.address, self._wanted)
         try:
             self.layout = self._layout or lay_out(self._wanted, self._threads, self._device, self.address is None)
-            self.crew = Crew(self.lm, self.layout, self.slots, self.start_seconds)
+            self.crew = self._hire()
             self.crew.fill()
         except BaseException:
             self._leave()
             raise
         return self
+
+    def _hire(self) -> Crew:
+        return Crew(self.lm, self.layout, self.slots, self.start_seconds)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

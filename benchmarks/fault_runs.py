@@ -1,0 +1,83 @@
+"""What the fault campaigns share: problems, a small random model, and the comparison with an undisturbed run."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from colasearch.benchmarks.random_model import random_model
+from colasearch.cluster import Pool
+from colasearch.engine.scheduler import Searched, SearchSettings
+from colasearch.engine.world import WorldConfig
+from colasearch.model.latent_lm import LatentLM
+from colasearch.problem import Problem
+
+
+def small_model() -> LatentLM:
+    """Five million random parameters: a worker's start costs little."""
+    return random_model("random-5m", "cpu", "float32")
+
+
+def settings(sims: int) -> SearchSettings:
+    """Short texts, so that a problem takes a fraction of a second."""
+    return SearchSettings(sims=sims, world=WorldConfig(max_tokens=24))
+
+
+def problems(count: int) -> list[Problem]:
+    """``count`` different problems."""
+    return [Problem.from_text(f"What is {i} + {i % 7}?") for i in range(count)]
+
+
+@dataclass(slots=True)
+class Run:
+    """What came out of a pool.
+
+    Attributes:
+        digests: Problem id to the hashes of what came out for it; one each, if nothing is lost or duplicated.
+        errors: Problems that ended in an error.
+        seconds: From the first problem's submission to the last result.
+    """
+
+    digests: dict[str, list[str]] = field(default_factory=dict)
+    errors: int = 0
+    seconds: float = 0.0
+
+    def take(self, done: Searched) -> None:
+        """Add a result: answer, tree and cost count, time does not."""
+        self.errors += done.error is not None
+        text = repr(done.trace) if done.error is None else f"{type(done.error).__name__}"
+        self.digests.setdefault(done.problem.id, []).append(hashlib.sha256(text.encode()).hexdigest())
+
+    @property
+    def count(self) -> int:
+        """Results so far."""
+        return sum(map(len, self.digests.values()))
+
+
+def search(pool: Pool, items: Iterable[Problem], how: SearchSettings, on_result: Callable[[int], None]) -> Run:
+    """Search problems on a pool; ``on_result`` is told how many results there are."""
+    run = Run()
+    begun = time.monotonic()
+    for done in pool.search(items, how):
+        run.take(done)
+        on_result(run.count)
+    run.seconds = time.monotonic() - begun
+    return run
+
+
+def compare(clean: Run, disturbed: Run) -> dict[str, Any]:
+    """What the faults did to the results, and the time they cost."""
+    same = {key for key, value in clean.digests.items() if disturbed.digests.get(key) == value}
+    return {
+        "problems": len(clean.digests),
+        "lost": len(clean.digests.keys() - disturbed.digests.keys()),
+        "duplicated": disturbed.count - len(disturbed.digests),
+        "different": len(clean.digests) - len(same),
+        "errors": disturbed.errors,
+        "clean_seconds": round(clean.seconds, 1),
+        "disturbed_seconds": round(disturbed.seconds, 1),
+        "overhead": round(disturbed.seconds / clean.seconds, 2),
+    }
