@@ -9,10 +9,14 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import socket
 from dataclasses import dataclass
 from typing import Any
 
 from colasearch.errors import PrerequisiteError
+
+KNOCK_S = 10.0
+"""How long an address may take to answer before there is no cluster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,7 @@ def connect(address: str | None, workers: int | None) -> bool:
     common = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
     try:
         if address is not None:
+            _knock(address)
             ray.init(address=address, **common)
         else:
             # RAY_ADDRESS, which is set where `ray job submit` runs us, must not turn a local run into a cluster's.
@@ -87,6 +92,20 @@ def connect(address: str | None, workers: int | None) -> bool:
             ray.shutdown()
         raise PrerequisiteError(f"no Ray cluster {where} ({reason[:300]}); {remedy}") from None
     return True
+
+
+def _knock(address: str) -> None:
+    """Where nobody listens Ray tries again for minutes, deaf to signals; so ask first.
+
+    Raises:
+        OSError: Nobody listens at this host and port.
+        ValueError: There is no such port.
+    """
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon and port.isdigit():
+        if int(port) > 65535:
+            raise ValueError(f"port {port} is above 65535")
+        socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_S).close()
 
 
 def lay_out(workers: int | None, threads: int | None, device: str, local: bool) -> Layout:

@@ -55,7 +55,7 @@ class Crew:
         self._next = 0
         self._failed_starts = self._losses = 0
         self._reason = ""
-        self._idle_since = time.monotonic()
+        self._waited = 0.0
         self._actor_class = self.ray.remote(Worker)
 
     def _put(self, thing: LatentLM | LatentModules) -> Any:
@@ -109,17 +109,17 @@ class Crew:
         if not owner:
             time.sleep(0.01)
             return []
+        begun = time.monotonic()
         ready, _ = self.ray.wait(list(owner), num_returns=1, timeout=seconds)
         if ready:
             ready, _ = self.ray.wait(list(owner), num_returns=len(owner), timeout=0)
+        # Only time spent here counts: a driver may be busy with other things for hours between two waits.
+        self._waited = 0.0 if ready or self.size else self._waited + time.monotonic() - begun
         self._check_started()
         return [(owner[ref], ref) for ref in ready]
 
     def _check_started(self) -> None:
-        now = time.monotonic()
-        if self.size:
-            self._idle_since = now
-        elif now - self._idle_since > self.start_seconds:
+        if self._waited > self.start_seconds:
             layout = self.layout
             raise PrerequisiteError(
                 f"no worker has started in {self.start_seconds:.0f} s; each needs {layout.cpus:g} CPUs and "

@@ -166,7 +166,7 @@ class Pool:
                     return
                 yield from self.advance()
         finally:
-            if self.ledger:
+            if self.pending:
                 self.forget()
 
     def submit(self, recipe: Recipe, item: Any, tag: Any, priority: tuple[int, ...] = ()) -> None:
@@ -218,6 +218,7 @@ class Pool:
                 f"{self.pending} problems are in progress; take all results before broadcasting new weights, so that "
                 "each comes from one set of weights"
             )
+        self._confirmed = 0  # what is known of the old modules
         self.crew.broadcast(latents)
 
     def _feed(self, member: Member) -> None:

@@ -80,7 +80,7 @@ class Worker:
         self.queue: list[tuple[int, Any]] = []
         self.busy = 0
         self.told = (0, 0)
-        self.broken = False
+        self.broken: str | None = None
 
     def ready(self) -> int:
         """This process's id; answering says that the replica is built."""
@@ -95,9 +95,10 @@ class Worker:
 
     def exchange(self, given: Assignment | None) -> Report:
         """Take new units, work until something is done or for ``REPORT_S``, and report."""
-        report = Report()
-        if self.broken:
-            os._exit(1)  # asked again after saying so: there is nothing left here to work with
+        report = Report(broken=self.broken)
+        if self.broken is not None:
+            # The call in reserve, which comes at once: to exit here could overtake the first report.
+            return report
         try:
             if given is not None:
                 self._take(given)
@@ -113,9 +114,8 @@ class Worker:
         return report
 
     def _break(self, report: Report) -> None:
-        report.broken = traceback.format_exc(limit=-6)
+        report.broken = self.broken = traceback.format_exc(limit=-6)
         report.results.clear()
-        self.broken = True
         timer = threading.Timer(EXIT_S, os._exit, (1,))
         timer.daemon = True
         timer.start()
