@@ -23,6 +23,8 @@ import click
 
 ORPHANS_S = 30.0
 """A killed driver's workers must be gone by then."""
+AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
+"""Small processes of Ray's own, which wait a minute for a dead driver before they end; not counted."""
 
 
 def without_times(thing: Any) -> Any:
@@ -70,9 +72,10 @@ def _alive(pids: set[int]) -> set[int]:
     for pid in pids:
         try:
             state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+            name = Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ").strip()
         except OSError:
             continue
-        if state != "Z":
+        if state != "Z" and name not in AGENTS:
             found.add(pid)
     return found
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 import socket
+import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +19,10 @@ from colasearch.errors import PrerequisiteError
 
 KNOCK_S = 10.0
 """How long an address may take to answer before there is no cluster."""
+
+
+KNOCK_S = 10.0
+"""How long a cluster's host may take to answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +97,34 @@ def connect(address: str | None, workers: int | None) -> bool:
         with contextlib.suppress(Exception):
             ray.shutdown()
         raise PrerequisiteError(f"no Ray cluster {where} ({reason[:300]}); {remedy}") from None
+    _take_signals_back()
     return True
+
+
+def _knock(address: str) -> None:
+    """Look whether anybody listens at ``HOST:PORT``: Ray itself would try for minutes.
+
+    Raises:
+        PrerequisiteError: Nobody does.
+    """
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdigit():
+        return  # auto, local, or a name that Ray understands
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_S).close()
+    except OSError as error:
+        raise PrerequisiteError(
+            f"no Ray cluster at --ray-address {address!r} ({error}); start one with `ray start --head`, or leave "
+            "--ray-address out to run on this machine"
+        ) from None
+
+
+def _take_signals_back() -> None:
+    """Ray's start puts a handler on SIGTERM that prints a stack of addresses before Python hears of the signal."""
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if (handler := signal.getsignal(number)) is not None:
+                signal.signal(number, handler)
 
 
 def _knock(address: str) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from colasearch.cli.main import main
 
 
 @pytest.fixture(scope="session")
@@ -65,3 +68,22 @@ def sums(tmp_path: Path) -> Path:
     ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
+
+
+@pytest.fixture
+def bench(talker_folder, sums, tmp_path, capsys):
+    """Run the command in this process; returns exit code, standard output, standard error."""
+
+    def run(*args: object, output: str | None = "run", name: str = "svamp", data: object = sums):
+        given = ["bench", name, "--model", talker_folder, "--actions", "sampled", "--max-tokens", 12, "--sims", 6]
+        given += ["--threads", 1, *(["--data", data] if data else []), *args]
+        given += ["--output", tmp_path / output] if output else []
+        handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+        try:
+            code = main([str(part) for part in given])
+        finally:
+            for number, handler in zip((signal.SIGINT, signal.SIGTERM), handlers, strict=True):
+                signal.signal(number, handler)
+        return code, *capsys.readouterr()
+
+    return run

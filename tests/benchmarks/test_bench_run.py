@@ -21,25 +21,6 @@ from colasearch.traces import Trace
 ARMS = ["gumbel", "greedy", "majority", "best_of_n"]
 
 
-@pytest.fixture
-def bench(talker_folder, sums, tmp_path, capsys):
-    """Run the command in this process; returns exit code, standard output, standard error."""
-
-    def run(*args: object, output: str | None = "run", name: str = "svamp", data: object = sums):
-        given = ["bench", name, "--model", talker_folder, "--actions", "sampled", "--max-tokens", 12, "--sims", 6]
-        given += ["--threads", 1, *(["--data", data] if data else []), *args]
-        given += ["--output", tmp_path / output] if output else []
-        handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-        try:
-            code = main([str(part) for part in given])
-        finally:
-            for number, handler in zip((signal.SIGINT, signal.SIGTERM), handlers, strict=True):
-                signal.signal(number, handler)
-        return code, *capsys.readouterr()
-
-    return run
-
-
 def timeless(value: Any) -> Any:
     """A summary without what may differ between runs: times."""
     if isinstance(value, dict):

@@ -1,0 +1,163 @@
+"""``colasearch bench --workers``: the run of one process, made by several that may die."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from colasearch.runs import read_manifest, read_records
+
+ray = pytest.importorskip("ray", reason="workers are Ray actors, and the package ray is not installed")
+
+
+def test_a_cluster_that_is_not_there_is_exit_3(bench, tmp_path):
+    # Before any test that starts Ray in this process, where no other cluster would be looked for.
+    assert not ray.is_initialized()
+    code, _, err = bench("--ray-address", "127.0.0.1:1")
+    assert code == 3
+    assert "127.0.0.1:1" in err
+    assert "ray start --head" in err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.fixture(scope="module")
+def local_ray():
+    """Ray, started once for the commands that run in this process; they join it and leave it running."""
+    from colasearch.cluster.connect import connect
+
+    ours = connect(None, 2)
+    yield
+    if ours:
+        ray.shutdown()
+
+
+def results(folder: Path) -> tuple[Any, dict[tuple[Any, ...], Any]]:
+    """Summary and records without times."""
+
+    def timeless(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {k: timeless(v) for k, v in value.items() if "seconds" not in k and k != "sum"}
+        return [timeless(v) for v in value] if isinstance(value, list) else value
+
+    records = read_records(folder)
+    by_key = {(r["problem_id"], r["arm"], r["sims"]): timeless(r) for r in records}
+    assert len(by_key) == len(records), "something was done twice"
+    return timeless(json.loads((folder / "summary.json").read_text())), by_key
+
+
+ALL_KINDS = ("--sims", "2,6", "--arms", "greedy,majority,best_of_n,puct", "--batch-size", 2)
+
+
+@pytest.fixture
+def alone(bench, tmp_path):
+    """A run without workers."""
+    assert bench(*ALL_KINDS, output="alone")[0] == 0
+    return results(tmp_path / "alone")
+
+
+def test_workers_give_what_one_process_gives(bench, tmp_path, local_ray, alone):
+    for workers in (1, 2):
+        code, _, err = bench(*ALL_KINDS, "--workers", workers, output=f"on-{workers}")
+        assert code == 0, err
+        assert results(tmp_path / f"on-{workers}") == alone
+        assert (tmp_path / f"on-{workers}" / "report.md").exists()
+        assert read_manifest(tmp_path / f"on-{workers}")["runtime"]["workers"] == workers
+    traces = {p.relative_to(tmp_path / "on-2"): p for p in (tmp_path / "on-2").rglob("traces/**/*") if p.is_file()}
+    assert traces
+    for name, path in traces.items():
+        assert path.read_bytes() == (tmp_path / "alone" / name).read_bytes(), name
+
+
+def test_a_run_begun_without_workers_is_ended_by_some(bench, tmp_path, local_ray, alone):
+    """After any record, also between a search and the baselines that have its tokens."""
+    whole = (tmp_path / "alone" / "problems.jsonl").read_text().splitlines(keepends=True)
+    assert bench(*ALL_KINDS, output="cut")[0] == 0
+    for kept in (5, len(whole) // 2):
+        (tmp_path / "cut" / "problems.jsonl").write_text("".join(whole[:kept]))
+        code, _, err = bench(*ALL_KINDS, "--workers", 1, "--resume", output="cut")
+        assert code == 0, err
+        assert results(tmp_path / "cut") == alone
+        assert (tmp_path / "cut" / "problems.jsonl").read_text().startswith("".join(whole[:kept]))
+
+
+def test_a_problem_that_cannot_be_searched_is_recorded_and_the_rest_is_run(bench, tmp_path, sums, local_ray):
+    rows = sums.read_text().splitlines()
+    rows[3] = json.dumps({"id": "long", "problem": "word " * 400, "answer": "1"})
+    sums.write_text("\n".join(rows) + "\n")
+    code, _, err = bench("--workers", 2)
+    assert code == 1
+    _, records = results(tmp_path / "run")
+    assert {key[0] for key, record in records.items() if record["status"] != "ok"} == {"long"}
+    assert {key[1] for key, record in records.items() if record["status"] != "ok"} == {
+        "gumbel",
+        "greedy",
+        "majority",
+        "best_of_n",
+    }
+    assert "long" in err
+
+
+def start(talker_folder: Path, sums: Path, output: Path, *more: object) -> subprocess.Popen[str]:
+    """The command on two workers in a process of its own."""
+    given = ["bench", "svamp", "--model", talker_folder, "--actions", "sampled", "--max-tokens", 12, "--sims", 24]
+    given += ["--data", sums, "--output", output, "--workers", 2, "--batch-size", 1, "--threads", 1, *more]
+    command = [sys.executable, "-m", "colasearch", *map(str, given)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
+"""Small processes of Ray's own, which wait a minute for a dead driver before they end."""
+
+
+def children(session: int) -> list[str]:
+    """Living processes of a session, where all stay that Ray starts; its agents left out."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                state, _, _, sid = (entry / "stat").read_text().rpartition(")")[2].split()[:4]
+                name = (entry / "cmdline").read_text().replace("\0", " ").strip()
+                if int(sid) == session and state != "Z" and name not in AGENTS:
+                    found.append(name[:80])
+            except OSError:
+                continue
+    return found
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
+def test_a_killed_driver_leaves_no_process_and_resumes_to_the_same(bench, talker_folder, sums, tmp_path, number, code):
+    sums.write_text(
+        "".join(
+            json.dumps({"id": f"s{i}", "problem": f"What is {i}+2?", "answer": str(i + 2)}) + "\n" for i in range(24)
+        )
+    )
+    process = start(talker_folder, sums, tmp_path / "cut")
+    records = tmp_path / "cut" / "problems.jsonl"
+    deadline = time.monotonic() + 120
+    while not (records.exists() and records.read_bytes().count(b"\n") >= 4):
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.kill(process.pid, number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == code, err
+    assert "Traceback" not in err
+    assert "PC: @" not in err
+    deadline = time.monotonic() + 30
+    while (left := children(process.pid)) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not left
+    kept = read_records(tmp_path / "cut")
+    assert 4 <= len(kept) < 96
+    same = ("--sims", 24, "--batch-size", 1)
+    assert bench(*same, "--resume", output="cut")[0] == 0
+    assert bench(*same, output="whole")[0] == 0
+    assert results(tmp_path / "cut") == results(tmp_path / "whole")
