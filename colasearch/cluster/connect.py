@@ -166,7 +166,8 @@ def lay_out(workers: int | None, threads: int | None, device: str, local: bool) 
         return Layout(count, threads or max(1, cores // count), min(1.0, cores / count), share, "cuda")
     if workers is None:
         threads = threads or 1
-        return Layout(max(1, cores // threads), threads, threads, 0.0, "cpu")
+        # More threads than cores must not ask Ray for more than there is: such a worker would never start.
+        return Layout(max(1, cores // threads), threads, float(min(threads, max(1, cores))), 0.0, "cpu")
     each = threads or max(1, cores // workers)
     # On this machine --workers decides; in a cluster Ray must know how many fit on a node.
     return Layout(workers, each, 1.0 if local else min(float(each), max(1.0, cores / workers)), 0.0, "cpu")
