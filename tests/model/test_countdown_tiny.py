@@ -100,7 +100,7 @@ def test_it_solves_the_example_of_the_readme_without_network(offline):
     assert evaluate_expression(result["answer"])[0] == given["target"]
     shown = offline("solve", example, "--model", "countdown-tiny")
     assert (
-        f"Answer: {result['answer']}\n        to make 52 from 4, 7, 8\n        accepted by the verifier" in shown.stdout
+        f"Answer: {result['answer']}\n        to make 24 from 3, 5, 9\n        accepted by the verifier" in shown.stdout
     )
 
 
