@@ -101,24 +101,6 @@ def connect(address: str | None, workers: int | None) -> bool:
     return True
 
 
-def _knock(address: str) -> None:
-    """Look whether anybody listens at ``HOST:PORT``: Ray itself would try for minutes.
-
-    Raises:
-        PrerequisiteError: Nobody does.
-    """
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
-    if not colon or not port.isdigit():
-        return  # auto, local, or a name that Ray understands
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_S).close()
-    except OSError as error:
-        raise PrerequisiteError(
-            f"no Ray cluster at --ray-address {address!r} ({error}); start one with `ray start --head`, or leave "
-            "--ray-address out to run on this machine"
-        ) from None
-
-
 def _take_signals_back() -> None:
     """Ray's start puts a handler on SIGTERM that prints a stack of addresses before Python hears of the signal."""
     if threading.current_thread() is threading.main_thread():
