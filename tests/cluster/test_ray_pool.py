@@ -1,0 +1,296 @@
+"""Pools on a real Ray of this machine: whatever happens to workers, each result comes once, and as without them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections import Counter
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+ray = pytest.importorskip("ray", reason="ray is not installed")
+
+from toys import Squares, SquaresInBatches  # noqa: E402
+
+from colasearch.benchmarks.arms import ArmSettings, Job, sample  # noqa: E402
+from colasearch.cluster import Pool, crew  # noqa: E402
+from colasearch.cluster.connect import Layout, connect, import_ray  # noqa: E402
+from colasearch.cluster.recipes import SearchRecipe  # noqa: E402
+from colasearch.engine.scheduler import SearchSettings, search_problems  # noqa: E402
+from colasearch.engine.world import WorldConfig  # noqa: E402
+from colasearch.errors import InputError, LostError, PrerequisiteError  # noqa: E402
+from colasearch.model.latent_lm import LatentLM  # noqa: E402
+from colasearch.problem import Problem  # noqa: E402
+
+SETTINGS = SearchSettings(sims=8, world=WorldConfig(max_tokens=10))
+PROBLEMS = [Problem.from_text(f"What is {i} plus {i * i}?") for i in range(20)]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def local_ray():
+    """One Ray for all of these; pools leave it alone, as they do with any that they have not started."""
+    import_ray()  # sets what Ray reads from the environment
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)  # workers must find toys.py
+        ray.init(
+            address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, configure_logging=False,
+            object_store_memory=100 * 2**20,
+        )  # fmt: skip
+        yield
+        ray.shutdown()
+
+
+def lay(workers: int) -> Layout:
+    return Layout(workers, 1, 0.5, 0.0, "cpu")
+
+
+@contextmanager
+def toy_pool(workers: int = 2, **changes):
+    events: list[str] = []
+    with Pool(None, layout=lay(workers), slots=4, on_event=events.append, **changes) as pool:
+        pool.events = events
+        yield pool
+
+
+@pytest.fixture(scope="module")
+def toys():
+    """A pool that more than one test may use: none leaves anything in it but other workers."""
+    with toy_pool() as pool:
+        yield pool
+
+
+@pytest.fixture(scope="module")
+def pair(pooled_lm):
+    """Two workers with the model."""
+    with Pool(pooled_lm, layout=lay(2), slots=3) as pool:
+        yield pool
+
+
+@pytest.fixture(scope="module")
+def expected(pooled_lm):
+    return traces(search_problems(pooled_lm, PROBLEMS, SETTINGS, slots=4))
+
+
+def traces(searched):
+    """The traces by problem; a problem that came twice or with an error is a failure."""
+    found = {}
+    for one in searched:
+        assert one.error is None
+        assert one.problem.id not in found, "came out twice"
+        found[one.problem.id] = one.trace
+    return found
+
+
+def squares(run):
+    """Values and errors by item, each of which must come out once."""
+    out = list(run)
+    assert set(Counter(item for item, _, _ in out).values()) <= {1}, "came out twice"
+    assert all((value is None) != (error is None) for _, value, error in out)
+    return {item: value for item, value, error in out if error is None}, {
+        item: error for item, _, error in out if error
+    }
+
+
+def pids(pool: Pool) -> set[int]:
+    return {member.pid for member in pool.crew.members()}
+
+
+def settle(pool: Pool) -> None:
+    """Wait until all workers are there."""
+    deadline = time.monotonic() + 60
+    while pool.crew.size < pool.layout.workers:
+        assert time.monotonic() < deadline, "not all workers have started"
+        for member, ref in pool.crew.wait(1.0):
+            pool._hear(member, ref)
+
+
+def test_a_ray_that_is_there_is_not_ours_to_end(toys):
+    assert connect(None, 1) is False
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_results_do_not_depend_on_the_number_of_workers(pooled_lm, expected, workers):
+    with Pool(pooled_lm, layout=lay(workers), slots=3) as pool:
+        settle(pool)
+        assert traces(pool.search(PROBLEMS, SETTINGS)) == expected
+        status = pool.status()
+    assert (status.workers, status.replaced, status.done, status.pending) == (workers, 0, len(PROBLEMS), 0)
+
+
+def test_two_workers_search_and_sample_as_one_process_does(pooled_lm, pair, expected):
+    settle(pair)
+    before = pids(pair)
+    assert traces(pair.search(PROBLEMS, SETTINGS)) == expected
+    settings = ArmSettings(world=SETTINGS.world)
+    jobs = [Job(problem, texts=2) for problem in PROBLEMS[:8]]
+    alone = {
+        one["majority"].problem.id: one["majority"].texts for one in sample(pooled_lm, jobs, ["majority"], settings)
+    }
+    pooled = [one["majority"] for one in pair.sample(jobs, ["majority"], settings)]
+    assert len(pooled) == len(jobs)
+    assert {one.problem.id: one.texts for one in pooled} == alone
+    assert pids(pair) == before
+
+
+def test_a_worker_killed_in_mid_search_loses_and_doubles_nothing(pair, expected):
+    settle(pair)
+    before, replaced, out = pids(pair), pair.status().replaced, []
+    for one in pair.search(PROBLEMS, SETTINGS):
+        out.append(one)
+        if len(out) == 3:
+            victim = max(pair.crew.members(), key=lambda member: pair.ledger.flying(member.number))
+            assert pair.ledger.flying(victim.number) > 0, "it must have something to lose"
+            os.kill(victim.pid, signal.SIGKILL)
+    assert traces(out) == expected
+    assert pair.status().replaced == replaced + 1
+    settle(pair)
+    assert victim.pid not in pids(pair)
+    assert len(pids(pair) & before) == 1
+
+
+def test_new_latent_modules_reach_all_workers_without_a_restart(pooled_lm, pair, new_modules, expected):
+    settle(pair)
+    before = pids(pair)
+    modules = new_modules(2)
+    theirs = traces(search_problems(LatentLM("wide", pooled_lm.base, modules), PROBLEMS, SETTINGS, slots=4))
+    assert theirs != expected
+    try:
+        pair.submit(SearchRecipe(SETTINGS), PROBLEMS[0], "tag")
+        with pytest.raises(InputError, match="1 problems are in progress"):
+            pair.broadcast(modules)
+        pair.forget()
+        pair._confirmed = 4
+        pair.broadcast(modules)
+        assert pair._confirmed == 0, "that the old modules gave NaN says nothing of the new ones"
+        assert traces(pair.search(PROBLEMS, SETTINGS)) == theirs
+        assert pids(pair) == before, "restarted"
+        # One that takes a lost worker's place has them as well.
+        for pid in before:
+            os.kill(pid, signal.SIGKILL)
+        assert traces(pair.search(PROBLEMS, SETTINGS)) == theirs
+        assert not pids(pair) & before
+    finally:
+        pair.broadcast(pooled_lm.latents)
+    assert traces(pair.search(PROBLEMS[:4], SETTINGS)) == {p.id: expected[p.id] for p in PROBLEMS[:4]}
+
+
+@pytest.mark.parametrize("recipe", [Squares(), SquaresInBatches()])
+def test_items_are_taken_as_they_are_needed(toys, recipe):
+    taken = []
+
+    def items():
+        for item in range(1, 201):
+            taken.append(item)
+            yield item
+
+    for count, (item, value, error) in enumerate(toys.run(recipe, items()), 1):
+        assert (value, error) == (item**2, None)
+        assert len(taken) - count <= 2 * 2 * (4 + 1), "more than the pool needs are held"
+    assert count == 200
+    assert toys.pending == 0
+
+
+def test_an_item_that_kills_its_workers_is_given_up_and_all_others_finish():
+    with toy_pool(retries=2) as pool:
+        values, errors = squares(pool.run(Squares(kills=(7,)), range(20)))
+        events = pool.events
+        status = pool.status()
+    assert values == {n: n * n for n in range(20) if n != 7}
+    assert list(errors) == [7]
+    assert isinstance(errors[7], LostError)
+    assert "3 workers were lost" in str(errors[7])
+    assert "2 retries" in str(errors[7])
+    assert len(events) == status.replaced == 3
+    assert status.done == 19
+
+
+def test_an_engine_that_raises_once_is_replaced_and_nothing_is_missing(toys, tmp_path):
+    settle(toys)
+    before, known = pids(toys), len(toys.events)
+    values, errors = squares(toys.run(Squares(breaks=(5,), once=str(tmp_path / "once")), range(20)))
+    assert (values, errors) == ({n: n * n for n in range(20)}, {})
+    settle(toys)
+    assert len(pids(toys) & before) == 1
+    (event,) = toys.events[known:]
+    assert "ValueError: bad item 5" in event
+
+
+def test_why_a_worker_broke_is_told_each_time(toys):
+    """The broken worker must not be gone before its report has arrived."""
+    known = len(toys.events)
+    values, errors = squares(toys.run(Squares(breaks=(5,)), range(10)))
+    assert values == {n: n * n for n in range(10) if n != 5}
+    assert "ValueError: bad item 5" in str(errors[5])
+    assert len(toys.events) == known + 4
+    assert all("ValueError: bad item 5" in event for event in toys.events[known:])
+
+
+def test_a_worker_that_gives_nothing_but_nan_is_replaced_and_not_believed(toys, tmp_path):
+    known = len(toys.events)
+    values, errors = squares(toys.run(Squares(sick=True, once=str(tmp_path / "once"), pause=0.01), range(1, 21)))
+    assert (values, errors) == ({n: n * n for n in range(1, 21)}, {})
+    (event,) = toys.events[known:]
+    assert "NaN" in event
+
+
+def test_nan_that_two_workers_give_is_the_result(toys):
+    values, errors = squares(toys.run(Squares(nans=(3, 9)), range(1, 21)))
+    assert errors == {}
+    assert sorted(values) == list(range(1, 21))
+    assert {n for n, value in values.items() if value != value} == {3, 9}
+
+
+def test_a_loop_left_early_leaves_nothing_behind(toys):
+    for _ in toys.run(Squares(pause=0.02), range(1, 50)):
+        break
+    assert toys.pending == 0
+    assert squares(toys.run(Squares(), range(100, 110))) == ({n: n * n for n in range(100, 110)}, {})
+
+
+def test_a_refused_recipe_ends_the_work_and_the_pool_goes_on(toys):
+    with pytest.raises(InputError, match="squares are refused"):
+        list(toys.run(Squares(refused=True), range(5)))
+    assert toys.pending == 0
+    assert squares(toys.run(Squares(), range(5))) == ({n: n * n for n in range(5)}, {})
+
+
+def test_units_of_two_recipes_share_the_workers_and_urgent_ones_begin_first(toys):
+    first, second = Squares(), SquaresInBatches(pause=0.001)
+    for n in range(12):
+        toys.submit(first, n, ("first", n), (1,))
+        toys.submit(second, n, ("second", n), (0,))
+    out = []
+    while toys.pending:
+        out += toys.advance()
+    assert Counter(tag for tag, _, _ in out) == Counter((name, n) for name in ("first", "second") for n in range(12))
+    assert all(value == tag[1] ** 2 for tag, value, _ in out)
+    order = [tag[0] for tag, _, _ in out]
+    assert order.index("first") > 0
+    assert order[-1] == "first"
+
+
+def test_a_driver_that_is_busy_elsewhere_does_not_mistake_that_for_workers_that_never_start():
+    with toy_pool(start_seconds=1.5) as pool:
+        time.sleep(2.0)  # nobody has listened to the workers yet
+        assert squares(pool.run(Squares(), range(5)))[0] == {n: n * n for n in range(5)}
+
+
+def test_workers_that_fit_nowhere_are_given_up_with_what_to_do():
+    layout = Layout(1, 1, 64.0, 0.0, "cpu")
+    with Pool(None, layout=layout, start_seconds=0.5) as pool, pytest.raises(PrerequisiteError) as caught:
+        list(pool.run(Squares(), range(3)))
+    assert "each needs 64 CPUs" in str(caught.value)
+    assert "fewer --workers" in str(caught.value)
+
+
+def test_losses_without_end_end_the_work(monkeypatch):
+    """Every item kills, and may be tried for ever; then it is the pool that gives up."""
+    monkeypatch.setattr(crew, "LOSSES_IN_A_ROW", -1)
+    with (
+        toy_pool(workers=1, retries=100) as pool,
+        pytest.raises(PrerequisiteError, match="4 workers in a row were lost"),
+    ):
+        list(pool.run(Squares(kills=tuple(range(10))), range(1, 10)))
