@@ -217,7 +217,10 @@ def test_numbers_reach_the_commands(capsys):
 
 
 def test_both_rls_differ_in_what_trains_alone():
-    """Equal problems, rollouts, lengths and rewards; the control trains as many numbers as the policy has."""
+    """Equal problems, rollouts, lengths and rewards; the control trains as many numbers as the policy has.
+
+    Each has its own learning rate: what suits low-rank changes of the base need not suit a policy.
+    """
     found = {stage.name: stage.args for stage in stages(Recipe())}
 
     def options(name: str) -> dict[str, str]:
@@ -226,4 +229,4 @@ def test_both_rls_differ_in_what_trains_alone():
 
     codes, tokens = options("rl-codes"), options("rl-tokens")
     assert "--match-policy" in found["rl-tokens"]
-    assert {k for k in {*codes, *tokens} if codes.get(k) != tokens.get(k)} == {"--model", "--on", "--output"}
+    assert {k for k in {*codes, *tokens} if codes.get(k) != tokens.get(k)} == {"--model", "--on", "--output", "--lr"}
