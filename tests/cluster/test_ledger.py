@@ -92,6 +92,9 @@ class Books(RuleBasedStateMachine):
             assert len(have) == 1, "a unit that kills has company"
         assert len({unit.key for unit in have.values()}) <= 1, "units of two recipes"
         assert len(have) <= self.slots + self.spare
+        if have and RECIPES[next(iter(have.values())).key].whole_batches:
+            assert len(have) <= self.slots
+            assert not (before and taken), "a batch is added to"
         if alone and not before:
             assert numbers == [alone[0][1]]
             return
