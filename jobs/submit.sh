@@ -3,7 +3,7 @@
 #
 #   jobs/submit.sh RUN COMMAND...
 #   jobs/submit.sh countdown-64 bench countdown --model countdown-tiny --sims 64
-#   jobs/submit.sh it-1 iterate --model smollm2-135m --data examples/train.jsonl
+#   jobs/submit.sh it-1 iterate --model smollm2-135m --data /shared/data/train.jsonl
 #
 #   RAY_API_SERVER_ADDRESS   the head's dashboard [http://127.0.0.1:8265]
 #   RUNS                     folder for run folders, as the head sees it [/shared/colasearch/runs]
