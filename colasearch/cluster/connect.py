@@ -13,8 +13,10 @@ import signal
 import socket
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import colasearch
 from colasearch.errors import PrerequisiteError
 
 KNOCK_S = 10.0
@@ -79,18 +81,22 @@ def connect(address: str | None, workers: int | None) -> bool:
     logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
     common = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
     try:
-        if address is not None:
-            _knock(address)
-            ray.init(address=address, **common)
-        else:
-            # RAY_ADDRESS, which is set where `ray job submit` runs us, must not turn a local run into a cluster's.
-            cpus = max(workers or 1, os.cpu_count() or 1)
-            ray.init(address="local", num_cpus=cpus, include_dashboard=False, **common)
+        # Ray puts the driver's current folder on its workers' path; a checkout there, where half of our packages lie
+        # under other names, would hide the installed package.
+        with contextlib.chdir(Path(colasearch.__file__).parent.parent):
+            if address is not None:
+                _knock(address)
+                ray.init(address=address, **common)
+            else:
+                # RAY_ADDRESS, set where `ray job submit` runs us, must not turn a local run into a cluster's.
+                cpus = max(workers or 1, os.cpu_count() or 1)
+                ray.init(address="local", num_cpus=cpus, include_dashboard=False, **common)
     except (ConnectionError, RuntimeError, ValueError, OSError, TimeoutError) as error:
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         where = f"at --ray-address {address!r}" if address is not None else "on this machine"
         remedy = (
-            "start one with `ray start --head`, or leave --ray-address out to run on this machine"
+            "start one with `ray start --head` (one that asks for a token needs RAY_AUTH_MODE=token here, too), or "
+            "leave --ray-address out to run on this machine"
             if address is not None
             else "see /tmp/ray/session_latest/logs, or leave --workers out to run in one process"
         )

@@ -137,7 +137,7 @@ class Crew:
         except self.ray.exceptions.RayError as error:
             if member.pid is None:
                 self._failed_starts += 1
-            return f"{error}\n{type(error).__name__}"
+            return f"{error}\n{_short(error)}"
         if member.pid is None:
             member.pid, self._failed_starts = value, 0
             return None
@@ -187,3 +187,10 @@ class Crew:
             with contextlib.suppress(Exception):
                 self.ray.kill(member.actor, no_restart=True)
         self._members.clear()
+
+
+def _short(error: Exception) -> str:
+    """One line: a worker's own exception stands at the end of Ray's text, the reason of a death at its beginning."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    own = hasattr(error, "cause")  # RayTaskError
+    return f"{type(error).__name__}: {lines[-1 if own else 0]}" if lines else type(error).__name__

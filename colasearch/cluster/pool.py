@@ -262,7 +262,7 @@ class Pool:
             member.held.append((number, value))
             return
         self.crew.trust()
-        if not suspicious:
+        if not suspicious or self._confirmed >= SUSPICIOUS_IN_A_ROW:
             for earlier, kept in member.held:
                 self._emit(member, earlier, kept)
             member.held.clear()
