@@ -243,6 +243,15 @@ def test_nan_that_two_workers_give_is_the_result(toys):
     assert {n for n, value in values.items() if value != value} == {3, 9}
 
 
+def test_a_model_that_gives_only_nan_comes_to_an_end():
+    with toy_pool() as pool:
+        values, errors = squares(pool.run(Squares(sick=True), range(1, 31)))
+        assert errors == {}
+        assert sorted(values) == list(range(1, 31))
+        assert all(value != value for value in values.values())
+        assert 1 <= pool.status().replaced <= 6, "workers are doubted again and again"
+
+
 def test_a_loop_left_early_leaves_nothing_behind(toys):
     for _ in toys.run(Squares(pause=0.02), range(1, 50)):
         break
