@@ -16,6 +16,7 @@ import click
 
 from colasearch.benchmarks.fault_runs import Run, compare, problems, search, settings, small_model
 from colasearch.cluster import Pool
+from colasearch.cluster.crew import Member
 
 
 class Killer:
@@ -34,7 +35,7 @@ class Killer:
 
     def kill(self) -> None:
         """Kill one, as soon as one is there."""
-        members = []
+        members: list[Member] = []
         while not members:
             members = [member for member in self.pool.crew.members() if member.pid]
         with contextlib.suppress(ProcessLookupError):
