@@ -79,6 +79,7 @@ def connect(address: str | None, workers: int | None) -> bool:
         return False
     # Ray tells everybody on stderr that its clusters have a token, which needs nothing from the user.
     logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
+    _hush()
     common = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
     try:
         # Ray puts the driver's current folder on its workers' path; a checkout there, where half of our packages lie
@@ -105,6 +106,14 @@ def connect(address: str | None, workers: int | None) -> bool:
         raise PrerequisiteError(f"no Ray cluster {where} ({reason[:300]}); {remedy}") from None
     _take_signals_back()
     return True
+
+
+def _hush() -> None:
+    """Ray tells of each worker's end on the driver's standard output, where results stand; the pool tells it itself."""
+    from ray._private import worker
+
+    if hasattr(worker, "print_to_stdstream"):
+        worker.print_to_stdstream = lambda *args, **kwargs: None
 
 
 def _take_signals_back() -> None:

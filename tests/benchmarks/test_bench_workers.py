@@ -117,35 +117,55 @@ AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
 """Small processes of Ray's own, which wait a minute for a dead driver before they end."""
 
 
-def children(session: int) -> list[str]:
+def children(session: int) -> dict[int, str]:
     """Living processes of a session, where all stay that Ray starts; its agents left out."""
-    found = []
+    found = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
                 state, _, _, sid = (entry / "stat").read_text().rpartition(")")[2].split()[:4]
                 name = (entry / "cmdline").read_text().replace("\0", " ").strip()
                 if int(sid) == session and state != "Z" and name not in AGENTS:
-                    found.append(name[:80])
+                    found[int(entry.name)] = name[:80]
             except OSError:
                 continue
     return found
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
-def test_a_killed_driver_leaves_no_process_and_resumes_to_the_same(bench, talker_folder, sums, tmp_path, number, code):
-    sums.write_text(
-        "".join(
-            json.dumps({"id": f"s{i}", "problem": f"What is {i}+2?", "answer": str(i + 2)}) + "\n" for i in range(24)
-        )
-    )
-    process = start(talker_folder, sums, tmp_path / "cut")
-    records = tmp_path / "cut" / "problems.jsonl"
+def more_problems(sums: Path) -> None:
+    """Enough for a run to be disturbed in its middle."""
+    rows = ({"id": f"s{i}", "problem": f"What is {i}+2?", "answer": str(i + 2)} for i in range(24))
+    sums.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def wait_for_records(process: subprocess.Popen[str], folder: Path, count: int) -> None:
+    records = folder / "problems.jsonl"
     deadline = time.monotonic() + 120
-    while not (records.exists() and records.read_bytes().count(b"\n") >= 4):
+    while not (records.exists() and records.read_bytes().count(b"\n") >= count):
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def test_a_killed_worker_is_replaced_and_standard_output_holds_the_summary_alone(bench, talker_folder, sums, tmp_path):
+    more_problems(sums)
+    process = start(talker_folder, sums, tmp_path / "hit", "--json")
+    wait_for_records(process, tmp_path / "hit", 4)
+    victim = next(pid for pid, name in children(process.pid).items() if name.startswith("ray::Worker"))
+    os.kill(victim, signal.SIGKILL)
+    out, err = process.communicate(timeout=200)
+    assert process.returncode == 0, err
+    assert json.loads(out)["complete"]
+    assert "was lost and is replaced: ActorDiedError" in err
+    assert bench("--sims", 24, output="whole")[0] == 0
+    assert results(tmp_path / "hit") == results(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
+def test_a_killed_driver_leaves_no_process_and_resumes_to_the_same(bench, talker_folder, sums, tmp_path, number, code):
+    more_problems(sums)
+    process = start(talker_folder, sums, tmp_path / "cut")
+    wait_for_records(process, tmp_path / "cut", 4)
     os.kill(process.pid, number)
     _, err = process.communicate(timeout=60)
     assert process.returncode == code, err
