@@ -133,7 +133,7 @@ class Sampler:
     @torch.inference_mode()
     def values(self, place: int, samples: Sequence[Sample]) -> list[float] | None:
         """The value head's opinion of complete texts; None if the model has none."""
-        head = self.lm.latents.value if self.lm.latents is not None else None
+        head = self.lm.latents.value if self.lm.latents is not None and self.config.value_head else None
         prompt = self.prompts[place]
         if head is None or prompt is None or not samples:
             return None

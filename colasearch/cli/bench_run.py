@@ -207,6 +207,7 @@ def _plan(name: str, searcher: str, given: dict[str, Any]) -> Plan:
             max_tokens=given["max_tokens"],
             max_step_tokens=given["max_step_tokens"],
             branch_below=given["branch_below"],
+            value_head=given["values"] == "head",
             sampling=sampling,
         ),
         max_seconds=given["max_seconds"],
@@ -249,6 +250,8 @@ def _manifest(
     from colasearch.runs import manifest_of
 
     world = {key: value for key, value in asdict(plan.settings.world).items() if key not in RUNTIME_WORLD}
+    if world["value_head"]:
+        del world["value_head"]  # as in runs from before there was a choice
     settings = {
         "benchmark": plan.benchmark,
         "limit": given["limit"],

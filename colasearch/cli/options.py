@@ -47,8 +47,14 @@ def key_values(context: click.Context, parameter: click.Parameter, value: Any) -
 
 
 def search_options(function: Any) -> Any:
-    """``--option --branch-below --max-step-tokens``: what the search does, beyond its name and budget."""
+    """``--option --branch-below --max-step-tokens --values``: what the search does, beyond its name and budget."""
     for decorator in (
+        option(
+            "--values",
+            type=click.Choice(["head", "rollouts"]),
+            default="head",
+            help="What judges leaves: the value head, where the model has one, or rollouts, which cost more tokens.",
+        ),
         option("--max-step-tokens", type=click.IntRange(min=1), default=24, help="Longest step of a tree."),
         option(
             "--branch-below",

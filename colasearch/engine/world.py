@@ -41,6 +41,7 @@ class WorldConfig:
         max_step_tokens: Longest step.
         branch_below: A step ends where the most probable next token has less than this probability, so that every
             node is a choice (docs/results.md compares). 0: it ends with a sentence or a line. None: as the task says.
+        value_head: Whether leaves and texts are valued by the model's value head, where it has one.
         rollouts: Whether leaves are valued by rollouts where there is no value head. Without, an unfinished leaf is
             worth 0: right for algorithms that look at finished texts alone.
         references: Reference rollouts from each root (unused with a value head).
@@ -53,6 +54,7 @@ class WorldConfig:
     max_tokens: int = 256
     max_step_tokens: int = 24
     branch_below: float | None = None
+    value_head: bool = True
     rollouts: bool = True
     references: int = 8
     rows: int = 64
@@ -119,7 +121,7 @@ class LatentWorld:
         self.decoder = Decoder(self.actor, config.rows)
         self.trees: dict[int, TreeState] = {}
         self.nodes: dict[int, Node] = {}
-        self.value_head = self.actor.lm.latents.value if self.actor.lm.latents is not None else None
+        self.value_head = lm.latents.value if lm.latents is not None and config.value_head else None
         self._rollout = config.rollouts and self.value_head is None
         self._to_end = Rules(self.ends.is_boundary, self.ends.is_finished, config.max_step_tokens, rollout=True)
         self._jobs: dict[Row, _Job] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -144,3 +145,24 @@ def test_a_search_stops_at_an_accepted_answer_only_if_it_is_told_to(judging, mon
         assert stop or result.sims == 48 or result.stop == StopReason.SOLVED
     if stop:
         assert any(r.sims < 48 for r in solved)
+
+
+def test_a_value_head_can_be_left_aside(judging, monkeypatch):
+    """Then search and baselines give what the same model gives without one."""
+    from colasearch.benchmarks.arms import ArmSettings, Job, sample
+
+    answer_with(monkeypatch, "7")
+    plain = LatentLM("plain", judging.base, copy.deepcopy(judging.latents))
+    plain.latents.value = None
+    problems = PROBLEMS[:4]
+
+    def outcome(lm: LatentLM, head: bool) -> list[object]:
+        world = replace(WORLD, references=2, rollouts=True, value_head=head)
+        settings = SearchSettings(sims=6, world=world)
+        found = [replace(one.trace, model="") for one in search_problems(lm, problems, settings)]
+        jobs = [Job(problem, texts=3) for problem in problems]
+        texts = sample(lm, jobs, ("best_of_n",), ArmSettings(world=world))
+        return [*found, *[one["best_of_n"].candidates for one in texts]]
+
+    assert outcome(judging, head=False) == outcome(plain, head=True)
+    assert outcome(judging, head=True) != outcome(plain, head=True)
