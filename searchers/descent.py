@@ -45,16 +45,28 @@ class Descent:
             rewards are exact.
         early_stop: End a tree once it is fully explored or the root's choice is decided; otherwise spend all
             simulations, as mctx does.
+        revisit: Simulations may go into closed nodes again, as in mctx. Without, the rule must rule them out, and a
+            tree ends when all of it is closed.
     """
 
-    def __init__(self, search: Search, rule: Rule, *, max_backup: float = 0.0, early_stop: bool = False) -> None:
+    def __init__(
+        self,
+        search: Search,
+        rule: Rule,
+        *,
+        max_backup: float = 0.0,
+        early_stop: bool = False,
+        revisit: bool = True,
+    ) -> None:
         self.search, self.rule = search, rule
-        self.max_backup, self.early_stop = max_backup, early_stop
+        self.max_backup, self.early_stop, self.revisit = max_backup, early_stop, revisit
         self.parallel = search.leaves_in_flight > 1
         self._touched: list[Ints] = []
         tree = search.tree
         tree_T = np.arange(tree.num_trees)
         inherited = np.flatnonzero((np.arange(tree.capacity) < tree.size_B[:, None]).ravel() & (tree.parents_R >= 0))
+        if not revisit:
+            tree.close(inherited[tree.finished_R[inherited]])
         if inherited.size:  # a reused subtree
             tree.next_R[inherited] = rule.choose(search, inherited)
         tree.next_BN[:, 0] = rule.choose_root(search, tree_T)
@@ -68,6 +80,8 @@ class Descent:
         search = self.search
         if self.early_stop:
             tree_T = self._stop_early(tree_T)
+        if not self.revisit:
+            tree_T = self._stop_closed(tree_T)
         for _ in range(search.leaves_in_flight):
             if not tree_T.size:
                 return
@@ -102,6 +116,13 @@ class Descent:
         left_T: Ints = tree_T[~(solved_T | decided_T)]
         return left_T
 
+    def _stop_closed(self, tree_T: Ints) -> Ints:
+        search = self.search
+        closed_T = (search.asked_B[tree_T] == 0) & search.tree.closed_BN[tree_T, Tree.ROOT]
+        search.stop(tree_T[closed_T], StopReason.SOLVED)
+        left_T: Ints = tree_T[~closed_T]
+        return left_T
+
     def _descend(self, tree_T: Ints) -> tuple[Ints, Ints, Ints]:
         """Follow ``next_BN`` from the roots to an edge without a child or into a finished node.
 
@@ -128,12 +149,18 @@ class Descent:
         if self.parallel:
             self._fly(tree_L, tree.parents_BN[tree_L, node_L], tree.actions_BN[tree_L, node_L], -1)
         self._back_up(tree_L, node_L)
+        if not self.revisit:
+            row_L = tree_L * tree.capacity + node_L
+            tree.close(row_L[tree.finished_R[row_L]])
 
     def drop(self, tree_L: Ints, node_L: Ints, action_L: Ints) -> None:
         """Take unusable or merged leaves out of flight."""
         if self.parallel:
             self._fly(tree_L, node_L, action_L, -1)
-        self._touched.append(tree_L * self.search.tree.capacity + node_L)
+        row_L = tree_L * self.search.tree.capacity + node_L
+        if not self.revisit:  # a merged action may have been a node's last
+            self.search.tree.close(row_L[self.search.tree.nothing_left(row_L)])
+        self._touched.append(row_L)
 
     def settle(self, tree_T: Ints) -> None:
         """Choose anew at every node that the round has touched."""

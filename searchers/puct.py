@@ -37,6 +37,9 @@ class Puct(DescentOptions):
         max_value: Greatest possible value.
         dirichlet_fraction: Weight of Dirichlet noise in the root prior, 0 (none) to 1; for self-play.
         dirichlet_alpha: Concentration of that noise.
+        revisit: Whether simulations go into finished nodes, and subtrees with nothing left in them, again, as in mctx.
+            In a deterministic world they find nothing there; without, they go where something is left, and a tree
+            that is fully explored ends.
     """
 
     name: ClassVar[str] = "puct"
@@ -48,6 +51,7 @@ class Puct(DescentOptions):
     max_value: float = 1.0
     dirichlet_fraction: float = 0.0
     dirichlet_alpha: float = 0.3
+    revisit: bool = True
 
     def __post_init__(self) -> None:
         """Check the options."""
@@ -65,7 +69,9 @@ class Puct(DescentOptions):
         """Make ``search`` run this algorithm."""
         if self.dirichlet_fraction:
             self._add_noise(search)
-        search.strategy = Descent(search, self, max_backup=self.max_backup, early_stop=self.early_stop)
+        search.strategy = Descent(
+            search, self, max_backup=self.max_backup, early_stop=self.early_stop, revisit=self.revisit
+        )
 
     def _add_noise(self, search: Search) -> None:
         tree = search.tree
@@ -93,7 +99,9 @@ class Puct(DescentOptions):
 
     def _restrict(self, search: Search, edges: rules.Edges, scores_RA: Floats) -> Floats:
         """For variants that rule actions out."""
-        return scores_RA
+        if self.revisit:
+            return scores_RA
+        return np.where(search.tree.closed_edges(edges.row_R), -np.inf, scores_RA)
 
     def choose(self, search: Search, row_R: Ints) -> Ints:
         """See :class:`colasearch.searchers.descent.Rule`."""

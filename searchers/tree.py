@@ -39,6 +39,7 @@ class Tree:
         raw_values_BN: The world's value estimate, never changed by backups.
         rewards_BN: Reward of the edge that leads to the node.
         finished_BN: The node is never continued: terminal, at the depth cap, or without a legal action.
+        closed_BN: Finished, or nothing is left to explore below; kept by searches that do not revisit.
         logits_BNA: Prior logits, shifted so that the largest is 0; ``-inf`` marks illegal actions.
         prior_BNA: Softmax of the logits.
         children_BNA: Child slot; ``UNVISITED`` where there is none yet.
@@ -68,6 +69,7 @@ class Tree:
         self.raw_values_BN = np.zeros(nodes)
         self.rewards_BN = np.zeros(nodes)
         self.finished_BN = np.zeros(nodes, np.bool_)
+        self.closed_BN = np.zeros(nodes, np.bool_)
         self.next_BN = np.zeros(nodes, np.int64)
         self.logits_BNA = np.zeros(edges)
         self.prior_BNA = np.zeros(edges)
@@ -85,6 +87,7 @@ class Tree:
         self.values_R, self.means_R = self.values_BN.reshape(-1), self.means_BN.reshape(-1)
         self.raw_values_R, self.rewards_R = self.raw_values_BN.reshape(-1), self.rewards_BN.reshape(-1)
         self.finished_R, self.next_R = self.finished_BN.reshape(-1), self.next_BN.reshape(-1)
+        self.closed_R = self.closed_BN.reshape(-1)
         by_action = (-1, self.num_actions)
         self.logits_RA, self.prior_RA = self.logits_BNA.reshape(by_action), self.prior_BNA.reshape(by_action)
         self.edge_visits_RA, self.q_RA = self.edge_visits_BNA.reshape(by_action), self.q_BNA.reshape(by_action)
@@ -157,6 +160,28 @@ class Tree:
         logits_A -= logits_A.max()
         self.children_BNA[tree, node, action] = self.children_BNA[tree, node, into]
         self.open_B[tree] -= 1
+
+    def closed_edges(self, row_R: Ints) -> Bools:
+        """Edges of rows that lead to closed nodes, ``[R, A]``."""
+        child_RA = self.children_BNA.reshape(-1, self.num_actions)[row_R]
+        first_R1 = (row_R - row_R % self.capacity)[:, None]
+        closed_RA: Bools = (child_RA >= 0) & self.closed_R[first_R1 + np.maximum(child_RA, 0)]
+        return closed_RA
+
+    def close(self, row_R: Ints) -> None:
+        """Close nodes, and those above them that are left with nothing to explore."""
+        while row_R.size:
+            self.closed_R[row_R] = True
+            parent_R = self.parents_R[row_R]
+            above_R = parent_R != self.NO_PARENT
+            row_R = np.unique((row_R - row_R % self.capacity + parent_R)[above_R])
+            row_R = row_R[self.nothing_left(row_R)]
+
+    def nothing_left(self, row_R: Ints) -> Bools:
+        """Rows all whose legal actions lead to closed nodes, ``[R]``."""
+        legal_RA = self.logits_RA[row_R] > -np.inf
+        nothing_R: Bools = (self.closed_edges(row_R) | ~legal_RA).all(axis=1)
+        return nothing_R
 
     def path(self, tree: int, slot: int) -> list[int]:
         """Actions from the root to a node."""
