@@ -119,6 +119,7 @@ def test_joined_boxes_need_connectives() -> None:
 )
 @pytest.mark.parametrize("task", ["math", "countdown", "choice"])
 def test_extraction_is_linear(text: str, task: str) -> None:
-    start = time.perf_counter()
+    # CPU time, which other programs on the machine do not add to. Work that grows with the square takes minutes.
+    start = time.process_time()
     extract_answer(text, task)
-    assert time.perf_counter() - start < 1.0
+    assert time.process_time() - start < 5.0
