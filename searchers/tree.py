@@ -180,7 +180,7 @@ class Tree:
     def nothing_left(self, row_R: Ints) -> Bools:
         """Rows all whose legal actions lead to closed nodes, ``[R]``."""
         legal_RA = self.logits_RA[row_R] > -np.inf
-        nothing_R: Bools = (self.closed_edges(row_R) | ~legal_RA).all(axis=1)
+        nothing_R: Bools = np.all(self.closed_edges(row_R) | ~legal_RA, axis=1)
         return nothing_R
 
     def path(self, tree: int, slot: int) -> list[int]:
