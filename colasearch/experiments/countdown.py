@@ -67,7 +67,7 @@ class Recipe:
     max_new_tokens: int = 128
 
     # Search.
-    # Chosen on 300 problems of the training split, of eight settings (docs/results.md).
+    # Chosen on 300 problems of the training split, of six settings (docs/results.md).
     searcher: str = "puct"
     search_options: str = ""  # as in --option, with commas between them: "gumbel_scale=0,..."
     branch_below: float = -1.0  # below 0: the task's own
