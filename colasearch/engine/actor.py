@@ -206,16 +206,19 @@ class Actor:
         the output head, by far the larger part for a small model with a large vocabulary, is applied to ``shortlist``
         tokens: half of them those that the base itself finds most probable at the state, half those most probable at
         the codes' mean head input under the policy (docs/performance.md has how often that differs from the whole
-        vocabulary). Without: A draws from the base, at ``uniforms_BA`` in [0, 1).
+        vocabulary). A code under which the world model gives NaN or infinity has -1.
+        Without: A draws from the base, at ``uniforms_BA`` in [0, 1).
         """
         with self._timed():
             if self.latent:
                 states = fan_out_states(self.lm.require_latents(), self.lm.base, features.hidden_BD)
                 size = self.sampling.shortlist
-                if not 0 < size < self.lm.base.vocab_size // 2:
-                    tokens: Tensor = self.lm.base.head(states).argmax(-1)
-                    return tokens
-                return self._from_shortlist(features, states, size)
+                tokens: Tensor
+                if 0 < size < self.lm.base.vocab_size // 2:
+                    tokens = self._from_shortlist(features, states, size)
+                else:
+                    tokens = self.lm.base.head(states).argmax(-1)
+                return tokens.masked_fill(~states.isfinite().all(-1), -1)
             log_probs = self._token_log_probs(features)
             rows, count = uniforms_BA.shape
             draws = torch.from_numpy(uniforms_BA).to(log_probs.device)

@@ -242,7 +242,11 @@ class LatentWorld:
         if not bool(tree.root_features.usable()):
             self._roots.append(self._root_evaluation(number, float("nan")))
             return
-        self.nodes[tree.root].next_token_A = self._fan_out(tree.root_features, [tree.root])[0]
+        first_A = self._fan_out(tree.root_features, [tree.root])[0]
+        if (first_A < 0).any():
+            self._roots.append(self._root_evaluation(number, float("nan")))
+            return
+        self.nodes[tree.root].next_token_A = first_A
         if self.value_head is not None:
             self.nodes[tree.root].value = float(self._head_values(tree.root_features)[0])
             self._roots.append(self._root_evaluation(number, self.nodes[tree.root].value))
@@ -412,6 +416,9 @@ class LatentWorld:
                 done.append(Evaluation(row.tree, job.ticket, number, text_value, True, blank, 0.0))
                 continue
             k = next(place)
+            if (fan[k] < 0).any():
+                done.append(Evaluation(row.tree, job.ticket, number, 0.0, True, blank, float("nan")))
+                continue
             node.next_token_A = fan[k]
             node.value = value = text_value if values is None else float(values[k])
             done.append(Evaluation(row.tree, job.ticket, number, 0.0, False, prior[k], value))
