@@ -39,7 +39,7 @@ class SleepRecipe:
     result: Searched
     whole_batches: ClassVar[bool] = False
 
-    def engine(self, model: Any, slots: int) -> SleepEngine:
+    def engine(self, model: Any, slots: int, beat: Callable[[], None]) -> SleepEngine:
         """One that sleeps."""
         return SleepEngine(self)
 

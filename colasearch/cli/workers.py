@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from colasearch.cluster.pool import Pool
     from colasearch.cluster.progress import PoolStatus
     from colasearch.model.latent_lm import LatentLM
+
+_kept: _Kept | None = None
+"""In a process that does several commands: their pool."""
 
 
 @contextmanager
@@ -33,27 +36,106 @@ def with_workers(
     Raises:
         PrerequisiteError: No Ray, no cluster, or no worker that starts.
     """
-    workers, address = given["workers"], given["ray_address"]
-    if workers is None and address is None:
+    if given["workers"] is None and given["ray_address"] is None:
         yield load(given["device"], given["dtype"]), None
-        return
+    elif _kept is not None:
+        with _kept.use(given, load, say, on_status) as both:
+            yield both
+    else:
+        with ExitStack() as stack:
+            yield _start(stack, given, load, most, say, on_status)
+
+
+def _start(
+    stack: ExitStack,
+    given: dict[str, Any],
+    load: Callable[[str, str], LatentLM],
+    most: int | None,
+    say: Callable[[str], None],
+    on_status: Callable[[PoolStatus], None],
+) -> tuple[LatentLM, Pool]:
+    """A pool that ends with ``stack``."""
     from colasearch.cluster.connect import connect, import_ray, lay_out
     from colasearch.cluster.pool import Pool
 
+    workers, address = given["workers"], given["ray_address"]
     if workers is not None and most is not None:
         workers = min(workers, max(1, most))
     where = "this machine" if address is None else f"the Ray cluster at {address}"
     say(f"starting workers on {where}")
-    ours = connect(address, workers)
-    try:
-        layout = lay_out(workers, given["threads"], given["device"], address is None)
-        if most is not None and layout.workers > most:
-            layout = lay_out(max(1, most), given["threads"], given["device"], address is None)
-        # The driver keeps the model on its CPU, whatever the workers run on; its element type is theirs.
-        gpu = layout.device != "cpu"
-        lm = load("cpu", "bfloat16" if gpu and given["dtype"] == "auto" else given["dtype"])
-        with Pool(lm, layout=layout, slots=given["batch_size"], on_status=on_status, on_event=say) as pool:
+    if connect(address, workers):
+        stack.callback(import_ray().shutdown)
+    layout = lay_out(workers, given["threads"], given["device"], address is None)
+    if most is not None and layout.workers > most:
+        layout = lay_out(max(1, most), given["threads"], given["device"], address is None)
+    # The driver keeps the model on its CPU, whatever the workers run on; its element type is theirs.
+    lm = load("cpu", _dtype(given, layout.device))
+    pool = Pool(lm, layout=layout, slots=given["batch_size"], on_status=on_status, on_event=say)
+    return lm, stack.enter_context(pool)
+
+
+def _dtype(given: dict[str, Any], device: str) -> str:
+    dtype: str = given["dtype"]
+    return "bfloat16" if device != "cpu" and dtype == "auto" else dtype
+
+
+def _same_base(one: LatentLM, other: LatentLM) -> bool:
+    ours, theirs = one.base.identity, other.base.identity
+    known = bool(ours.weights_sha256) and ours.weights_sha256 == theirs.weights_sha256
+    return known and one.base.dtype == other.base.dtype
+
+
+class _Kept:
+    """A pool that goes on from one command to the next, with the latent modules of each."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._wanted: tuple[Any, ...] = ()
+        self._pool: Pool | None = None
+
+    @contextmanager
+    def use(
+        self,
+        given: dict[str, Any],
+        load: Callable[[str, str], LatentLM],
+        say: Callable[[str], None],
+        on_status: Callable[[PoolStatus], None],
+    ) -> Iterator[tuple[LatentLM, Pool]]:
+        """The model and the pool; ends the pool where it was left with work in it."""
+        wanted = tuple(given[key] for key in ("workers", "ray_address", "threads", "device", "dtype", "batch_size"))
+        lm, pool = None, self._pool
+        if pool is not None and pool.lm is not None and wanted == self._wanted:
+            lm = load("cpu", _dtype(given, pool.layout.device))
+            if lm.latents is not None and _same_base(lm, pool.lm):
+                say("the workers go on with new latent modules")
+                pool.renew(lm, on_status, say)
+            else:
+                lm = None
+        if lm is None or pool is None:
+            self.close()
+            # However few problems this command has, later ones may have more.
+            lm, pool = _start(self._stack, given, load, None, say, on_status)
+            self._wanted, self._pool = wanted, pool
+        try:
             yield lm, pool
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """End the pool."""
+        self._pool = None
+        self._stack.close()
+
+
+@contextmanager
+def keep_workers() -> Iterator[None]:
+    """Within, commands of this process share their workers: the next one's latent modules are broadcast to them."""
+    global _kept
+    assert _kept is None, "workers are kept already"
+    _kept = _Kept()
+    try:
+        yield
     finally:
-        if ours:
-            import_ray().shutdown()
+        kept, _kept = _kept, None
+        kept.close()

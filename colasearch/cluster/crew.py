@@ -34,6 +34,9 @@ class Member:
         calls: Calls in flight, in order.
         pid: Its process, once it is ready; until then it gets no work.
         held: Suspicious results, kept back.
+        pulse: The question in flight how it gets on.
+        beats: Its last answer.
+        silent: Seconds of our listening in which it has had work and has not moved.
     """
 
     number: int
@@ -41,6 +44,9 @@ class Member:
     calls: list[Any] = field(default_factory=list)
     pid: int | None = None
     held: list[tuple[int, Any]] = field(default_factory=list)
+    pulse: Any = None
+    beats: int = -1
+    silent: float = 0.0
 
 
 class Crew:
@@ -56,7 +62,8 @@ class Crew:
         self._failed_starts = self._losses = 0
         self._reason = ""
         self._waited = 0.0
-        self._actor_class = self.ray.remote(Worker)
+        # A thread of its own answers how the worker gets on while it works.
+        self._actor_class = self.ray.remote(concurrency_groups={"pulse": 1})(Worker)
 
     def _put(self, thing: LatentLM | LatentModules) -> Any:
         """Into the object store, from where each node fetches it once."""
@@ -97,6 +104,27 @@ class Crew:
     def call(self, member: Member, given: Any) -> None:
         """Let a worker work: ``Worker.exchange``."""
         member.calls.append(member.actor.exchange.remote(given))
+
+    def listen(self, member: Member, seconds: float) -> float:
+        """Hear how a worker that has work gets on, and ask again.
+
+        Args:
+            member: The worker.
+            seconds: Since the last time.
+
+        Returns:
+            For how long it has not moved.
+        """
+        member.silent += seconds
+        if member.pulse is not None and self.ray.wait([member.pulse], timeout=0)[0]:
+            with contextlib.suppress(self.ray.exceptions.RayError):  # its end is heard of from its calls
+                beats = self.ray.get(member.pulse)
+                if beats != member.beats:
+                    member.beats, member.silent = beats, 0.0
+            member.pulse = None
+        if member.pulse is None:
+            member.pulse = member.actor.pulse.options(concurrency_group="pulse").remote()
+        return member.silent
 
     def wait(self, seconds: float) -> list[tuple[Member, Any]]:
         """The calls that have come back; waits up to ``seconds`` for the first.

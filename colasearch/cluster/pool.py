@@ -4,7 +4,7 @@
         for searched in pool.search(problems, SearchSettings(sims=64)):
             ...
 
-A worker that is lost (its process killed, its node gone, its memory needed elsewhere), that raises, or that gives NaN
+A worker that is lost (its process killed, its node gone, its memory needed elsewhere), that raises, hangs, or gives NaN
 time and again is replaced, and what it had is given to others. ``ledger.py`` says how often. Workers that come back
 after a network failure are not listened to any more: their calls are forgotten when they are replaced.
 """
@@ -60,6 +60,7 @@ class Pool:
         device: str = "auto",
         retries: int = 3,
         start_seconds: float = 300.0,
+        silent_seconds: float = 300.0,
         on_status: Callable[[PoolStatus], None] | None = None,
         on_event: Callable[[str], None] | None = None,
     ) -> None:
@@ -75,6 +76,8 @@ class Pool:
             device: ``auto`` (GPUs, where the cluster has some), ``cpu`` or ``cuda``.
             retries: How often a problem is tried again after its worker was lost.
             start_seconds: How long to wait for a first worker.
+            silent_seconds: A worker with work that has not moved for so long hangs, and is replaced. No forward pass of
+                the model may take that long.
             on_status: Told about once a second how far the work is.
             on_event: Told when a worker is replaced.
 
@@ -86,7 +89,7 @@ class Pool:
                 raise InputError(f"{name} is {value}; it must be at least {least}")
         self.lm, self._wanted, self.address = lm, workers, address
         self.slots, self._threads, self._device = slots, threads, device
-        self.start_seconds = start_seconds
+        self.start_seconds, self.silent_seconds = start_seconds, silent_seconds
         self.on_status, self.on_event = on_status, on_event
         self.ledger = Ledger(retries)
         self.tally = Tally()
@@ -94,7 +97,7 @@ class Pool:
         self.layout: Layout
         self.crew: Crew
         self._ours = False
-        self._shown = 0.0
+        self._shown = self._listened = 0.0
         self._confirmed = 0  # suspicious values that a second worker gave as well: so many, and the model is like that
         self._out: list[tuple[Any, Any, ColasearchError | None]] = []
 
@@ -191,6 +194,7 @@ class Pool:
             ColasearchError: A recipe cannot be followed.
         """
         if self.ledger:
+            self._listen()
             for member in self.crew.members():
                 self._feed(member)
             for member, ref in self.crew.wait(POLL_S):
@@ -221,6 +225,18 @@ class Pool:
         self._confirmed = 0  # what is known of the old modules
         self.crew.broadcast(latents)
 
+    def renew(
+        self, lm: LatentLM, on_status: Callable[[PoolStatus], None] | None, on_event: Callable[[str], None] | None
+    ) -> None:
+        """Begin other work with other latent modules on the same base: what is counted is counted from here.
+
+        Raises:
+            InputError: Units are in progress; or ``lm`` has no latent modules.
+        """
+        self.broadcast(lm.require_latents())
+        self.lm, self.on_status, self.on_event = lm, on_status, on_event
+        self.tally = Tally()
+
     def _feed(self, member: Member) -> None:
         number = member.number
         units = self.ledger.take(number, self.slots, self.spare, self.crew.size)
@@ -230,6 +246,20 @@ class Pool:
             self.crew.call(member, given)
         while self.ledger.flying(number) and len(member.calls) < CALLS_AHEAD:
             self.crew.call(member, None)
+
+    def _listen(self) -> None:
+        """Now and then, find workers that hang."""
+        now = time.monotonic()
+        # Only time spent in here counts: a driver may be busy with other things for hours between two calls.
+        since = min(now - self._listened, 2 * POLL_S)
+        if since < POLL_S:
+            return
+        self._listened = now
+        for member in self.crew.members():
+            if not self.ledger.flying(member.number):
+                member.silent = 0.0
+            elif (silent := self.crew.listen(member, since)) > self.silent_seconds:
+                self._lost(member, f"it has not moved for {silent:.0f} s (process {member.pid})")
 
     def _hear(self, member: Member, ref: Any) -> None:
         """Take in a worker's report, or its end."""

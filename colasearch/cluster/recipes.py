@@ -6,7 +6,7 @@ of work, add a recipe; nothing else here knows what the units are.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -39,8 +39,11 @@ class Recipe(Protocol):
 
     whole_batches: ClassVar[bool]
 
-    def engine(self, model: Any, slots: int) -> Engine:
-        """The engine; a ``ColasearchError`` here is the caller's to hear, and ends the work."""
+    def engine(self, model: Any, slots: int, beat: Callable[[], None]) -> Engine:
+        """The engine; a ``ColasearchError`` here is the caller's to hear, and ends the work.
+
+        A step that takes long calls ``beat`` now and then, or the worker is taken for one that hangs.
+        """
 
     def suspicious(self, value: Any) -> bool:
         """Whether a value is what a broken engine would give (NaN)."""
@@ -53,7 +56,7 @@ class SearchRecipe:
     settings: SearchSettings
     whole_batches: ClassVar[bool] = False
 
-    def engine(self, model: LatentLM, slots: int) -> Engine:
+    def engine(self, model: LatentLM, slots: int, beat: Callable[[], None]) -> Engine:
         """A scheduler with ``slots`` slots."""
         return SearchEngine(model, self.settings, slots)
 
@@ -111,11 +114,11 @@ class SampleRecipe:
     settings: ArmSettings
     whole_batches: ClassVar[bool] = True
 
-    def engine(self, model: LatentLM, slots: int) -> Engine:
+    def engine(self, model: LatentLM, slots: int, beat: Callable[[], None]) -> Engine:
         """An engine that draws a batch's texts in one step."""
         if self.settings.actions == "latent":
             model.require_latents()
-        return SampleEngine(model, self)
+        return SampleEngine(model, self, beat)
 
     def suspicious(self, value: dict[str, ArmResult]) -> bool:
         """A text ended because of NaN."""
@@ -125,8 +128,8 @@ class SampleRecipe:
 class SampleEngine:
     """Draws the texts of a whole batch."""
 
-    def __init__(self, lm: LatentLM, recipe: SampleRecipe) -> None:
-        self.lm, self.recipe = lm, recipe
+    def __init__(self, lm: LatentLM, recipe: SampleRecipe, beat: Callable[[], None]) -> None:
+        self.lm, self.recipe, self.beat = lm, recipe, beat
         self.units: list[tuple[int, Job]] = []
         self.tokens = 0
 
@@ -140,7 +143,8 @@ class SampleEngine:
         from colasearch.benchmarks.arms import sample
 
         units, self.units = self.units, []
-        results = sample(self.lm, [job for _, job in units], self.recipe.arms, self.recipe.settings)
+        jobs = [job for _, job in units]
+        results = sample(self.lm, jobs, self.recipe.arms, self.recipe.settings, on_tokens=lambda tokens: self.beat())
         self.tokens += sum(max(one.generated_tokens for one in by_arm.values()) for by_arm in results)
         return [(number, result) for (number, _), result in zip(units, results, strict=True)]
 

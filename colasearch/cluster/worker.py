@@ -80,11 +80,19 @@ class Worker:
         self.queue: list[tuple[int, Any]] = []
         self.busy = 0
         self.told = (0, 0)
+        self.beats = 0
         self.broken: str | None = None
 
     def ready(self) -> int:
         """This process's id; answering says that the replica is built."""
         return os.getpid()
+
+    def pulse(self) -> int:
+        """A number that grows as the worker gets on; called in a thread of its own, so a stuck worker answers, too."""
+        return self.beats
+
+    def _beat(self) -> None:
+        self.beats += 1
 
     def swap(self, latents: Any) -> None:
         """Go on with other latent modules. Only between units: the driver waits for the worker to be idle."""
@@ -125,7 +133,7 @@ class Worker:
             assert not self.busy, "units of two recipes at once"
             # The old engine's memory goes before the new one's comes.
             self.engine, self.key, self.recipe, self.told = None, given.key, given.recipe, (0, 0)
-            self.engine = given.recipe.engine(self.lm, self.slots)
+            self.engine = given.recipe.engine(self.lm, self.slots, self._beat)
         self.queue += given.units
 
     def _work(self, report: Report) -> None:
@@ -138,6 +146,7 @@ class Worker:
                 self._done(report, self.engine.add(new))
             if self.busy:
                 self._done(report, self.engine.step())
+            self._beat()
             if report.results or time.monotonic() - begun >= REPORT_S:
                 break
         if self.engine is not None:

@@ -34,6 +34,7 @@ from colasearch.errors import (
     PrerequisiteError,
     ResourceError,
 )
+from colasearch.experiments.session import Session
 from colasearch.runs import MANIFEST_NAME, RunFolder
 
 RECORDS_NAME = "stages.jsonl"
@@ -62,7 +63,7 @@ class Stage:
         resumable: The command takes ``--resume``. One that does not writes its one file atomically: it is started anew.
         partial: Exit code 1 means that some problems errored, and the stage is done nevertheless.
         runtime: Further arguments that results do not depend on, such as ``--workers 2``; no part of the record, so a
-            run may be gone on with under others.
+            run may be gone on with under others. Stages that have some share one process, and so their workers.
     """
 
     name: str
@@ -129,23 +130,24 @@ def run_stages(folder: RunFolder, stages: Sequence[Stage], say: Say) -> None:
         InputError: A finished stage was run with another command (an older version of the recipe).
         ColasearchError: A stage failed; of the class that its exit code stands for.
     """
-    for number, stage in enumerate(stages, 1):
-        record = folder.find(stage.name)
-        head = f"[{number}/{len(stages)}] {stage.name}"
-        if record is None:
-            say(f"{head}: {stage.about}\n    {stage.command}")
-            done = folder.append(_run(folder.path, stage, say))
-            say(f"{head}: done in {done['seconds']:,.0f} s")
-        elif record["command"] != stage.command:
-            raise InputError(
-                f"stage {stage.name} of {folder.path} was run as `{record['command']}`, and would now be "
-                f"`{stage.command}`: the recipe has changed; give another --output"
-            )
-        else:
-            say(f"{head}: was done before")
+    with Session(folder.path, environment(), end) as session:
+        for number, stage in enumerate(stages, 1):
+            record = folder.find(stage.name)
+            head = f"[{number}/{len(stages)}] {stage.name}"
+            if record is None:
+                say(f"{head}: {stage.about}\n    {stage.command}")
+                done = folder.append(_run(folder.path, stage, session, say))
+                say(f"{head}: done in {done['seconds']:,.0f} s")
+            elif record["command"] != stage.command:
+                raise InputError(
+                    f"stage {stage.name} of {folder.path} was run as `{record['command']}`, and would now be "
+                    f"`{stage.command}`: the recipe has changed; give another --output"
+                )
+            else:
+                say(f"{head}: was done before")
 
 
-def _run(root: Path, stage: Stage, say: Say) -> dict[str, Any]:
+def _run(root: Path, stage: Stage, session: Session, say: Say) -> dict[str, Any]:
     """Run a stage in ``root`` and return its record."""
     target, log = root / stage.folder, root / LOGS / f"{stage.label}.log"
     resumed = stage.resumable and (target / MANIFEST_NAME).exists()
@@ -155,11 +157,16 @@ def _run(root: Path, stage: Stage, say: Say) -> dict[str, Any]:
     for path in (target.parent if stage.resumable else target, log.parent):
         path.mkdir(parents=True, exist_ok=True)
     args = [*stage.args, *stage.runtime, *(["--resume"] if resumed else [])]
-    command = [sys.executable, "-m", "colasearch.experiments.child", str(os.getpid()), *args]
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
     with log.open("ab") as stream:
         stream.write(f"$ {shlex.join(('colasearch', *args))}\n".encode())
-        code, out = _watch(command, root, stream, say)
+
+        def hear(line: bytes) -> None:
+            stream.write(line)
+            stream.flush()
+            say("    " + line.decode(errors="replace").rstrip())
+
+        code, out = session.run(args, hear) if stage.runtime else _watch(args, root, hear)
     result = _last_json(out)
     if code and not (code == 1 and stage.partial and result is not None):
         tail = log.read_text(errors="replace").strip().splitlines()[-1]
@@ -176,8 +183,9 @@ def _run(root: Path, stage: Stage, say: Say) -> dict[str, Any]:
     }
 
 
-def _watch(command: Sequence[str], root: Path, log: Any, say: Say) -> tuple[int, str]:
-    """Exit code and standard output of a child; its standard error goes to ``log`` and, line by line, to ``say``."""
+def _watch(args: Sequence[str], root: Path, hear: Callable[[bytes], None]) -> tuple[int, str]:
+    """Exit code and standard output of a command in a process of its own; ``hear`` gets its standard error's lines."""
+    command = [sys.executable, "-m", "colasearch.experiments.child", str(os.getpid()), *args]
     # A session of its own: Ctrl-C at the terminal reaches us alone, and we end the child, once.
     with (root / LOGS / ".stdout").open("w+", encoding="utf-8", errors="replace") as out:
         process = subprocess.Popen(
@@ -192,9 +200,7 @@ def _watch(command: Sequence[str], root: Path, log: Any, say: Say) -> tuple[int,
         assert process.stderr is not None
         try:
             for line in process.stderr:
-                log.write(line)
-                log.flush()
-                say("    " + line.decode(errors="replace").rstrip())
+                hear(line)
             code = process.wait()
         except BaseException:
             end(process)

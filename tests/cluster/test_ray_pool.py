@@ -98,6 +98,14 @@ def pids(pool: Pool) -> set[int]:
     return {member.pid for member in pool.crew.members()}
 
 
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+
+
 def settle(pool: Pool) -> None:
     """Wait until all workers are there."""
     deadline = time.monotonic() + 60
@@ -216,6 +224,49 @@ def test_an_engine_that_raises_once_is_replaced_and_nothing_is_missing(toys, tmp
     assert len(pids(toys) & before) == 1
     (event,) = toys.events[known:]
     assert "ValueError: bad item 5" in event
+
+
+def test_a_worker_that_hangs_is_replaced_and_nothing_is_missing(tmp_path):
+    with toy_pool(silent_seconds=3.0) as pool:
+        recipe = Squares(hangs=(5,), once=str(tmp_path / "hung"))
+        values, errors = squares(pool.run(recipe, range(20)))
+        assert values == {i: i * i for i in range(20)}
+        assert not errors
+        assert len(pool.events) == 1
+        assert "has not moved" in pool.events[0]
+
+
+def test_an_item_at_which_every_worker_hangs_is_given_up():
+    with toy_pool(silent_seconds=2.0) as pool:
+        values, errors = squares(pool.run(Squares(hangs=(5,)), range(8)))
+        assert values == {i: i * i for i in range(8) if i != 5}
+        assert list(errors) == [5]
+        assert "has not moved" in str(errors[5])
+
+
+def test_a_long_step_that_gets_on_is_no_hanging(tmp_path):
+    with toy_pool(workers=1, silent_seconds=2.5) as pool:
+        values, _ = squares(pool.run(SquaresInBatches(pause=6.0, beats=12), range(1, 4)))
+        assert values == {i: i * i for i in range(1, 4)}
+        assert not pool.events
+
+
+def test_a_stopped_process_is_replaced_and_not_listened_to_any_more():
+    with toy_pool(silent_seconds=3.0) as pool:
+        settle(pool)
+        stopped = min(pids(pool))
+        os.kill(stopped, signal.SIGSTOP)
+        values, errors = squares(pool.run(Squares(pause=0.05), range(1, 30)))
+        assert values == {i: i * i for i in range(1, 30)}
+        assert not errors
+        assert len(pool.events) == 1
+        settle(pool)
+        os.kill(stopped, signal.SIGCONT)  # now it hears that it was ended
+        assert squares(pool.run(Squares(), range(1, 30)))[0] == values
+        deadline = time.monotonic() + 30
+        while alive(stopped) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert not alive(stopped)
 
 
 def test_why_a_worker_broke_is_told_each_time(toys):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -21,28 +21,33 @@ class Squares:
     Attributes:
         kills: Items that end the process.
         breaks: Items that let the engine raise.
+        hangs: Items at which the engine stands still.
         nans: Items whose value is NaN.
-        once: A file; where it does not exist yet, it is made, and ``breaks`` or ``sick`` apply. Without: always.
+        once: A file; where it does not exist yet, it is made, and ``breaks``, ``hangs`` or ``sick`` apply. Without:
+            always.
         sick: All values are NaN.
         refused: No engine is made.
         pause: Seconds a step.
+        beats: So often the engine says that it gets on, while it pauses.
         delay: First steps that finish nothing.
     """
 
     kills: tuple[int, ...] = ()
     breaks: tuple[int, ...] = ()
+    hangs: tuple[int, ...] = ()
     nans: tuple[int, ...] = ()
     once: str = ""
     sick: bool = False
     refused: bool = False
     pause: float = 0.0
+    beats: int = 0
     delay: int = 0
     whole_batches: ClassVar[bool] = False
 
-    def engine(self, model: Any, slots: int) -> SquaresEngine:
+    def engine(self, model: Any, slots: int, beat: Callable[[], None]) -> SquaresEngine:
         if self.refused:
             raise InputError("squares are refused")
-        return SquaresEngine(self, slots)
+        return SquaresEngine(self, slots, beat)
 
     def suspicious(self, value: float) -> bool:
         return value != value
@@ -54,8 +59,8 @@ class SquaresInBatches(Squares):
 
 
 class SquaresEngine:
-    def __init__(self, recipe: Squares, slots: int) -> None:
-        self.recipe, self.slots = recipe, slots
+    def __init__(self, recipe: Squares, slots: int, beat: Callable[[], None]) -> None:
+        self.recipe, self.slots, self.beat = recipe, slots, beat
         self.units: list[tuple[int, int]] = []
         self.steps = 0
         self.sick = recipe.sick and self.first()
@@ -78,8 +83,14 @@ class SquaresEngine:
         return [(number, 0) for number, item in units if not item]
 
     def step(self) -> list[tuple[int, float]]:
-        time.sleep(self.recipe.pause)
+        for _ in range(self.recipe.beats):
+            time.sleep(self.recipe.pause / self.recipe.beats)
+            self.beat()
+        if not self.recipe.beats:
+            time.sleep(self.recipe.pause)
         self.steps += 1
+        if any(item in self.recipe.hangs for _, item in self.units) and self.first():
+            time.sleep(3600)
         if any(item in self.recipe.kills for _, item in self.units):
             os._exit(7)
         if self.steps <= self.recipe.delay:

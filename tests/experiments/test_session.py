@@ -1,0 +1,117 @@
+"""One process for several commands, and an iteration whose searches share their workers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from colasearch.experiments.expert_iteration import Iterations, run_iterations
+from colasearch.experiments.session import Session
+from colasearch.experiments.stages import end, environment
+from colasearch.problem import LabelledProblem, Problem
+
+PROBLEMS = [LabelledProblem(Problem.from_text(f"What is {i} + {i}?"), str(2 * i)) for i in range(12)]
+
+
+@pytest.fixture
+def session(tmp_path):
+    with Session(tmp_path, environment(), end) as one:
+        yield one
+
+
+def test_commands_have_exit_codes_outputs_and_messages_of_their_own(session, tmp_path):
+    lines: list[bytes] = []
+    count = ("train", "problems", "--kind", "countdown", "--count", "3", "--output", "rows.jsonl")
+    code, _ = session.run(count, lines.append)
+    assert code == 0
+    assert len((tmp_path / "rows.jsonl").read_text().splitlines()) == 3
+    first = len(lines)
+    code, out = session.run(("train", "problems", "--count", "0", "--output", "rows.jsonl"), lines.append)
+    assert (code, out) == (2, "")
+    assert b"--count" in b"".join(lines[first:])
+    code, out = session.run(("--version",), lines.append)
+    assert code == 0
+    assert out.startswith("colasearch")
+
+
+def test_a_process_that_dies_is_told_by_its_code_and_the_next_command_has_another(session):
+    def kill(line: bytes) -> None:
+        os.kill(session._process.pid, signal.SIGKILL)
+
+    code, out = session.run(("train", "problems", "--count", "0", "--output", "x.jsonl"), kill)
+    assert (code, out) == (-signal.SIGKILL, "")
+    assert session.run(("--version",), lambda line: None)[0] == 0
+
+
+def test_the_process_ends_with_the_run(tmp_path):
+    with Session(tmp_path, environment(), end) as session:
+        session.run(("--version",), lambda line: None)
+        process = session._process
+    assert process.poll() == 143
+
+
+@pytest.fixture(scope="module")
+def wide_folder(wide_base, tmp_path_factory) -> Path:
+    """A checkpoint whose results are bit for bit the same in any batch."""
+    from colasearch.model.latent_lm import new_latents, save_latents
+    from colasearch.training.value import add_head
+
+    modules = new_latents(wide_base, seed=1, num_codes=8)
+    add_head(modules, "value", seed=0)
+    folder = tmp_path_factory.mktemp("models") / "wide"
+    save_latents(modules, folder)
+    return folder
+
+
+class Interrupted(Exception):
+    pass
+
+
+def iterate(model: Path, folder: Path, workers: int | None, said: list[str], stop_at: str | None = None) -> dict:
+    how = Iterations(
+        str(model), iterations=2, problems_per_iteration=4, searcher="puct", sims=6, eval_sims=3, max_tokens=12,
+        max_step_tokens=6, rl_rounds=0, value_epochs=1, batch_size=2, threads=1, workers=workers,
+    )  # fmt: skip
+
+    def say(line: str) -> None:
+        said.append(line)
+        if stop_at is not None and stop_at in line:
+            raise Interrupted
+
+    summary = run_iterations(how, PROBLEMS[:8], PROBLEMS[8:], folder, resume=folder.exists(), say=say)
+    return {**summary, "times": None}
+
+
+def test_workers_stay_from_one_search_to_the_next_and_get_new_modules(wide_folder, tmp_path):
+    pytest.importorskip("ray", reason="workers are Ray actors, and the package ray is not installed")
+    alone = iterate(wide_folder, tmp_path / "alone", None, [])
+    said: list[str] = []
+    with pytest.raises(Interrupted):
+        iterate(wide_folder, tmp_path / "cut", 1, said, stop_at="] policy-2: iteration")
+    # Four searches: before, one to learn from, one on held-out problems, one to learn from.
+    assert sum("starting workers" in line for line in said) == 1
+    assert sum("go on with new latent modules" in line for line in said) == 3
+    deadline = time.monotonic() + 30
+    while ours() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not ours(), "workers outlived the run"
+    assert iterate(wide_folder, tmp_path / "cut", None, said) == alone
+    weights = [(tmp_path / name / "model" / "model.safetensors").read_bytes() for name in ("alone", "cut")]
+    assert weights[0] == weights[1]
+
+
+def ours() -> list[int]:
+    """Processes that serve a run."""
+    found = []
+    for one in Path("/proc").iterdir():
+        try:
+            words = (one / "cmdline").read_bytes().split(b"\0")
+        except (OSError, NotADirectoryError):
+            continue
+        if b"colasearch.experiments.session" in words:
+            found.append(int(one.name))
+    return found
