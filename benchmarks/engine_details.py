@@ -20,7 +20,7 @@ from colasearch.engine.rows import _attend
 from colasearch.engine.scheduler import SearchSettings
 from colasearch.engine.world import WorldConfig
 from colasearch.model.latent_lm import LatentLM
-from colasearch.training.word_problems import word_problems
+from colasearch.training.generated.word_problems import word_problems
 
 NEVER = Rules(lambda token: False, lambda tokens: False, max_step_tokens=1 << 20, rollout=True)
 

@@ -22,7 +22,7 @@ from colasearch.engine.scheduler import Scheduler, SearchSettings
 from colasearch.model.latent_lm import LatentLM
 from colasearch.problem import Problem
 from colasearch.searchers import run
-from colasearch.training.word_problems import word_problems
+from colasearch.training.generated.word_problems import word_problems
 
 
 def problems_for(count: int, seed: int = 0) -> list[Problem]:

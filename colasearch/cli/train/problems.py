@@ -15,10 +15,11 @@ from colasearch.cli.train.common import COUNT, PathType
 @click.option("--output", required=True, type=PathType, help="jsonl file to write.")
 @click.option(
     "--kind",
-    type=click.Choice(["words", "countdown"]),
+    type=click.Choice(["words", "stories", "countdown"]),
     default="words",
     show_default=True,
-    help="Arithmetic word problems, all solved; or Countdown with solutions of which many fail.",
+    help="Arithmetic word problems, all solved: from templates, or composed from parts. Or Countdown with solutions of "
+    "which many fail.",
 )
 @click.option(
     "--split",
@@ -40,10 +41,14 @@ def command(count: int, seed: int, output: Path, kind: str, split: str, skill: f
 
     from colasearch.files import write_atomic
     from colasearch.training.countdown import CountdownConfig, countdown_rows
-    from colasearch.training.word_problems import word_problems
+    from colasearch.training.generated.stories import stories
+    from colasearch.training.generated.word_problems import word_problems
 
-    countdown = kind == "countdown"
-    rows = countdown_rows(count, seed, split, CountdownConfig(skill=skill)) if countdown else word_problems(count, seed)
+    rows = (
+        countdown_rows(count, seed, split, CountdownConfig(skill=skill))
+        if kind == "countdown"
+        else (stories if kind == "stories" else word_problems)(count, seed)
+    )
     output.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(output, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     click.echo(f"wrote {count} problems to {output}", err=True)
