@@ -37,12 +37,14 @@ class TunedBase:
         file: Its name in the folder.
         sha256: SHA-256 of the file.
         scale: alpha / rank of ``lora``.
+        codes_after: The codes were learned on the changed base, so the IDM reads that; else the base as it was.
     """
 
     kind: Literal["lora", "weights"]
     file: str
     sha256: str
     scale: float = 1.0
+    codes_after: bool = False
 
 
 @dataclass(frozen=True, slots=True)

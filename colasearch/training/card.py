@@ -20,7 +20,8 @@ def _base_note(config: LatentConfig, bundled: bool) -> str:
     if config.tuned is None:
         return "the base is frozen, and no base weights are here"
     kind = "low-rank changes" if config.tuned.kind == "lora" else "changed tensors"
-    return f"the base was fine-tuned under the codes: its {kind} are in {config.tuned.file}, merged in at load"
+    when = "before these codes were learned" if config.tuned.codes_after else "under the codes"
+    return f"the base was fine-tuned {when}: its {kind} are in {config.tuned.file}, merged in at load"
 
 
 def _parts(config: LatentConfig) -> str:

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from colasearch.cli.main import main
 from colasearch.model.latent_lm import LatentLM
@@ -66,16 +67,41 @@ def test_guide(call, model_folder, texts, tmp_path, codes):
     )
     measures = again["heldout"]
     assert measures["tokens"] > 0
-    code, _, err = call(
-        "train", "actions", "--model", done["model"], "--data", texts, "--output", tmp_path / "x", *COMMON
-    )
-    assert code == 2
-    assert "was fine-tuned under its codes" in err
     # A finished run that is resumed does nothing again and says the same.
     assert report(call(*args, "--resume"))["heldout"] == pytest.approx(done["heldout"], abs=1e-5)
     code, _, err = call(*args)
     assert code == 2
     assert "--resume" in err
+
+
+def test_new_codes_on_a_tuned_base_go_with_its_changes(call, model_folder, texts, tmp_path):
+    small = ("--heldout", 0.3, "--epochs", 1, "--batch-tokens", 512, "--warmup-steps", 1, *COMMON)
+    guide = ("--tune", "lora", "--rank", 2, "--lr", 0.1, "--base-weight", 1, *small)
+    tuned = report(call("train", "guide", "--model", model_folder, "--data", texts, "--output", tmp_path / "g", *guide))
+    given = ("--model", tuned["model"], "--data", texts, "--output", tmp_path / "a", "--codes", 4, *small)
+    done = report(call("train", "actions", *given))
+    before, after = (LatentLM.from_pretrained(m["model"], "cpu", "float32") for m in (tuned, done))
+    assert after.base.identity == before.base.identity
+    weights = [dict(lm.base.model.named_parameters()) for lm in (before, after)]
+    assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
+    assert after.num_codes == 4
+    config = after.require_latents().config
+    assert config.tuned.codes_after
+    assert set(config.training) == {"guide", "actions"}
+    # The IDM reads the tuned base: measured again from its folder it says the same, and the policy learns from it.
+    again = report(
+        call("train", "evaluate", "--model", done["model"], "--data", texts, "--heldout", 0.3, "--json", *COMMON)
+    )
+    assert again["heldout"]["wm_ce"] == pytest.approx(done["heldout"]["wm_ce"], rel=2e-3)
+    given = ("--model", done["model"], "--data", texts, "--output", tmp_path / "p", *small)
+    assert report(call("train", "policy", *given))["heldout"]["wm_ce"] == pytest.approx(
+        done["heldout"]["wm_ce"], rel=2e-3
+    )
+    # Tuned once more, the base that the IDM reads is gone, and the IDM with it.
+    given = ("--model", done["model"], "--data", texts, "--output", tmp_path / "g2", *guide)
+    twice = LatentLM.from_pretrained(report(call("train", "guide", *given))["model"], "cpu", "float32")
+    assert twice.require_latents().config.idm_layers == 0
+    assert twice.require_latents().config.tuned.kind == "weights"
 
 
 @pytest.fixture

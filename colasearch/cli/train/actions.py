@@ -49,7 +49,10 @@ def command(
     revive_every: int,
     **common: Any,
 ) -> None:
-    """Stage 1: inverse dynamics model, codebook and merge head, with the base frozen."""
+    """Stage 1: inverse dynamics model, codebook and merge head, with the base frozen.
+
+    Of a model whose base `train guide` has tuned (give it --base-weight 1), new codes are learned on the tuned base.
+    """
     from colasearch.model.latent_lm import new_latents
     from colasearch.training.actions import ActionLearner, ActionsConfig
 
@@ -66,11 +69,12 @@ def command(
         "policy_layers": policy_layers,
     }
     modules = new_latents(loaded.base, how.seed, **shape)
-    if loaded.tuned_path is not None:
-        raise click.UsageError(
-            f"the base of {model} was fine-tuned under its codes; new codes are learned on a base as it was: give "
-            f"--model {loaded.base.identity.name}"
-        )
+    before = None if loaded.latents is None else loaded.latents.config
+    if before is not None and before.tuned is not None:
+        # The changes stay with the model, whose base is still the one that they change.
+        tuned = dataclasses.replace(before.tuned, codes_after=True)
+        stages = {kind: stage for kind, stage in before.training.items() if kind == "guide"}
+        modules.config = dataclasses.replace(modules.config, base=before.base, tuned=tuned, training=stages)
     loaded.latents = modules
     config = {"model": model, **shape, **dataclasses.asdict(settings)}
     train_on_text(

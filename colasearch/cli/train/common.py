@@ -248,8 +248,9 @@ def states_of(model: Any, corpus: Any) -> Any:
 
 
 def frozen_codes(lm: Any, where: Where, corpus: Any) -> Any:
-    """The IDM's codes of every text where the base was fine-tuned: the IDM reads the base as it was; else None."""
-    if lm.tuned_path is None:
+    """The IDM's codes of every text where the base was fine-tuned after it: it reads the base as it was; else None."""
+    tuned = lm.require_latents().config.tuned
+    if tuned is None or tuned.codes_after:
         return None
     from colasearch.model.base import BaseModel
     from colasearch.model.latent_lm import LatentLM
