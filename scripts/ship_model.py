@@ -54,6 +54,11 @@ def commit_of(folder: Path) -> str:
     help="Of the base's weights; auto is float16 unless that changes a greedy text.",
 )
 @click.option(
+    "--without-base",
+    is_flag=True,
+    help="For a base that is fetched by its name: ship the modules and what fine-tuning changed.",
+)
+@click.option(
     "--keep-untouched-base",
     is_flag=True,
     help="For a fine-tuned base: ship base, changes and IDM, not the merged base without IDM.",
@@ -73,6 +78,7 @@ def main(
     commit: str | None,
     notes: Path | None,
     storage: str,
+    without_base: bool,
     keep_untouched_base: bool,
     problems: Path | None,
     task: str,
@@ -99,7 +105,15 @@ def main(
     text = notes.read_text(encoding="utf-8") if notes else ""
     origin = Origin(commands, data, commit_of(ROOT) if commit is None else commit, text)
     try:
-        shipped = ship(source, into / name, asked, origin, storage=storage, keep_untouched_base=keep_untouched_base)  # type: ignore[arg-type]
+        shipped = ship(
+            source,
+            into / name,
+            asked,
+            origin,
+            storage=storage,  # type: ignore[arg-type]
+            keep_untouched_base=keep_untouched_base,
+            without_base=without_base,
+        )
     except ColasearchError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(error.exit_code)

@@ -39,7 +39,7 @@ from colasearch.training.problems import Reward
 from colasearch.training.rollout import Roller, RolloutConfig
 
 MOST_BYTES = 16_000_000
-"""Largest model that is shipped: it is in every installation."""
+"""Largest model that is shipped, and largest file of modules for a known base: it is in every installation."""
 GREEDY_TOKENS = 256
 Storage = Literal["auto", "float16", "float32"]
 
@@ -86,6 +86,7 @@ class Shipped:
         same: Element type: how many of them are equal, for each that was tried.
         problems, solved: Problems that the texts are for, and how many are solved greedily.
         idm: Whether the inverse dynamics model is part of it.
+        base: Whether the base is.
     """
 
     folder: Path
@@ -96,6 +97,7 @@ class Shipped:
     problems: int
     solved: int
     idm: bool
+    base: bool = True
 
 
 def ship(
@@ -106,6 +108,7 @@ def ship(
     *,
     storage: Storage = "auto",
     keep_untouched_base: bool = False,
+    without_base: bool = False,
     most_bytes: int = MOST_BYTES,
 ) -> Shipped:
     """Export model ``source`` to ``folder``, whose last part is the new model's name.
@@ -120,7 +123,8 @@ def ship(
         origin: For the card.
         storage: Of the base's weights; ``auto`` is float16 unless that changes a greedy text.
         keep_untouched_base: For a fine-tuned base: write the base as it was, the changes beside it, and the IDM.
-        most_bytes: Largest sum of all files.
+        without_base: Write the modules, and the changes of a fine-tuned base; users fetch the base itself by its name.
+        most_bytes: Largest sum of all files; ``without_base``, largest file.
 
     Raises:
         InputError: A name that is no plain one, no problem, numbers too large for float16, or more than ``most_bytes``.
@@ -132,13 +136,15 @@ def ship(
         raise InputError("there are no problems to compare greedy texts on; give at least one")
     lm = LatentLM.from_pretrained(source, "cpu", "float32")
     before = greedy_texts(lm, problems)
-    untouched, idm = _take_apart(lm, keep_untouched_base)
-    base_stage = trained_base(lm.latents.config.base.name if lm.latents else source)
+    if without_base and lm.latents is None:
+        raise InputError(f"{source} has no latent modules, and without its base there is nothing to ship")
+    untouched, idm = _take_apart(lm, keep_untouched_base or without_base)
+    base_stage = None if without_base else trained_base(lm.latents.config.base.name if lm.latents else source)
     same: dict[str, int] = {}
     kinds = ["float16", "float32"] if storage == "auto" else [storage]
     with folder_atomic(folder, replace=True) as temporary:
         for kind in kinds:
-            config = _write(lm, untouched, temporary, folder.name, kind, base_stage)
+            config = _write(lm, None if without_base else untouched, temporary, folder.name, kind, base_stage)
             again = LatentLM.from_pretrained(
                 str(temporary if lm.latents else temporary / PACKAGED_BASE), "cpu", "float32"
             )
@@ -146,14 +152,17 @@ def ship(
             same[kind] = sum(a == b for a, b in zip(before.texts, after.texts, strict=True))
             if same[kind] == len(before.texts):
                 break
-        result = Shipped(folder, 0, kind, len(before.texts), same, len(problems), after.solved, idm)
+        compared = len(before.texts)
+        result = Shipped(folder, 0, kind, compared, same, len(problems), after.solved, idm, not without_base)
         (temporary / "README.md").write_text(_card(again.base, config, result, origin, base_stage), encoding="utf-8")
         write_sums(temporary)
-        size = sum(p.stat().st_size for p in temporary.rglob("*") if p.is_file())
-        if size > most_bytes:
+        sizes = [p.stat().st_size for p in temporary.rglob("*") if p.is_file()]
+        size = sum(sizes)
+        if (max(sizes) if without_base else size) > most_bytes:
+            what = f"a file of {max(sizes):,} bytes" if without_base else f"{size:,} bytes with its base"
             raise InputError(
-                f"{folder.name} has {size:,} bytes with its base in {kind}; at most {most_bytes:,} are shipped: train "
-                "a smaller base, ship it in float16, or leave out the untouched base"
+                f"{folder.name} has {what} in {kind}; at most {most_bytes:,} are shipped: train a smaller base or "
+                "fewer changes, ship in float16, or leave out the untouched base"
             )
         for path in temporary.rglob("*"):
             path.chmod(0o755 if path.is_dir() else 0o644)  # safetensors' own files are for their owner alone
@@ -207,11 +216,11 @@ def _take_apart(lm: LatentLM, keep_untouched_base: bool) -> tuple[BaseModel, boo
 
 
 def _write(
-    lm: LatentLM, base: BaseModel, folder: Path, name: str, kind: str, base_stage: dict[str, Any] | None
+    lm: LatentLM, base: BaseModel | None, folder: Path, name: str, kind: str, base_stage: dict[str, Any] | None
 ) -> LatentConfig | None:
     """Everything but card and outer sums; returns the config that was written."""
     dtype = {"float16": torch.float16, "float32": torch.float32}[kind]
-    digest = _write_base(base, folder / PACKAGED_BASE, dtype)
+    digest = "" if base is None else _write_base(base, folder / PACKAGED_BASE, dtype)
     modules = lm.latents
     if modules is None:
         return None
@@ -222,7 +231,7 @@ def _write(
         if config.tuned is None or lm.tuned_path is None
         else _write_tuned(lm.tuned_path, config.tuned, folder, dtype)
     )
-    identity = BaseIdentity(name=name, sha256=digest, weights_sha256=digest)
+    identity = config.base if base is None else BaseIdentity(name=name, sha256=digest, weights_sha256=digest)
     written = replace(config, base=identity, tuned=tuned, training=stages)
     modules.config = written
     write_modules(modules, folder)
@@ -266,9 +275,10 @@ def _stored(tensors: dict[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]
 
 
 def _storage_note(shipped: Shipped) -> str:
+    what = "base's weights" if shipped.base else "changes of the base"
     tried = "; ".join(f"stored in {kind}, {same} are the same" for kind, same in shipped.same.items())
     return (
-        f"The base's weights are stored in {shipped.storage}, the latent modules' in float16. {shipped.compared} "
+        f"The {what} are stored in {shipped.storage}, the latent modules' in float16. {shipped.compared} "
         f"greedy texts on {shipped.problems} held-out problems (by the base alone, and under the policy's codes where "
         "there are any) were compared, token for token, with those of the model before the export, in float32 on a "
         f"CPU: {tried}. Greedily {shipped.solved} of the {shipped.problems} problems are solved.\n"
@@ -284,7 +294,7 @@ def _card(
 
     parts = []
     if config is not None:
-        parts.append(model_card(config, bundled=True))
+        parts.append(model_card(config, bundled=shipped.base))
     else:
         parts.append(f"# {shipped.folder.name}\n\nA base model without latent modules, in the folder base.\n")
         if base_stage:

@@ -152,6 +152,25 @@ def test_a_fine_tuned_base_is_merged_and_the_idm_left_out(tuned_folder, problems
     assert load(tmp_path / "again").require_latents().config.idm_layers == 0
 
 
+def test_modules_and_changes_are_shipped_without_a_base_that_is_fetched_by_name(
+    tuned_folder, problems, origin, tmp_path
+):
+    shipped = ship(str(tuned_folder), tmp_path / "beside", problems, origin, storage="float32", without_base=True)
+    assert not shipped.base
+    assert shipped.same["float32"] == shipped.compared
+    assert not (shipped.folder / "base").exists()
+    after = load(shipped.folder)
+    assert torch.equal(logits(after), logits(load(tuned_folder)))
+    assert after.base.identity == load(tuned_folder).base.identity
+    card = (shipped.folder / "README.md").read_text()
+    assert "changes of the base are stored in float32" in card
+    assert "in the folder base" not in card
+    largest = max(p.stat().st_size for p in shipped.folder.iterdir())
+    refused = tmp_path / "refused"
+    with pytest.raises(InputError, match=f"a file of {largest:,} bytes"):
+        ship(str(tuned_folder), refused, problems, origin, storage="float32", without_base=True, most_bytes=largest - 1)
+
+
 def test_the_untouched_base_can_be_kept_with_changes_and_idm(tuned_folder, model_folder, problems, origin, tmp_path):
     shipped = ship(str(tuned_folder), tmp_path / "both", problems, origin, storage="float32", keep_untouched_base=True)
     assert shipped.idm
