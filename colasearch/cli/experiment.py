@@ -13,6 +13,7 @@ Examples:
   colasearch experiment countdown --output runs/countdown --resume
   colasearch experiment countdown --size smoke --output runs/smoke
   colasearch experiment countdown --set rl_rounds=50 --set sims=4,16,64 --output runs/short
+  colasearch experiment countdown --set rl_lr=1e-4 --reuse runs/countdown --output runs/slower
 """
 
 
@@ -28,10 +29,21 @@ def command() -> None:
     "--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a number of the recipe; may be repeated."
 )
 @click.option("--resume", is_flag=True, help="Go on with the run in --output.")
+@click.option(
+    "--reuse",
+    type=click.Path(path_type=Path),
+    help="A run with another recipe: stages whose commands, and all before that they read, are the same are copied.",
+)
 @click.option("--show", is_flag=True, help="Print the recipe and its commands, and run nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print summary.json on standard output.")
 def countdown(
-    output: Path | None, size: str, changes: tuple[str, ...], resume: bool, show: bool, as_json: bool
+    output: Path | None,
+    size: str,
+    changes: tuple[str, ...],
+    resume: bool,
+    reuse: Path | None,
+    show: bool,
+    as_json: bool,
 ) -> None:
     """Countdown from nothing: a base, latent actions, RL against token RL, search, and all of them in turn.
 
@@ -51,7 +63,9 @@ def countdown(
         return
     if output is None:
         raise click.UsageError("--output is missing: the run folder to create, or to --resume")
-    summary = run_countdown(recipe, size, output, resume=resume, say=lambda line: click.echo(line, err=True))
+    summary = run_countdown(
+        recipe, size, output, resume=resume, reuse=reuse, say=lambda line: click.echo(line, err=True)
+    )
     if as_json:
         click.echo(json.dumps(summary, ensure_ascii=False))
     else:

@@ -56,6 +56,11 @@ def option_texts(context: click.Context, parameter: click.Parameter, value: Any)
     default=0.1,
     help="Weight of the KL divergence from the policy before, while it learns from traces.",
 )
+@option(
+    "--policy-targets",
+    type=click.Choice(["completed", "visits"]),
+    help="What the policy learns from traces, as in `train policy` [default: completed for gumbel, else visits].",
+)
 @option("--min-visits", type=COUNT, default=2, help="Nodes visited less teach the policy nothing.")
 @option("--value-epochs", type=COUNT, default=5, help="Epochs of learning the value head.")
 @option("--value-lr", type=float, default=1e-3)

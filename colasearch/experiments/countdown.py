@@ -49,7 +49,7 @@ class Recipe:
     guide_problems: int = 20_000
     guide_codes: str = "policy"  # policy: FTA-P; idm: FTA-I, which clones the policy anew
     guide_epochs: int = 1
-    guide_lr: float = 1e-4  # of the whole base: it is small, and as published all of it trains
+    guide_lr: float = 6e-4  # of the whole base: it is small, and as published all of it trains
 
     # RL, the same for codes and for tokens: problems, rounds, rollouts, length, reward.
     algorithm: str = "grpo"
@@ -84,6 +84,7 @@ class Recipe:
     iterate_policy_lr: float = 3e-4  # lower than in stage 2: the policy is to improve, not to be learned anew
     # Without it the policy grows sharp, the search sees fewer texts, and each iteration searches worse than the last.
     iterate_policy_beta: float = 0.1
+    iterate_policy_targets: str = "visits"  # Gumbel's improved policy made greedy texts worse (docs/results.md)
     iterate_rl_lr: float = 1e-4
     iterate_rl_rounds: int = 30
 
@@ -290,7 +291,7 @@ def _in_turn(plan: Stages, recipe: Recipe, model: str, rows: str, held_rows: str
             f"iteration {number}: the policy learns what the search found",
             *("train", "policy", "--model", f"{model}/model", "--traces", traces, "--heldout", 0.1),
             *("--epochs", recipe.iterate_policy_epochs, "--lr", recipe.iterate_policy_lr),
-            *("--beta", recipe.iterate_policy_beta),
+            *("--beta", recipe.iterate_policy_beta, "--targets", recipe.iterate_policy_targets),
             *("--warmup-steps", recipe.rl_warmup_steps, *seeded),
         )
         value = plan.add(

@@ -12,7 +12,7 @@ from typing import Any
 from colasearch.errors import PrerequisiteError
 from colasearch.experiments.countdown import Recipe, final_stage, stages
 from colasearch.experiments.countdown_results import summarise
-from colasearch.experiments.stages import KEY, RECORDS_NAME, run_stages
+from colasearch.experiments.stages import KEY, RECORDS_NAME, reuse_stages, run_stages
 from colasearch.files import folder_atomic
 from colasearch.runs import RunFolder, manifest_of
 
@@ -21,13 +21,21 @@ BASE_NAME = "base"
 
 
 def run_countdown(
-    recipe: Recipe, size: str, output: Path, *, resume: bool = False, say: Callable[[str], None] = print
+    recipe: Recipe,
+    size: str,
+    output: Path,
+    *,
+    resume: bool = False,
+    reuse: Path | None = None,
+    say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """Run (or with ``resume`` go on with) the experiment in ``output``; returns its summary.
 
+    Stages that run ``reuse`` did with the same commands are taken from there.
+
     Raises:
         InputError: ``output`` exists and ``resume`` is not given, or it was made with another recipe.
-        PrerequisiteError: Another process is running it, or a package is missing.
+        PrerequisiteError: Another process is running it, a package is missing, or ``reuse`` is no such run.
         ColasearchError: A stage failed; after the cause is mended, ``resume`` goes on with it.
     """
     from colasearch.experiments.countdown_report import write_report
@@ -40,6 +48,8 @@ def run_countdown(
         )
     manifest = manifest_of("experiment", {"experiment": "countdown", "size": size, **asdict(recipe)}, {}, {})
     with RunFolder(output, manifest, resume=resume, key=KEY, records=RECORDS_NAME) as folder:
+        if reuse is not None:
+            reuse_stages(folder, plan, reuse, say)
         run_stages(folder, plan, say)
         folders = {stage.name: output / stage.folder for stage in plan}
         copy_model(folders[final_stage(recipe)] / MODEL_NAME, folders["base"] / MODEL_NAME, output / MODEL_NAME)

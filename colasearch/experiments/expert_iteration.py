@@ -3,7 +3,7 @@
 Iteration i of ``colasearch iterate``, each line one stage (see ``stages``), killable at any point:
 
 * ``search-i``: search the next slice of the training problems; its traces say what better play looks like.
-* ``policy-i``: the policy learns the traces' targets (Gumbel's improved policy of completed Q-values).
+* ``policy-i``: the policy learns the traces' targets: shares of visits, or Gumbel's improved policy.
 * ``value-i``: the value head learns what came of each state.
 * ``rl-i``: RL on codes goes on from there.
 * ``check-i``: one greedy text and one search a held-out problem. ``check-0`` is the model as it came.
@@ -52,6 +52,8 @@ class Iterations:
             have been searched.
         searcher, sims, options, branch_below, max_step_tokens, max_tokens, temperature, batch_size: Of the search.
         policy_epochs, policy_lr, min_visits: Of learning the policy from traces.
+        policy_targets: ``visits`` or ``completed`` (``train policy``); None for what suits the searcher: visits say
+            what ``puct`` prefers, while those of ``gumbel`` follow its schedule.
         policy_beta: Weight of the divergence from the policy before, while it learns from traces.
         value_epochs, value_lr, value_targets: Of learning the value head: ``outcome`` (mean true reward of the finished
             texts below a state) or ``backed-up`` (what the search came to believe).
@@ -79,6 +81,7 @@ class Iterations:
     batch_size: int = 16
     policy_epochs: int = 1
     policy_lr: float = 3e-4
+    policy_targets: str | None = None
     policy_beta: float = 0.1
     min_visits: int = 2
     value_epochs: int = 5
@@ -143,6 +146,7 @@ def stages(how: Iterations, train_problems: int) -> list[Stage]:
             f"policy-{number}",
             f"iteration {number}: the policy learns what the search found",
             *("train", "policy", "--model", model, "--traces", traces, "--min-visits", how.min_visits),
+            *("--targets", how.policy_targets or ("completed" if how.searcher == "gumbel" else "visits")),
             *("--epochs", how.policy_epochs, "--lr", how.policy_lr, "--beta", how.policy_beta, "--warmup-steps", 5),
             *_seeded(how),
         )

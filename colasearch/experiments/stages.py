@@ -35,7 +35,8 @@ from colasearch.errors import (
     ResourceError,
 )
 from colasearch.experiments.session import Session
-from colasearch.runs import MANIFEST_NAME, RunFolder
+from colasearch.files import folder_atomic
+from colasearch.runs import MANIFEST_NAME, RunFolder, read_records
 
 RECORDS_NAME = "stages.jsonl"
 KEY = ("name",)
@@ -145,6 +146,41 @@ def run_stages(folder: RunFolder, stages: Sequence[Stage], say: Say) -> None:
                 )
             else:
                 say(f"{head}: was done before")
+
+
+def reuse_stages(folder: RunFolder, stages: Sequence[Stage], other: Path, say: Say) -> None:
+    """Copy from run ``other`` what it has done of ``stages``: those of equal commands, all that they read included.
+
+    Args:
+        folder: As for ``run_stages``; stages that it has already are left alone.
+        stages: In order.
+        other: The folder of a run of stages.
+        say: Shows a line to people.
+
+    Raises:
+        PrerequisiteError: ``other`` holds no run of stages.
+        CorruptFileError: Its records are damaged.
+    """
+    if not (other / RECORDS_NAME).is_file():
+        raise PrerequisiteError(f"{other} has no {RECORDS_NAME}; give the run folder of an experiment")
+    theirs = records_by_name(read_records(other, RECORDS_NAME))
+    reused: set[str] = set()
+    for stage in stages:
+        record = theirs.get(stage.name)
+        inputs = {one.folder for one in stages if one is not stage and any(_names(a, one.folder) for a in stage.args)}
+        if record is None or record["command"] != stage.command or not inputs <= reused:
+            continue
+        if folder.find(stage.name) is None:
+            with folder_atomic(folder.path / stage.folder, replace=True) as temporary:
+                shutil.copytree(other / stage.folder, temporary, dirs_exist_ok=True)
+            kept = {key: value for key, value in record.items() if key not in ("schema", "sum")}
+            folder.append({**kept, "reused": str(other)})
+        reused.add(stage.folder)
+    say(f"{len(reused)} of {len(stages)} stages were taken from {other}")
+
+
+def _names(argument: str, folder: str) -> bool:
+    return argument == folder or argument.startswith(f"{folder}/")
 
 
 def _run(root: Path, stage: Stage, session: Session, say: Say) -> dict[str, Any]:

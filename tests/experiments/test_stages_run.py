@@ -16,7 +16,7 @@ from colasearch.cli.main import main
 from colasearch.errors import CorruptFileError, InputError, PrerequisiteError
 from colasearch.experiments.countdown import SIZES, Recipe, stages
 from colasearch.experiments.overrides import override
-from colasearch.experiments.stages import KEY, RECORDS_NAME, Stage, Stages, run_stages
+from colasearch.experiments.stages import KEY, RECORDS_NAME, Stage, Stages, reuse_stages, run_stages
 from colasearch.runs import RunFolder, manifest_of, read_records
 
 SCRIPT = """
@@ -230,3 +230,45 @@ def test_both_rls_differ_in_what_trains_alone():
     codes, tokens = options("rl-codes"), options("rl-tokens")
     assert "--match-policy" in found["rl-tokens"]
     assert {k for k in {*codes, *tokens} if codes.get(k) != tokens.get(k)} == {"--model", "--on", "--output", "--lr"}
+
+
+def chain(first: int = 3, second: int = 4) -> list[Stage]:
+    """Two independent stages, and one that reads what the first wrote."""
+    plan = Stages()
+    made = ("train", "problems", "--kind", "countdown")
+    rows = plan.add("rows", "rows", *made, "--count", first, output="rows.jsonl")
+    plan.add("others", "others", *made, "--count", second, output="rows.jsonl")
+    plan.add(
+        "base", "base", "train", "base", "--data", rows, "--width", 16, "--layers", 1, "--heads", 2, "--threads", 1
+    )
+    return plan.found
+
+
+@pytest.mark.parametrize(
+    ("changed", "kept"),
+    [({}, {"rows", "others", "base"}), ({"second": 5}, {"rows", "base"}), ({"first": 5}, {"others"})],
+)
+def test_stages_of_another_run_are_taken_where_they_and_all_they_read_are_the_same(tmp_path, changed, kept):
+    """The base's own command does not say how many rows there are, but it reads them."""
+    with open_folder(tmp_path / "first") as folder:
+        for stage in chain():
+            target = tmp_path / "first" / stage.folder
+            target.mkdir(parents=True)
+            (target / "made").write_text(stage.name)
+            folder.append({"name": stage.name, "command": stage.command, "seconds": 1.0, "result": None})
+    said: list[str] = []
+    with open_folder(tmp_path / "second") as folder:
+        plan = chain(**changed)
+        reuse_stages(folder, plan, tmp_path / "first", said.append)
+        assert {record["name"] for record in folder.records} == kept
+        for stage in plan:
+            made = tmp_path / "second" / stage.folder / "made"
+            assert made.exists() == (stage.name in kept)
+        reuse_stages(folder, plan, tmp_path / "first", said.append)  # once more changes nothing
+        assert len(folder.records) == len(kept)
+    assert said == [f"{len(kept)} of 3 stages were taken from {tmp_path / 'first'}"] * 2
+
+
+def test_what_is_no_run_of_stages_is_refused(tmp_path):
+    with open_folder(tmp_path / "run") as folder, pytest.raises(PrerequisiteError, match=r"has no stages\.jsonl"):
+        reuse_stages(folder, chain(), tmp_path, print)
