@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+import click
+
 from colasearch.benchmarks.random_model import random_model
 from colasearch.cluster import Pool
 from colasearch.engine.scheduler import Searched, SearchSettings
@@ -21,9 +23,27 @@ def small_model() -> LatentLM:
     return random_model("random-5m", "cpu", "float32")
 
 
-def settings(sims: int) -> SearchSettings:
-    """Short texts, so that a problem takes a fraction of a second."""
-    return SearchSettings(sims=sims, world=WorldConfig(max_tokens=24))
+def settings(sims: int, tokens: int) -> SearchSettings:
+    """Searches whose texts have up to ``tokens`` tokens; with few, a problem takes a fraction of a second."""
+    return SearchSettings(sims=sims, world=WorldConfig(max_tokens=tokens))
+
+
+def campaign_options(problems: int) -> Callable[[Any], Any]:
+    """The options that all campaigns have."""
+    options = (
+        click.option("--problems", "count", default=problems, show_default=True),
+        click.option("--slots", default=4, show_default=True, help="Problems that a worker has in hand."),
+        click.option("--sims", default=32, show_default=True),
+        click.option("--tokens", default=24, show_default=True, help="Longest text."),
+        click.option("--seed", default=0, show_default=True, help="Of the moments at which something is killed."),
+    )
+
+    def add(command: Any) -> Any:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
 
 
 def problems(count: int) -> list[Problem]:

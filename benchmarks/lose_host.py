@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from colasearch.benchmarks.fault_runs import compare, problems, search, settings, small_model
+from colasearch.benchmarks.fault_runs import campaign_options, compare, problems, search, settings, small_model
 from colasearch.cluster import Pool
 
 OTHER = "colaB"
@@ -36,12 +36,11 @@ def _start_other(address: str) -> None:
 
 @click.command(help=__doc__)
 @click.option("--address", required=True)
-@click.option("--problems", "count", default=150)
-@click.option("--slots", default=4)
-@click.option("--sims", default=32)
-def command(address: str, count: int, slots: int, sims: int) -> None:
+@campaign_options(problems=150)
+def command(address: str, count: int, slots: int, sims: int, tokens: int, seed: int) -> None:
     """Run the campaign, print what came of it as JSON, and exit with 1 if anything was lost or changed."""
-    lm, items, how = small_model(), problems(count), settings(sims)
+    del seed  # nothing here is drawn
+    lm, items, how = small_model(), problems(count), settings(sims, tokens)
     with Pool(lm, workers=2, slots=slots, threads=1, address=address) as pool:
         clean = search(pool, items, how, lambda done: None)
     seen: list[str] = []
@@ -57,7 +56,7 @@ def command(address: str, count: int, slots: int, sims: int) -> None:
             _kill_other()
             _start_other(address)
             seen.append("back")
-        elif done >= 3 * count // 4 and seen == ["cut off", "back"]:
+        elif done >= count // 2 and seen == ["cut off", "back"] and pool.crew.size == 2:
             _kill_other()
             seen.append("killed")
 

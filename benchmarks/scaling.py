@@ -192,7 +192,7 @@ def command(
     import torch
 
     torch.set_num_threads(1)
-    lm, how = small_model(), settings(sims)
+    lm, how = small_model(), settings(sims, tokens=24)
     items = problems(count)
     base = 0.0
     for workers in real:

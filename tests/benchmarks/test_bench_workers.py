@@ -33,7 +33,7 @@ def local_ray():
     """Ray, started once for the commands that run in this process; they join it and leave it running."""
     from colasearch.cluster.connect import connect
 
-    ours = connect(None, 2)
+    ours = connect(None, 4)
     yield
     if ours:
         ray.shutdown()
@@ -64,16 +64,17 @@ def alone(bench, tmp_path):
 
 
 def test_workers_give_what_one_process_gives(bench, tmp_path, local_ray, alone):
-    for workers in (1, 2):
+    for workers in (1, 2, 4):
         code, _, err = bench(*ALL_KINDS, "--workers", workers, output=f"on-{workers}")
         assert code == 0, err
         assert results(tmp_path / f"on-{workers}") == alone
         assert (tmp_path / f"on-{workers}" / "report.md").exists()
         assert read_manifest(tmp_path / f"on-{workers}")["runtime"]["workers"] == workers
-    traces = {p.relative_to(tmp_path / "on-2"): p for p in (tmp_path / "on-2").rglob("traces/**/*") if p.is_file()}
-    assert traces
-    for name, path in traces.items():
-        assert path.read_bytes() == (tmp_path / "alone" / name).read_bytes(), name
+    for folder in ("on-2", "on-4"):
+        traces = {p.relative_to(tmp_path / folder): p for p in (tmp_path / folder).rglob("traces/**/*") if p.is_file()}
+        assert traces
+        for name, path in traces.items():
+            assert path.read_bytes() == (tmp_path / "alone" / name).read_bytes(), name
 
 
 def test_a_run_begun_without_workers_is_ended_by_some(bench, tmp_path, local_ray, alone):
