@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from colasearch.engine.actor import Actor, Chosen, Features, Sampling
 from colasearch.engine.kv_tree import Segment
@@ -95,6 +96,7 @@ class Row:
         features: Filled in: features of one row at the end of the step; None when nothing can follow it.
         last: Filled in: of a text that ended: features before its last token; None if that was its first.
         recovered: Filled in: the lost nodes' keys and values.
+        states: Filled in, where a list is given: the base's hidden state ``[D]`` before each token after the first.
     """
 
     path: Sequence[Segment]
@@ -114,6 +116,7 @@ class Row:
     features: Features | None = None
     last: Features | None = None
     recovered: list[tuple[Hashable, Segment]] = field(default_factory=list)
+    states: list[Tensor] | None = None
 
     @property
     def full(self) -> bool:
@@ -148,6 +151,7 @@ class Row:
         self.tokens, self.codes, self.recovered = [], [], []
         self.ended = self.step_ended = self.broken = False
         self.step_tokens, self.passes, self.segment, self.features, self.last = 0, 0, None, None, None
+        self.states = None if self.states is None else []
 
 
 @dataclass(slots=True)
@@ -310,6 +314,8 @@ class Decoder:
                 continue
             if codes is not None:
                 active.row.codes.append(codes[i])
+            if active.row.states is not None:
+                active.row.states.append(features.hidden_BD[i])
             active.row.append(tokens[i], active.rules)
             if active.row.ended:
                 active.row.last = features.rows(slice(i, i + 1))

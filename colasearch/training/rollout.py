@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from colasearch.engine.decode import Actor, Row, Rules, Sampling, decode, prefill, seeded_uniforms
 from colasearch.engine.text import TextEnds
@@ -92,14 +93,12 @@ class Roller:
         """``group`` episodes for each problem, in order."""
         config = self.config
         wanted = [(i, draw) for i in indices for draw in range(config.group)]
-        episodes = self._roll(wanted, str(round_number), greedy=False)
+        episodes = self._roll(wanted, str(round_number), greedy=False, states=config.latent and config.states)
         if config.greedy_baseline:
             greedy = self._roll([(i, 0) for i in indices], "greedy", greedy=True)
             by_problem = {e.problem: e.reward for e in greedy}
             for episode in episodes:
                 episode.greedy_reward = by_problem[episode.problem]
-        if config.latent and config.states:
-            self._cache_states(episodes)
         return episodes
 
     def evaluate(self, indices: Sequence[int]) -> Metrics:
@@ -122,13 +121,15 @@ class Roller:
             found["greedy_format"] = sum(e.form or 0.0 for e in greedy) / count
         return found
 
-    def _roll(self, wanted: Sequence[tuple[int, int]], name: str, *, greedy: bool) -> list[Episode]:
+    def _roll(
+        self, wanted: Sequence[tuple[int, int]], name: str, *, greedy: bool, states: bool = False
+    ) -> list[Episode]:
         config = self.config
         top_k = 1 if greedy else config.top_k
         sampling = Sampling(config.temperature, top_k, token_temperature=config.temperature, token_top_k=top_k)
         lm = self.lm if config.latent else LatentLM(self.lm.name, self.lm.base, None)
         with mixed_precision(self.lm.base):
-            episodes = self._decode(Actor(lm, sampling, latent=config.latent), wanted, name)
+            episodes = self._decode(Actor(lm, sampling, latent=config.latent), wanted, name, states)
         texts = [(self.problems[e.problem], self.ends.decode(e.tokens[e.prompt :])) for e in episodes]
         for episode, reward in zip(episodes, self.reward(texts), strict=True):
             episode.reward = reward
@@ -137,7 +138,7 @@ class Roller:
                 episode.form = form
         return episodes
 
-    def _decode(self, actor: Actor, wanted: Sequence[tuple[int, int]], name: str) -> list[Episode]:
+    def _decode(self, actor: Actor, wanted: Sequence[tuple[int, int]], name: str, states: bool) -> list[Episode]:
         config = self.config
         indices = list(dict.fromkeys(i for i, _ in wanted))
         features, segments = prefill(actor, [self.prompts[i] for i in indices])
@@ -153,7 +154,8 @@ class Roller:
         tokens = first.token_B.tolist()
         codes = [None] * len(tokens) if first.code_B is None else first.code_B.tolist()
         rows = [
-            Row([segments[place[i]]], token, n[1:]) for (i, _), token, n in zip(wanted, tokens, numbers, strict=True)
+            Row([segments[place[i]]], token, n[1:], states=[] if states else None)
+            for (i, _), token, n in zip(wanted, tokens, numbers, strict=True)
         ]
         rules = Rules(lambda token: False, self.ends.is_finished, config.max_tokens, rollout=True)
         decode(actor, rows, rules, config.rows)
@@ -167,22 +169,29 @@ class Roller:
             actions = tuple(row.tokens) if code is None else (code, *row.codes)
             prompt = self.prompts[i]
             episodes.append(Episode(i, (*prompt, *row.tokens), len(prompt), actions, 0.0, ended=row.ended))
+        if states:
+            self._keep_states(episodes, rows)
         return episodes
 
     @torch.no_grad()
-    def _cache_states(self, episodes: Sequence[Episode]) -> None:
-        """Hidden states of every episode, up to the token before its last: no action follows that one."""
+    def _keep_states(self, episodes: Sequence[Episode], rows: Sequence[Row]) -> None:
+        """Hidden states of every episode, up to the token before its last: no action follows that one.
+
+        Those of its text are the ones that its codes were drawn at; those of its prompt take a pass, once a problem.
+        """
         base = self.lm.base
-        order = sorted(range(len(episodes)), key=lambda i: len(episodes[i].tokens))
         begun = time.perf_counter()
+        prompts: dict[int, Tensor] = {}
+        order = sorted({e.problem for e in episodes}, key=lambda i: len(self.prompts[i]))
         for begin in range(0, len(order), 16):
-            group = [episodes[i] for i in order[begin : begin + 16]]
-            rows = [torch.tensor(e.tokens[:-1]) for e in group]
-            tokens = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True).to(base.device)
-            with mixed_precision(base):
-                hidden = base.hidden(tokens)
-            for row, episode in enumerate(group):
-                episode.hidden_TD = hidden[row, : len(episode.tokens) - 1].clone()
+            group = order[begin : begin + 16]
+            tokens = [torch.tensor(self.prompts[i]) for i in group]
+            hidden = base.hidden(torch.nn.utils.rnn.pad_sequence(tokens, batch_first=True).to(base.device))
+            prompts |= {i: hidden[row, : len(self.prompts[i])] for row, i in enumerate(group)}
+        for episode, row in zip(episodes, rows, strict=True):
+            known = prompts[episode.problem]
+            text = [torch.stack(row.states).to(known.dtype)] if row.states else []
+            episode.hidden_TD = torch.cat([known, *text])
         for episode in episodes:
             episode.state_seconds = (time.perf_counter() - begun) / len(episodes)
 
