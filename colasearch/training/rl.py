@@ -184,8 +184,8 @@ class RLLearner:
     def accumulate(self, problems: Sequence[int], step: int, steps: int) -> Metrics:
         """Add the gradients of one update; the first update of a round rolls out ``problems``.
 
-        ``update_seconds`` is the time of everything but the rollouts. The pass for the frozen base's states of the prompts
-        is part of it: where the base trains, every update has that pass within.
+        ``update_seconds`` is the time of everything but the rollouts. The pass for the frozen base's states of the
+        prompts is part of it: where the base trains, every update has that pass within.
         """
         self._begun = time.perf_counter()
         rollout_seconds = 0.0
