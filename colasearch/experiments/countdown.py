@@ -85,7 +85,7 @@ class Recipe:
     # Without it the policy grows sharp, the search sees fewer texts, and each iteration searches worse than the last.
     iterate_policy_beta: float = 0.1
     iterate_policy_targets: str = "visits"  # Gumbel's improved policy made greedy texts worse (docs/results.md)
-    iterate_rl_lr: float = 1e-4
+    iterate_rl_lr: float = 3e-5
     iterate_rl_rounds: int = 30
 
     # What is measured at the end.

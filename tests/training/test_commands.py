@@ -104,6 +104,36 @@ def test_new_codes_on_a_tuned_base_go_with_its_changes(call, model_folder, texts
     assert twice.require_latents().config.tuned.kind == "weights"
 
 
+def test_codes_that_are_kept_go_on_from_where_they_were(call, model_folder, texts, tmp_path):
+    given = ("--model", model_folder, "--data", texts, "--heldout", 0.3, "--epochs", 1, "--batch-tokens", 512)
+    runs = {}
+    for name, more in (("kept", ("--keep-codes",)), ("new", ("--codes", 8))):
+        # A step so small that what was there stays there.
+        done = report(
+            call(
+                "train",
+                "actions",
+                *given,
+                *more,
+                "--lr",
+                1e-7,
+                "--revive-every",
+                0,
+                "--output",
+                tmp_path / name,
+                *COMMON,
+            )
+        )
+        runs[name] = LatentLM.from_pretrained(done["model"], "cpu", "float32").require_latents()
+    before = LatentLM.from_pretrained(str(model_folder), "cpu", "float32").require_latents()
+    for part in ("idm", "merge", "policy"):
+        for mine, its in zip(getattr(runs["kept"], part).parameters(), getattr(before, part).parameters(), strict=True):
+            assert torch.allclose(mine, its, atol=1e-3)
+    assert torch.allclose(runs["kept"].codebook.weight, before.codebook.weight, atol=1e-3)
+    assert not torch.allclose(runs["new"].codebook.weight, before.codebook.weight, atol=1e-1)
+    assert runs["kept"].config.training["actions"]["config"]["keep_codes"] is True
+
+
 @pytest.fixture
 def problems(tmp_path):
     """Problems whose verifier the tiny model can please now and then: any \\boxed answer with the format reward."""

@@ -36,8 +36,15 @@ from colasearch.cli.train.common import (
 @click.option("--entropy-weight", default=0.001, show_default=True, help="Published per-token entropy term.")
 @click.option("--usage-weight", default=0.02, show_default=True, help="Entropy of the marginal use of codes.")
 @click.option("--revive-every", default=50, show_default=True, help="Steps between revivals of dead codes; 0: never.")
+@click.option(
+    "--keep-codes",
+    is_flag=True,
+    help="Go on from the model's own modules, as they are, on its base as it is; shape options do not apply. Its value "
+    "and Q heads are left out.",
+)
 def command(
     model: str,
+    keep_codes: bool,
     codes: int,
     output_form: str,
     idm_layers: int,
@@ -68,8 +75,11 @@ def command(
         "idm_layers": idm_layers,
         "policy_layers": policy_layers,
     }
-    modules = new_latents(loaded.base, how.seed, **shape)
     before = None if loaded.latents is None else loaded.latents.config
+    if keep_codes:
+        modules, shape = _own_modules(loaded), {"keep_codes": True}
+    else:
+        modules = new_latents(loaded.base, how.seed, **shape)
     if before is not None and before.tuned is not None:
         # The changes stay with the model, whose base is still the one that they change.
         tuned = dataclasses.replace(before.tuned, codes_after=True)
@@ -87,3 +97,15 @@ def command(
         config,
         lambda states, codes: ActionLearner(modules, loaded.base, states, settings, how.seed),
     )
+
+
+def _own_modules(lm: Any) -> Any:
+    """The model's own modules, to go on training; heads that judge states of the base as it was are left out."""
+    modules = lm.require_latents()
+    if not modules.config.idm_layers:
+        raise click.UsageError(
+            f"{lm.name} has no inverse dynamics model, which stage 1 trains; leave out --keep-codes for new modules"
+        )
+    modules.value = modules.q = None
+    modules.config = dataclasses.replace(modules.config, value_hidden=0, q_head=False)
+    return modules
