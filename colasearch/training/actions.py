@@ -25,6 +25,7 @@ from colasearch.model.latent_lm import LatentModules, trainable
 from colasearch.training.data import pack
 from colasearch.training.hidden_cache import Batch, HiddenStates
 from colasearch.training.loop import Metrics
+from colasearch.training.tuning import mixed_precision
 
 STAGE_1_PARTS = ("idm", "codebook", "merge")
 
@@ -87,7 +88,7 @@ class ActionLearner:
         counts_K = torch.zeros_like(self.usage_K)
         for micro in micros:
             batch = self.states.batch(micro)
-            with torch.autocast(self.states.device.type, torch.bfloat16, enabled=self.states.device.type == "cuda"):
+            with mixed_precision(self.base):
                 parts, counts = self._losses(batch, self.temperature(step, steps), generator)
             share = int(batch.valid_BT.sum()) / total
             loss = (

@@ -10,10 +10,12 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 
+from colasearch.model.base import BaseModel
 from colasearch.model.latent_lm import LatentModules, trainable
 from colasearch.training.data import pack
 from colasearch.training.hidden_cache import HiddenStates, padded
 from colasearch.training.loop import Metrics
+from colasearch.training.tuning import mixed_precision
 
 
 class PolicyCloner:
@@ -25,6 +27,7 @@ class PolicyCloner:
         micro_tokens: Padded tokens in one pass.
         codes: Each document's codes ``[T-1]``, where they come from elsewhere: after the base was tuned the IDM still
             reads the frozen base's states (cola-spec section 6, defect 15).
+        base: Whose precision the passes are computed in; None: half precision on CUDA alone.
     """
 
     def __init__(
@@ -33,12 +36,20 @@ class PolicyCloner:
         states: HiddenStates,
         micro_tokens: int = 8192,
         codes: Sequence[torch.Tensor] | None = None,
+        base: BaseModel | None = None,
     ) -> None:
         self.modules, self.states, self.micro_tokens, self.codes = modules, states, micro_tokens, codes
+        self.base = base
 
     def parameters(self) -> list[torch.nn.Parameter]:
         """What stage 2 trains."""
         return list(trainable(self.modules, "policy"))
+
+    def _precision(self) -> torch.autocast:
+        if self.base is not None:
+            return mixed_precision(self.base)
+        device = self.states.device.type
+        return torch.autocast(device, torch.bfloat16, enabled=device == "cuda")
 
     def accumulate(self, indices: Sequence[int], step: int, steps: int) -> Metrics:
         """Add the gradients of one batch; returns its metrics, averaged over transitions."""
@@ -47,7 +58,7 @@ class PolicyCloner:
         cross_entropy = correct = 0.0
         for micro in pack(documents, indices, self.micro_tokens):
             batch = self.states.batch(micro)
-            with torch.autocast(self.states.device.type, torch.bfloat16, enabled=self.states.device.type == "cuda"):
+            with self._precision():
                 if self.codes is None:
                     codes = self.modules.idm.codes(batch.hidden_BTD)
                 else:

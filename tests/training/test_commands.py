@@ -314,3 +314,14 @@ def test_countdown_from_nothing_to_a_search(call, tmp_path):
     )  # fmt: skip
     assert code == 0, err
     assert json.loads(out)["task"] == "countdown"
+
+
+def test_stages_1_and_2_train_on_a_base_in_half_precision(call, model_folder, texts, tmp_path):
+    small = ("--data", texts, "--heldout", 0.3, "--epochs", 1, "--batch-tokens", 512, "--warmup-steps", 1, *COMMON)
+    half = (*small, "--dtype", "bfloat16")
+    given = ("--model", model_folder, "--output", tmp_path / "a", "--codes", 4)
+    actions = report(call("train", "actions", *given, *half))
+    policy = report(call("train", "policy", "--model", actions["model"], "--output", tmp_path / "p", *half))
+    for done in (actions, policy):
+        assert all(value == value for value in done["heldout"].values())
+    assert policy["heldout"]["wm_ce"] == pytest.approx(actions["heldout"]["wm_ce"], rel=0.02)

@@ -154,7 +154,7 @@ def _clone_again(
     part = dataclasses.replace(how, output=how.output / "clone", lr=lr, resume=True)
     loop = part.loop()
     run = part.start("clone", loaded, {"epochs": epochs}, loop)
-    cloner = PolicyCloner(modules, states_of(loaded, corpus), batching.micro_tokens, codes)
+    cloner = PolicyCloner(modules, states_of(loaded, corpus), batching.micro_tokens, codes, loaded.base)
     with Bar("clone") as bar:
         fit(
             run,

@@ -70,7 +70,7 @@ def command(model: str, traces: tuple[Path, ...], targets: Any, min_visits: int,
         how,
         batching,
         {"model": model, "micro_tokens": batching.micro_tokens},
-        lambda states, codes: PolicyCloner(modules, states, batching.micro_tokens, codes),
+        lambda states, codes: PolicyCloner(modules, states, batching.micro_tokens, codes, loaded.base),
     )
 
 
