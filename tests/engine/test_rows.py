@@ -126,11 +126,11 @@ def test_the_needle_check_finds_a_fault(any_lm):
 def test_linear_layers_give_a_row_the_same_bits_in_any_batch():
     torch.manual_seed(0)
     plain = torch.nn.Linear(48, 80)
-    x = torch.randn(100, 48)
+    x = torch.randn(240, 48)
     layers = [PaddedLinear(plain), *([PackedLinear(plain)] if can_pack() else [])]
     for layer in layers:
         whole = layer(x)
-        for count in (1, 2, 3, 5, 8, 31, 33, 64):
+        for count in (*range(1, 40), *range(115, 126), 239):  # FBGEMM cuts batches into blocks of 120 rows
             assert torch.equal(layer(x[:count]), whole[:count]), (type(layer), count)
         torch.testing.assert_close(whole, plain(x), atol=2e-3, rtol=2e-3)
 
