@@ -7,8 +7,9 @@ tokens than the search, and at most one text more. ``greedy`` is one text by nat
 
 ``majority`` and ``best_of_n`` choose from the same texts: ``majority`` the most frequent answer, each text one vote;
 ``best_of_n`` the text with the best score. The score is what the search has, too: a checkable verifier's reward; else
-the value head's value; else, as in a search without value head, agreement with the problem's first few texts. No gold
-answer is seen here: this file gets ``Problem``, not ``LabelledProblem``.
+the value head's value; else, as in a search without value head, agreement with the problem's first few texts. A text
+that states a false equation has no score, as in a search. No gold answer is seen here: this file gets ``Problem``, not
+``LabelledProblem``.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from colasearch.engine.world import WorldConfig
 from colasearch.errors import ColasearchError
 from colasearch.model.latent_lm import LatentLM
 from colasearch.problem import Candidate, Problem, StopReason
+from colasearch.tasks import get_task
 from colasearch.traces import Trace, TraceNode, TraceText
 from colasearch.verifiers import canonical_key, checkable_verifier, is_checkable
 
@@ -287,18 +289,18 @@ def _scores(drawn: _Drawn, sampler: Sampler, place: int, references: int) -> lis
         verifier = checkable_verifier(problem.task)
         verdicts = [None if s.answer is None else verifier.score(problem, s.answer).reward for s in drawn.samples]
         return [0.0 if reward is None else reward for reward in verdicts]
-    complete = [s for s in drawn.samples if s.answer is not None]
-    values = sampler.values(place, complete)
+    # A text that states something false is worth nothing, as in a search.
+    check = get_task(problem.task).refuted if sampler.config.check_steps else None
+    sound = [s.answer is not None and not (check and check(s.text, complete=True)) for s in drawn.samples]
+    values = sampler.values(place, [s for s, fine in zip(drawn.samples, sound, strict=True) if fine])
     if values is not None:
         drawn.calls += 1
         by_text = iter(values)
-        return [0.0 if s.answer is None else next(by_text) for s in drawn.samples]
+        return [next(by_text) if fine else 0.0 for fine in sound]
     first = drawn.samples[:references]
-    keys: Counter[Hashable] = Counter(canonical_key(s.answer, problem.task) for s in first if s.answer is not None)
-    return [
-        0.0 if s.answer is None else (1 + keys[canonical_key(s.answer, problem.task)]) / (2 + len(first))
-        for s in drawn.samples
-    ]
+    keys = [canonical_key(s.answer, problem.task) if s.answer is not None else None for s in drawn.samples]
+    agreeing = Counter(key for key, fine in zip(keys[:references], sound, strict=False) if fine)
+    return [(1 + agreeing[key]) / (2 + len(first)) if fine else 0.0 for key, fine in zip(keys, sound, strict=True)]
 
 
 def _choose(

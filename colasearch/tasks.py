@@ -8,6 +8,7 @@ from typing import Any
 
 from colasearch.errors import InputError
 from colasearch.problem import Problem
+from colasearch.verifiers import false_equation
 
 
 def _math_request(problem: Problem) -> str:
@@ -34,16 +35,22 @@ class Task:
         name: As in ``--task``; the verifier registry uses the same name.
         request: The user's message for a problem.
         branch_below: Where steps of a search end, unless the user says otherwise; see ``WorldConfig.branch_below``.
+        equations: Whether equations between numbers in a text claim to be true, so that a false one refutes it.
     """
 
     name: str
     request: Callable[[Problem], str]
     branch_below: float = 0.0
+    equations: bool = False
+
+    def refuted(self, text: str, *, complete: bool) -> bool:
+        """Whether a text (or its beginning, where it is not ``complete``) is surely wrong, by itself."""
+        return self.equations and false_equation(text, complete=complete) is not None
 
 
 TASKS = {
-    "math": Task("math", _math_request),
-    "countdown": Task("countdown", _countdown_request, branch_below=0.9),
+    "math": Task("math", _math_request, equations=True),
+    "countdown": Task("countdown", _countdown_request, branch_below=0.9, equations=True),
     "procedural": Task("procedural", _math_request),
 }
 

@@ -34,7 +34,8 @@ class TraceNode:
         raw_value: The world's estimate when the node was made.
         reward: Reward of the edge into it.
         prior: Probability of the edge at the parent, merged actions summed; 1 at the root.
-        end: Why nothing follows: ``answer`` (finished text), ``cut`` (no room left); empty for an open node.
+        end: Why nothing follows: ``answer`` (finished text), ``cut`` (no room left), ``refuted`` (the text states
+            something false); empty for an open node.
         answer: Answer of a finished text.
         priors: Probability of each action here, merged into the first of each group; empty where nothing follows.
     """
@@ -62,11 +63,13 @@ class TraceText:
         text: Without prompt and special tokens.
         answer: Extracted; None when there is none.
         value: In [0, 1], as given to the searcher.
+        share: How many draws from the policy it stands for, up to a factor; see ``engine.nodes.Finished``.
     """
 
     text: str
     answer: str | None
     value: float
+    share: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ Importing this package is cheap: sympy and math-verify are loaded in worker proc
 
 from colasearch.verifiers.base import CheckableVerifier, GoldVerifier, Verdict
 from colasearch.verifiers.canonical import canonical_key, group_answers
+from colasearch.verifiers.equations import false_equation
 from colasearch.verifiers.extract import extract_answer
 from colasearch.verifiers.registry import checkable_verifier, get_verifier, gold_verifier, is_checkable
 
@@ -15,6 +16,7 @@ __all__ = [
     "canonical_key",
     "checkable_verifier",
     "extract_answer",
+    "false_equation",
     "get_verifier",
     "gold_verifier",
     "group_answers",

@@ -208,6 +208,7 @@ def _plan(name: str, searcher: str, given: dict[str, Any]) -> Plan:
             max_step_tokens=given["max_step_tokens"],
             branch_below=given["branch_below"],
             value_head=given["values"] == "head",
+            check_steps=given["check_steps"],
             sampling=sampling,
         ),
         max_seconds=given["max_seconds"],
@@ -252,6 +253,8 @@ def _manifest(
     world = {key: value for key, value in asdict(plan.settings.world).items() if key not in RUNTIME_WORLD}
     if world["value_head"]:
         del world["value_head"]  # as in runs from before there was a choice
+    if not world["check_steps"]:
+        del world["check_steps"]  # the same
     settings = {
         "benchmark": plan.benchmark,
         "limit": given["limit"],

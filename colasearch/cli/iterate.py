@@ -48,6 +48,15 @@ def option_texts(context: click.Context, parameter: click.Parameter, value: Any)
 @option("--temperature", type=click.FloatRange(min=0, min_open=True), help="Of codes, in searches.")
 @option("--batch-size", type=COUNT, default=16, help="Problems searched at a time.")
 @option("--eval-sims", type=COUNT, default=64, help="Simulations on held-out problems.")
+@option(
+    "--guide-epochs",
+    type=click.IntRange(min=0),
+    default=0,
+    help="Epochs of guided fine-tuning of the base on the right texts that a search found [0: none].",
+)
+@option("--guide-lr", type=float, default=1e-4)
+@option("--guide-tune", type=click.Choice(["lora", "full"]), default="lora", help="What of the base trains.")
+@option("--guide-texts", type=COUNT, default=2, help="Texts of a problem that the base learns, the most probable first.")
 @option("--policy-epochs", type=COUNT, default=1, help="Epochs of learning the policy from traces.")
 @option("--policy-lr", type=float, default=3e-4)
 @option(

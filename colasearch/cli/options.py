@@ -47,8 +47,13 @@ def key_values(context: click.Context, parameter: click.Parameter, value: Any) -
 
 
 def search_options(function: Any) -> Any:
-    """``--option --branch-below --max-step-tokens --values``: what the search does, beyond its name and budget."""
+    """``--option --branch-below --max-step-tokens --values --check-steps``: what the search does, beyond its budget."""
     for decorator in (
+        option(
+            "--check-steps/--no-check-steps",
+            default=True,
+            help="Give up texts that state a false equation, such as 3 + 4 = 8, and count their answers for nothing.",
+        ),
         option(
             "--values",
             type=click.Choice(["head", "rollouts"]),

@@ -243,16 +243,24 @@ class Actor:
         return torch.stack(best)
 
     @torch.inference_mode()
-    def certainty(self, features: Features) -> Tensor:
-        """Probability ``[B]`` of the most probable next token, codes of equal first tokens taken together."""
+    def surest(self, features: Features) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The most probable next token of each row, codes of equal first tokens taken together.
+
+        Returns:
+            Its probability ``[B]``, the token ``[B]``, and the most probable of its codes ``[B]`` (None without latent
+            actions).
+        """
         if not self.latent:
-            return self._token_log_probs(features).max(-1).values.exp()
+            best = self._token_log_probs(features).max(-1)
+            return best.values.exp(), best.indices, None
         assert features.scores_BA is not None
         tokens_BA = self.fan_out(features, np.empty(0))
         policy_BA = sampling_log_probs(features.scores_BA, self.sampling.temperature, self.sampling.top_k).exp()
         same_BAA = tokens_BA[:, :, None] == tokens_BA[:, None, :]
-        certainty: Tensor = (same_BAA * policy_BA[:, None]).sum(-1).max(-1).values
-        return certainty
+        together = (same_BAA * policy_BA[:, None]).sum(-1).max(-1)
+        token_B1 = tokens_BA.gather(-1, together.indices[:, None])
+        code_B = policy_BA.masked_fill(tokens_BA != token_B1, -1.0).argmax(-1)
+        return together.values, token_B1[:, 0], code_B
 
     @torch.inference_mode()
     def next_tokens(self, features: Features, uniforms_B: Tensor) -> Chosen:

@@ -51,7 +51,8 @@ class Rules:
         max_step_tokens: Longest step.
         rollout: Whether decoding goes on after the step, to the end of the text.
         branch_below: If given, a step ends where a choice is open, rather than at ``is_boundary``: where the most
-            probable next token has less than this probability.
+            probable next token has less than this probability. Up to there that token is taken, not drawn: what a
+            draw took instead could never be chosen otherwise.
     """
 
     is_boundary: Callable[[int], bool]
@@ -185,6 +186,7 @@ class Decoder:
         self._done: list[Row] = []
         self._count = 0
         self._halved = 0
+        self._sure: dict[Row, tuple[int, int | None]] = {}
 
     def __len__(self) -> int:
         """Rows in the batch and waiting."""
@@ -259,7 +261,7 @@ class Decoder:
         """Take what the pass gave; returns the rows that want another token, with their index, and those that end."""
         going: list[tuple[int, Any]] = []
         over: list[Any] = []
-        self._end_steps(places, features)
+        self._sure = self._end_steps(places, features)
         for index, place in enumerate(places):
             active: _Active = place.item
             row = active.row
@@ -281,19 +283,29 @@ class Decoder:
                 over.append(place)
         return going, over
 
-    def _end_steps(self, places: Sequence[_Place], features: Features) -> None:
-        """End the steps that have come to an open choice, where the rules ask for that."""
+    def _end_steps(self, places: Sequence[_Place], features: Features) -> dict[Row, tuple[int, int | None]]:
+        """End the steps that have come to an open choice, where the rules ask for that.
+
+        Returns:
+            Token and code of the rows whose steps go on.
+        """
         asked = [
             i
             for i, place in enumerate(places)
             if place.item.rules.branch_below is not None and not place.item.row.step_tokens and not place.item.forced
         ]
         if not asked:
-            return
-        sure_B = self.actor.certainty(features if len(asked) == len(places) else features.rows(asked)).tolist()
-        for i, sure in zip(asked, sure_B, strict=True):
-            if not sure >= places[i].item.rules.branch_below:  # NaN is no certainty
-                places[i].item.row.end_step()
+            return {}
+        sure_B, token_B, code_B = self.actor.surest(features if len(asked) == len(places) else features.rows(asked))
+        codes = [None] * len(asked) if code_B is None else code_B.tolist()
+        going: dict[Row, tuple[int, int | None]] = {}
+        for i, sure, token, code in zip(asked, sure_B.tolist(), token_B.tolist(), codes, strict=True):
+            row = places[i].item.row
+            if sure >= places[i].item.rules.branch_below:
+                going[row] = token, code
+            else:  # NaN is no certainty
+                row.end_step()
+        return going
 
     def _recover(self, place: _Place) -> None:
         row: Row = place.item.row
@@ -312,11 +324,12 @@ class Decoder:
             if not fine[i]:
                 active.row.broken = True
                 continue
-            if codes is not None:
-                active.row.codes.append(codes[i])
+            token, code = self._sure.get(active.row, (tokens[i], None if codes is None else codes[i]))
+            if code is not None:
+                active.row.codes.append(code)
             if active.row.states is not None:
                 active.row.states.append(features.hidden_BD[i])
-            active.row.append(tokens[i], active.rules)
+            active.row.append(token, active.rules)
             if active.row.ended:
                 active.row.last = features.rows(slice(i, i + 1))
             self.actor.generated_tokens += 1

@@ -29,6 +29,9 @@ class Node:
         next_token_A: First token under each action; None when nothing can follow.
         cost: Tokens generated to make and evaluate it.
         value: What the value head says of it.
+        refuted: Its text states something false, so nothing follows.
+        prior_A: Probability of each action here; None when nothing can follow.
+        share: Product of the probabilities of the edges from the root to here.
     """
 
     tree: int
@@ -39,6 +42,9 @@ class Node:
     next_token_A: np.ndarray | None
     cost: int
     value: float = 0.0
+    refuted: bool = False
+    prior_A: np.ndarray | None = None
+    share: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +56,16 @@ class Finished:
         text: Without prompt and special tokens.
         answer: Extracted; None when there is none.
         value: In [0, 1], as given to the searcher.
+        share: How many draws from the policy it stands for, up to a factor: 1 for a text that was drawn; for one that a
+            tree reached by its edges, the product of their probabilities, since a tree reaches each text once. 1 where a
+            verifier checks answers: then it does not matter how probable a text is.
     """
 
     order: int
     text: str
     answer: str | None
     value: float
+    share: float = 1.0
 
 
 @dataclass(slots=True)
@@ -102,11 +112,27 @@ class TreeState:
     nodes: list[int] = field(default_factory=list)
     _finished: list[Finished] = field(default_factory=list)
 
-    def finish(self, text: str, answer: str | None, order: int, judged: float | None = None) -> float:
-        """Record a finished text and value it: by ``judged`` where it has an answer that no verifier can check."""
-        use = judged is not None and answer is not None and not is_checkable(self.problem.task)
-        value = judged if use and judged is not None else self.value_of(answer)
-        self._finished.append(Finished(order, text, answer, value))
+    def finish(
+        self,
+        text: str,
+        answer: str | None,
+        order: int,
+        *,
+        judged: float | None = None,
+        refuted: bool = False,
+        share: float = 1.0,
+    ) -> float:
+        """Record a finished text and value it: by ``judged`` where it has an answer that no verifier can check.
+
+        A ``refuted`` text is worth nothing, unless a verifier can check its answer: that knows better.
+        """
+        if answer is None or is_checkable(self.problem.task):
+            value = self.value_of(answer)
+        elif refuted:
+            value = 0.0
+        else:
+            value = self.value_of(answer) if judged is None else judged
+        self._finished.append(Finished(order, text, answer, value, share))
         return value
 
     @property

@@ -40,7 +40,8 @@ def trace_nodes(
             assert above_A is not None
             codes = tuple(int(a) for a in (above_A == above_A[action]).nonzero()[0])
         is_open = node.next_token_A is not None
-        end = "" if is_open else ("answer" if ends.is_finished(node.written) else "cut")
+        ended = "answer" if ends.is_finished(node.written) else "refuted" if node.refuted else "cut"
+        end = "" if is_open else ended
         record.append(
             TraceNode(
                 parent=parent,
@@ -85,7 +86,7 @@ def trace_of(
         best_node=0 if outcome is None else int(outcome.best_node_B[0]),
         policy_target=tuple(round(p, DIGITS) for p in target),
         nodes=nodes,
-        texts=tuple(TraceText(f.text, f.answer, round(f.value, DIGITS)) for f in finished),
+        texts=tuple(TraceText(f.text, f.answer, round(f.value, DIGITS), f.share) for f in finished),
         stop=str(result.stop),
         sims=result.sims,
         generated_tokens=result.generated_tokens,

@@ -28,8 +28,8 @@ from colasearch.engine.text import TextEnds
 from colasearch.errors import InputError
 from colasearch.model.latent_lm import LatentLM
 from colasearch.problem import Problem
-from colasearch.tasks import get_task, prompt_tokens
-from colasearch.verifiers import canonical_key, extract_answer
+from colasearch.tasks import Task, get_task, prompt_tokens
+from colasearch.verifiers import canonical_key, extract_answer, is_checkable
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,8 @@ class WorldConfig:
         value_head: Whether leaves and texts are valued by the model's value head, where it has one.
         rollouts: Whether leaves are valued by rollouts where there is no value head. Without, an unfinished leaf is
             worth 0: right for algorithms that look at finished texts alone.
+        check_steps: Whether a text that states something false (``3 + 4 = 8``) is given up and worth nothing, where the
+            task has such a check (``Task.refuted``).
         references: Reference rollouts from each root (unused with a value head).
         rows: Most texts decoded in one batch.
         kv_bytes: Most bytes of keys and values kept for tree nodes; None keeps all.
@@ -56,6 +58,7 @@ class WorldConfig:
     branch_below: float | None = None
     value_head: bool = True
     rollouts: bool = True
+    check_steps: bool = True
     references: int = 8
     rows: int = 64
     kv_bytes: int | None = 4 << 30
@@ -84,12 +87,16 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """What a row is for: an edge (``ticket`` and ``parent``), or a reference rollout (``ticket`` -1)."""
+    """What a row is for: an edge (``ticket`` and ``parent``), or a reference rollout (``ticket`` -1).
+
+    ``share`` is that of the node which the edge leads to.
+    """
 
     ticket: int
     parent: int
     order: int
     round: Round
+    share: float
 
 
 class LatentWorld:
@@ -246,7 +253,8 @@ class LatentWorld:
         if (first_A < 0).any():
             self._roots.append(self._root_evaluation(number, float("nan")))
             return
-        self.nodes[tree.root].next_token_A = first_A
+        root = self.nodes[tree.root]
+        root.next_token_A, root.prior_A = first_A, softmax(self._prior_logits(tree.root_features)[0])
         if self.value_head is not None:
             self.nodes[tree.root].value = float(self._head_values(tree.root_features)[0])
             self._roots.append(self._root_evaluation(number, self.nodes[tree.root].value))
@@ -280,9 +288,12 @@ class LatentWorld:
             node = self.nodes[state]
             if node.next_token_A is None:
                 raise InputError(f"state {state} is finished; a finished text must not be continued")
-            row = self._row(state, int(node.next_token_A[action]))
+            token = int(node.next_token_A[action])
+            row = self._row(state, token)
             tickets.append(self._next_ticket)
-            self._enlist(row, self._next_ticket, state, rounds.setdefault(node.tree, Round(0)))
+            assert node.prior_A is not None
+            share = node.share * float(node.prior_A[node.next_token_A == token].sum())
+            self._enlist(row, self._next_ticket, state, rounds.setdefault(node.tree, Round(0)), share)
             self._next_ticket += 1
             rows.append(row)
         for row in rows:
@@ -290,7 +301,7 @@ class LatentWorld:
         return tickets
 
     def _rules(self, tree: int) -> Rules:
-        config, own = self.config, get_task(self.trees[tree].problem.task).branch_below
+        config, own = self.config, self._task(tree).branch_below
         below = own if config.branch_below is None else config.branch_below
         ends = self.ends
         return Rules(ends.is_boundary, ends.is_finished, config.max_step_tokens, self._rollout, below or None)
@@ -325,7 +336,7 @@ class LatentWorld:
         self._roots = [e for e in self._roots if e.tree != tree]
         for row in self.decoder.cancel(tree):
             self._account(row, self._jobs.pop(row))
-        self._count_references(self.trees[tree])  # interrupted before all were done: what is finished counts
+        self._count_references(tree)  # interrupted before all were done: what is finished counts
         state = self.trees.pop(tree)
         for number in state.nodes:
             node = self.nodes.pop(number)
@@ -341,9 +352,9 @@ class LatentWorld:
 
     # Rows.
 
-    def _enlist(self, row: Row, ticket: int, parent: int, round_: Round) -> None:
+    def _enlist(self, row: Row, ticket: int, parent: int, round_: Round, share: float = 1.0) -> None:
         tree = self.trees[row.tree]
-        self._jobs[row] = _Job(ticket, parent, tree.rows, round_)
+        self._jobs[row] = _Job(ticket, parent, tree.rows, round_, share)
         tree.rows += 1
         round_.pending += 1
 
@@ -394,14 +405,17 @@ class LatentWorld:
     # Evaluations.
 
     def _leaf_evaluations(self, leaves: Sequence[tuple[Row, _Job]]) -> list[Evaluation]:
-        parts = [row.features for row, _ in leaves if row.features is not None and not row.broken]
-        place = iter(range(len(parts)))
         numbers = [self._add_leaf(row, job) for row, job in leaves]
+        live = [
+            (number, row.features)
+            for number, (row, _) in zip(numbers, leaves, strict=True)
+            if row.features is not None and not row.broken and not self.nodes[number].refuted
+        ]
+        place = iter(range(len(live)))
         fan = prior = values = None
-        if parts:
-            features = Features.join(parts)
-            live = [n for n, (row, _) in zip(numbers, leaves, strict=True) if row.features and not row.broken]
-            fan, prior = self._fan_out(features, live), self._prior_logits(features)
+        if live:
+            features = Features.join([part for _, part in live])
+            fan, prior = self._fan_out(features, [number for number, _ in live]), self._prior_logits(features)
             values = None if self.value_head is None else self._head_values(features)
         done = []
         blank = np.zeros(self.actor.num_actions)
@@ -411,8 +425,8 @@ class LatentWorld:
                 done.append(Evaluation(row.tree, job.ticket, number, 0.0, True, blank, float("nan")))
                 continue
             text_value = self._finish(row, job) if row.ended else 0.0
-            if row.features is None or fan is None or prior is None:
-                # The step ended the text, or filled it without an answer.
+            if row.features is None or node.refuted or fan is None or prior is None:
+                # The step ended the text, filled it without an answer, or states something false.
                 done.append(Evaluation(row.tree, job.ticket, number, text_value, True, blank, 0.0))
                 continue
             k = next(place)
@@ -420,6 +434,7 @@ class LatentWorld:
                 done.append(Evaluation(row.tree, job.ticket, number, 0.0, True, blank, float("nan")))
                 continue
             node.next_token_A = fan[k]
+            node.prior_A = softmax(prior[k])
             node.value = value = text_value if values is None else float(values[k])
             done.append(Evaluation(row.tree, job.ticket, number, 0.0, False, prior[k], value))
         return done
@@ -427,10 +442,26 @@ class LatentWorld:
     def _add_leaf(self, row: Row, job: _Job) -> int:
         step = tuple(row.tokens[: row.step_tokens])
         number = self._next_node
-        self._add(Node(row.tree, job.parent, step, (*row.before, *step), number, None, len(row.tokens)))
+        node = Node(
+            row.tree, job.parent, step, (*row.before, *step), number, None, len(row.tokens), share=job.share
+        )
+        if self._can_refute(row.tree) and not row.broken:
+            text = self.ends.decode(node.written)
+            node.refuted = self._task(row.tree).refuted(text, complete=row.features is None)
+        self._add(node)
         if row.segment is not None:
             self.store.put(number, row.segment)
         return number
+
+    def _task(self, tree: int) -> Task:
+        return get_task(self.trees[tree].problem.task)
+
+    def _can_refute(self, tree: int) -> bool:
+        return self.config.check_steps and self._task(tree).equations
+
+    def _false(self, tree: int, text: str) -> bool:
+        """Whether a whole text states something false, and that is looked at."""
+        return self.config.check_steps and self._task(tree).refuted(text, complete=True)
 
     def _add(self, node: Node) -> None:
         self.nodes[self._next_node] = node
@@ -444,7 +475,14 @@ class LatentWorld:
         judged = None
         if self.value_head is not None:
             judged = self.nodes[job.parent].value if row.last is None else float(self._head_values(row.last)[0])
-        return tree.finish(text, extract_answer(text, tree.problem.task), job.order, judged)
+        return tree.finish(
+            text,
+            extract_answer(text, tree.problem.task),
+            job.order,
+            judged=judged,
+            refuted=self._false(row.tree, text),
+            share=1.0 if self._rollout or is_checkable(tree.problem.task) else job.share,
+        )
 
     def _fan_out(self, features: Features, states: Sequence[int]) -> np.ndarray:
         count = self.actor.num_actions
@@ -479,9 +517,7 @@ class LatentWorld:
         tree = self.trees[number]
         node = self.nodes[tree.root]
         assert node.next_token_A is not None
-        logits_A = self._prior_logits(tree.root_features)[0]
-        prior_A = np.exp(logits_A - logits_A.max())
-        cumulative_A = np.cumsum(prior_A / prior_A.sum())
+        cumulative_A = np.cumsum(softmax(self._prior_logits(tree.root_features)[0]))
         draws = seeded_uniforms(self.config.references, self.seed, tree.problem.id, "reference codes")
         round_ = Round(0)
         rows = []
@@ -497,20 +533,32 @@ class LatentWorld:
         tree = self.trees[row.tree]
         tree.reference_rows[row] = job.order
         if None not in tree.reference_rows.values():
-            self._roots.append(self._root_evaluation(row.tree, self._count_references(tree)))
+            self._roots.append(self._root_evaluation(row.tree, self._count_references(row.tree)))
 
-    def _count_references(self, tree: TreeState) -> float:
+    def _count_references(self, number: int) -> float:
         """Take in the reference rollouts that are done; returns the value of the root."""
+        tree = self.trees[number]
         rows = {row: order for row, order in tree.reference_rows.items() if order is not None}
         tree.reference_rows = {}
         # Count all answers before any text is valued: a value must not depend on which rollout ended first.
         texts = [(self.ends.decode(r.tokens), order) for r, order in rows.items() if r.ended]
         answers = [extract_answer(text, tree.problem.task) for text, _ in texts]
+        false = [self._false(number, text) for text, _ in texts]
         tree.reference_count = len(rows)
-        tree.references.update(canonical_key(a, tree.problem.task) for a in answers if a is not None)
-        total = sum(tree.finish(text, answer, order) for (text, order), answer in zip(texts, answers, strict=True))
+        sound = [a for a, wrong in zip(answers, false, strict=True) if a is not None and not wrong]
+        tree.references.update(canonical_key(a, tree.problem.task) for a in sound)
+        total = sum(
+            tree.finish(text, answer, order, refuted=wrong)
+            for (text, order), answer, wrong in zip(texts, answers, false, strict=True)
+        )
         return float("nan") if any(r.broken for r in rows) else total / max(1, len(rows))
 
     def _root_evaluation(self, number: int, value: float) -> Evaluation:
         tree = self.trees[number]
         return Evaluation(number, -1, tree.root, 0.0, False, self._prior_logits(tree.root_features)[0], value)
+
+
+def softmax(logits_A: np.ndarray) -> np.ndarray:
+    """Probabilities ``[A]`` of logits."""
+    weights: np.ndarray = np.exp(logits_A - logits_A.max())
+    return weights / weights.sum()

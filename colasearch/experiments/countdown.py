@@ -80,6 +80,10 @@ class Recipe:
     iterations: int = 3
     problems_per_iteration: int = 500
     iterate_sims: int = 64
+    # Without it greedy decoding does not improve over iterations: the policy cannot mend what the base gets wrong.
+    iterate_guide_epochs: int = 2
+    iterate_guide_lr: float = 3e-4
+    iterate_guide_texts: int = 2
     iterate_policy_epochs: int = 1
     iterate_policy_lr: float = 3e-4  # lower than in stage 2: the policy is to improve, not to be learned anew
     # Without it the policy grows sharp, the search sees fewer texts, and each iteration searches worse than the last.
@@ -286,10 +290,24 @@ def _in_turn(plan: Stages, recipe: Recipe, model: str, rows: str, held_rows: str
             *("--shuffle-seed", recipe.seed * 100 + number, *_how(recipe), *seeded, "--json"),
             partial=True,
         )
+        rows_found = plan.add(
+            f"solutions-{number}",
+            f"iteration {number}: the right texts that the search found",
+            *("train", "solutions", "--traces", traces, "--data", rows, "--task", "countdown"),
+            *("--most", recipe.iterate_guide_texts),
+            output="solutions.jsonl",
+        )
+        guide = plan.add(
+            f"guide-{number}",
+            f"iteration {number}: the base learns to write them under the policy's codes",
+            *("train", "guide", "--model", f"{model}/model", "--data", rows_found, "--codes", "policy", "--tune", "full"),
+            *("--epochs", recipe.iterate_guide_epochs, "--lr", recipe.iterate_guide_lr, "--batch-tokens", 2048),
+            *("--warmup-steps", recipe.rl_warmup_steps, *seeded),
+        )
         policy = plan.add(
             f"policy-{number}",
             f"iteration {number}: the policy learns what the search found",
-            *("train", "policy", "--model", f"{model}/model", "--traces", traces, "--heldout", 0.1),
+            *("train", "policy", "--model", f"{guide}/model", "--traces", traces, "--heldout", 0.1),
             *("--epochs", recipe.iterate_policy_epochs, "--lr", recipe.iterate_policy_lr),
             *("--beta", recipe.iterate_policy_beta, "--targets", recipe.iterate_policy_targets),
             *("--warmup-steps", recipe.rl_warmup_steps, *seeded),

@@ -3,6 +3,8 @@
 Iteration i of ``colasearch iterate``, each line one stage (see ``stages``), killable at any point:
 
 * ``search-i``: search the next slice of the training problems; its traces say what better play looks like.
+* ``solutions-i``, ``guide-i``, with ``guide_epochs``: the right texts that the search found, and guided fine-tuning of the
+  base on them (STaR, Zelikman et al. 2022, under codes). What the base gets wrong under every code, only this mends.
 * ``policy-i``: the policy learns the traces' targets: shares of visits, or Gumbel's improved policy.
 * ``value-i``: the value head learns what came of each state.
 * ``rl-i``: RL on codes goes on from there.
@@ -51,6 +53,8 @@ class Iterations:
         problems_per_iteration: Problems searched in each; slices of the training problems do not overlap until all
             have been searched.
         searcher, sims, options, branch_below, max_step_tokens, max_tokens, temperature, batch_size: Of the search.
+        guide_epochs, guide_lr, guide_tune, guide_texts: Of guided fine-tuning on the solutions that were found, at most
+            ``guide_texts`` of a problem; no epochs leave it out.
         policy_epochs, policy_lr, min_visits: Of learning the policy from traces.
         policy_targets: ``visits`` or ``completed`` (``train policy``); None for what suits the searcher: visits say
             what ``puct`` prefers, while those of ``gumbel`` follow its schedule.
@@ -79,6 +83,10 @@ class Iterations:
     max_tokens: int = 256
     temperature: float | None = None
     batch_size: int = 16
+    guide_epochs: int = 0
+    guide_lr: float = 1e-4
+    guide_tune: str = "lora"
+    guide_texts: int = 2
     policy_epochs: int = 1
     policy_lr: float = 3e-4
     policy_targets: str | None = None
@@ -142,6 +150,8 @@ def stages(how: Iterations, train_problems: int) -> list[Stage]:
             partial=True,
             runtime=_where(how),
         )
+        if how.guide_epochs:
+            model = _guide(plan, how, number, model, traces)
         folder = plan.add(
             f"policy-{number}",
             f"iteration {number}: the policy learns what the search found",
@@ -162,6 +172,24 @@ def stages(how: Iterations, train_problems: int) -> list[Stage]:
         model = f"{folder}/{MODEL}"
         _check(plan, how, number, model)
     return plan.found
+
+
+def _guide(plan: Stages, how: Iterations, number: int, model: str, traces: str) -> str:
+    labels = ("--data", f"{DATA}/{TRAIN}", "--task", how.task)
+    rows = plan.add(
+        f"solutions-{number}",
+        f"iteration {number}: the right texts that the search found",
+        *("train", "solutions", "--traces", traces, *labels, "--most", how.guide_texts),
+        output="solutions.jsonl",
+    )
+    folder = plan.add(
+        f"guide-{number}",
+        f"iteration {number}: the base learns to write them under the policy's codes",
+        *("train", "guide", "--model", model, "--data", rows, "--codes", "policy", "--tune", how.guide_tune),
+        *("--epochs", how.guide_epochs, "--lr", how.guide_lr, "--batch-tokens", 2048, "--warmup-steps", 5),
+        *_seeded(how),
+    )
+    return f"{folder}/{MODEL}"
 
 
 def _first_value(plan: Stages, how: Iterations) -> str:
@@ -283,7 +311,8 @@ def run_iterations(
     plan = stages(how, len(train))
     # Which machines search is no part of the results; a run may be gone on with elsewhere.
     runtime = ("workers", "ray_address", "threads")
-    settings = {key: value for key, value in asdict(how).items() if key not in runtime}
+    unused = () if how.guide_epochs else ("guide_epochs", "guide_lr", "guide_tune", "guide_texts")
+    settings = {key: value for key, value in asdict(how).items() if key not in (*runtime, *unused)}
     files = data_files(train, held, how.problems_per_iteration, how.seed)
     hashes = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in files.items()}
     manifest = manifest_of("iterate", json.loads(json.dumps(settings)), hashes, {})

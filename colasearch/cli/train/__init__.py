@@ -16,6 +16,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "problems": ("problems", "Make word problems or Countdown problems with worked solutions."),
     "rl": ("rl", "Improve the policy (or, as control, the tokens) by reward."),
     "rollouts": ("rollouts", "Sample texts of labelled problems and log them with codes and rewards."),
+    "solutions": ("solutions", "Collect the right texts that searches found, to fine-tune on."),
     "value": ("value", "Value and Q heads from search traces or logged rollouts."),
 }
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from colasearch.traces import Trace
 
 Decorator = Callable[[Any], Any]
 PathType = click.Path(path_type=Path)
@@ -328,3 +331,25 @@ def train_on_text(
             after_step=getattr(learner, "after_step", None),
         )
     finish(kind, lm, how, config, result)
+
+
+def judge_of(paths: tuple[Path, ...]) -> Callable[[Trace, str], float]:
+    """The true reward of an answer, from the gold answers of ``paths``."""
+    from colasearch.errors import InputError
+    from colasearch.training.problems import Reward, load_problems
+
+    known: dict[str, tuple[Any, Any]] = {}
+
+    def judge(trace: Trace, answer: str) -> float:
+        if trace.task not in known:
+            labelled = {one.problem.text: one for one in load_problems(paths, trace.task)}
+            known[trace.task] = labelled, Reward(trace.task)
+        labelled, reward = known[trace.task]
+        if trace.text not in labelled:
+            raise InputError(
+                f"problem {trace.problem_id} ({trace.text[:60]!r}) of the traces is not in "
+                f"{', '.join(map(str, paths))}; give the problems that were searched as --data"
+            )
+        return float(reward([(labelled[trace.text], f"\\boxed{{{answer}}}")])[0])
+
+    return judge

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -16,14 +16,12 @@ from colasearch.cli.train.common import (
     Where,
     base_options,
     finish,
+    judge_of,
     load,
     loop_options,
     states_of,
     take,
 )
-
-if TYPE_CHECKING:
-    from colasearch.traces import Trace
 
 
 @click.command("value")
@@ -137,28 +135,6 @@ def command(
     finish("value" if head == "value" else "q", loaded, how, config, result)
 
 
-def _judge(paths: tuple[Path, ...]) -> Callable[[Trace, str], float]:
-    """The true reward of an answer, from the gold answers of ``paths``."""
-    from colasearch.errors import InputError
-    from colasearch.training.problems import Reward, load_problems
-
-    known: dict[str, tuple[Any, Any]] = {}
-
-    def judge(trace: Trace, answer: str) -> float:
-        if trace.task not in known:
-            labelled = {one.problem.text: one for one in load_problems(paths, trace.task)}
-            known[trace.task] = labelled, Reward(trace.task)
-        labelled, reward = known[trace.task]
-        if trace.text not in labelled:
-            raise InputError(
-                f"problem {trace.problem_id} ({trace.text[:60]!r}) of the traces is not in "
-                f"{', '.join(map(str, paths))}; give the problems that were searched as --data"
-            )
-        return float(reward([(labelled[trace.text], f"\\boxed{{{answer}}}")])[0])
-
-    return judge
-
-
 def _from_traces(
     loaded: Any, paths: tuple[Path, ...], labels: tuple[Path, ...], head: str, fresh: Callable[[float], None]
 ) -> tuple[Any, Any, list[str]]:
@@ -169,7 +145,7 @@ def _from_traces(
 
     modules = loaded.require_latents()
     data = search_data(
-        (Trace.read(file) for path in paths for file in find_traces(path)), judge=_judge(labels) if labels else None
+        (Trace.read(file) for path in paths for file in find_traces(path)), judge=judge_of(labels) if labels else None
     )
     states = states_of(loaded, data.corpus)
     table = value_data(states, data.nodes) if head == "value" else q_data(states, data.nodes, modules.config.num_codes)

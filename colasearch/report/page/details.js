@@ -1,6 +1,6 @@
 // What a node says: on its card, and in full beside the tree.
 
-const ENDS = { answer: "a finished text", cut: "cut off: no room left", "": "open" };
+const ENDS = { answer: "a finished text", cut: "cut off: no room left", refuted: "given up: it states something false", "": "open" };
 
 function stepText(trace, node, longest) {
   if (node === 0) return `the problem (${count(trace.prompt_tokens)} tokens)`;
@@ -14,6 +14,7 @@ function codeText(trace, node) {
 }
 function endChip(trace, node) {
   if (trace.end[node] === "cut") return h("span", { class: "chip cut" }, "cut off");
+  if (trace.end[node] === "refuted") return h("span", { class: "chip cut" }, "false");
   if (trace.end[node] !== "answer") return null;
   const answer = trace.answers[node];
   return h("span", { class: "chip", dir: "auto" }, answer === null ? "no answer" : line(answer, 24));
