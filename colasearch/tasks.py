@@ -8,7 +8,7 @@ from typing import Any
 
 from colasearch.errors import InputError
 from colasearch.problem import Problem
-from colasearch.verifiers import false_equation
+from colasearch.verifiers import false_equation, in_result
 
 
 def _math_request(problem: Problem) -> str:
@@ -43,6 +43,10 @@ class Task:
     branch_below: float = 0.0
     equations: bool = False
 
+    def settled(self, text: str) -> bool:
+        """Whether ``refuted`` will have a say in the token after ``text``: a part of an equation's result."""
+        return self.equations and in_result(text)
+
     def refuted(self, text: str, *, complete: bool) -> bool:
         """Whether a text (or its beginning, where it is not ``complete``) is surely wrong, by itself."""
         return self.equations and false_equation(text, complete=complete) is not None
@@ -50,7 +54,7 @@ class Task:
 
 TASKS = {
     "math": Task("math", _math_request, equations=True),
-    "countdown": Task("countdown", _countdown_request, branch_below=0.9, equations=True),
+    "countdown": Task("countdown", _countdown_request, branch_below=0.9),
     "procedural": Task("procedural", _math_request),
 }
 

@@ -1,6 +1,6 @@
 r"""Equations that a text states between numbers: is one of them false? Needs no gold answer.
 
-``32 - 9 = 25`` in the middle of a solution is wrong whatever the problem is, so a search may give up the text there, and
+``32 - 9 = 25`` in the middle of a solution is wrong whatever the problem, so a search may give up the text there, and
 a vote may leave it out. Only what is surely a whole equation between plain numbers is judged; everything else passes:
 variables, units inside an expression, powers, a number that may go on, an expression that words around it may be part
 of (``half of 10 + 4 = 9``). So a text that passes is not thereby right.
@@ -24,6 +24,8 @@ MAX_DIGITS = 30
 """A longer number is not judged."""
 MAX_TOKENS = 64
 """A longer side of an equation is not judged."""
+LONGEST_RESULT = 40
+"""Characters at a text's end in which the equals sign of a result is looked for."""
 
 _LEXER = re.compile(
     r"(?P<number>(?:\\?[$€£]\s?)?(?:\d+(?:,\d+)*(?:\.\d+)?|\.\d+)(?:\\?%)?)"
@@ -35,12 +37,14 @@ _LEXER = re.compile(
     r"|(?P<end>\n|[.,;?\"'])"
     r"|(?P<other>\S)"
 )
+_RESULT = re.compile(r"=[^\S\n]*\\?[$€£]?[^\S\n]*[\d.,]*\Z")
 _SIGNS = {"×": "*", "\\times": "*", "\\cdot": "*", "·": "*", "x": "*", "X": "*", "÷": "/", "\\div": "/", "−": "-"}
 # Words that make the expression after them part of something larger: "half of 10 + 4", "twice 3 + 4", "5 minus 3 * 2".
-_JOINING = frozenset(
-    "of and or plus minus times by over than twice thrice double half triple third quarter square root negative less "
-    "more from between mod sum product difference quotient average mean percent point to".split()
-)
+_JOINING = frozenset({
+    "and", "average", "between", "by", "difference", "double", "from", "half", "less", "mean", "minus", "mod", "more",
+    "negative", "of", "or", "over", "percent", "plus", "point", "product", "quarter", "quotient", "root", "square",
+    "sum", "than", "third", "thrice", "times", "to", "triple", "twice",
+})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,11 @@ def false_equation(text: str, *, complete: bool = True) -> str | None:
         except _Unread:
             continue
     return None
+
+
+def in_result(text: str) -> bool:
+    """Whether ``text`` ends within what an equation is to give: after ``=``, or in the number after it."""
+    return _RESULT.search(text[-LONGEST_RESULT:]) is not None
 
 
 def _tokens(text: str) -> list[_Token]:

@@ -56,7 +56,9 @@ def option_texts(context: click.Context, parameter: click.Parameter, value: Any)
 )
 @option("--guide-lr", type=float, default=1e-4)
 @option("--guide-tune", type=click.Choice(["lora", "full"]), default="lora", help="What of the base trains.")
-@option("--guide-texts", type=COUNT, default=2, help="Texts of a problem that the base learns, the most probable first.")
+@option(
+    "--guide-texts", type=COUNT, default=2, help="Texts of a problem that the base learns, the most probable first."
+)
 @option("--policy-epochs", type=COUNT, default=1, help="Epochs of learning the policy from traces.")
 @option("--policy-lr", type=float, default=3e-4)
 @option(

@@ -28,6 +28,8 @@ __all__ = [
 _Place = Any
 """A row's place in whichever kind of batch the actor works with: ``rows.Place`` or ``whole.WholePlace``."""
 
+SETTLED_BELOW = 0.999
+"""Where a check will tell right from wrong, another token is worth trying even where the model is sure of one."""
 HALVINGS = 3
 """Times in a row that the batch is halved before running out of memory is an error."""
 
@@ -53,6 +55,9 @@ class Rules:
         branch_below: If given, a step ends where a choice is open, rather than at ``is_boundary``: where the most
             probable next token has less than this probability. Up to there that token is taken, not drawn: what a
             draw took instead could never be chosen otherwise.
+        settled: With ``branch_below``: whether a text's next token is one whose truth a check will settle. There a
+            choice is open already below ``SETTLED_BELOW``.
+        is_refuted: Whether a text (its tokens so far) is surely wrong: a step ends with it.
     """
 
     is_boundary: Callable[[int], bool]
@@ -60,6 +65,8 @@ class Rules:
     max_step_tokens: int
     rollout: bool
     branch_below: float | None = None
+    settled: Callable[[Sequence[int]], bool] | None = None
+    is_refuted: Callable[[Sequence[int]], bool] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +137,9 @@ class Row:
         self.ended = rules.is_finished([*self.before, *self.tokens])
         over = self.ended or self.full or len(self.tokens) >= rules.max_step_tokens
         over = over or (rules.branch_below is None and rules.is_boundary(token))
+        over = over or bool(
+            rules.is_refuted and not self.step_tokens and rules.is_refuted([*self.before, *self.tokens])
+        )
         if over and not self.step_tokens:
             self.step_tokens, self.step_ended = len(self.tokens), self.ended
 
@@ -300,8 +310,9 @@ class Decoder:
         codes = [None] * len(asked) if code_B is None else code_B.tolist()
         going: dict[Row, tuple[int, int | None]] = {}
         for i, sure, token, code in zip(asked, sure_B.tolist(), token_B.tolist(), codes, strict=True):
-            row = places[i].item.row
-            if sure >= places[i].item.rules.branch_below:
+            row, rules = places[i].item.row, places[i].item.rules
+            settled = rules.settled is not None and rules.settled([*row.before, *row.tokens])
+            if sure >= (max(rules.branch_below, SETTLED_BELOW) if settled else rules.branch_below):
                 going[row] = token, code
             else:  # NaN is no certainty
                 row.end_step()

@@ -57,8 +57,8 @@ class Finished:
         answer: Extracted; None when there is none.
         value: In [0, 1], as given to the searcher.
         share: How many draws from the policy it stands for, up to a factor: 1 for a text that was drawn; for one that a
-            tree reached by its edges, the product of their probabilities, since a tree reaches each text once. 1 where a
-            verifier checks answers: then it does not matter how probable a text is.
+            tree reached by its edges, the product of their probabilities, since a tree reaches each text once. 1 where
+            a verifier checks answers: then it does not matter how probable a text is.
     """
 
     order: int

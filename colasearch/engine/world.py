@@ -15,7 +15,7 @@ each at its own pace: rows of all trees share one decoder, and evaluations come 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -30,6 +30,9 @@ from colasearch.model.latent_lm import LatentLM
 from colasearch.problem import Problem
 from colasearch.tasks import Task, get_task, prompt_tokens
 from colasearch.verifiers import canonical_key, extract_answer, is_checkable
+
+RECENT = 24
+"""Tokens at a text's end that show whether it ends within an equation's result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,8 +306,15 @@ class LatentWorld:
     def _rules(self, tree: int) -> Rules:
         config, own = self.config, self._task(tree).branch_below
         below = own if config.branch_below is None else config.branch_below
-        ends = self.ends
-        return Rules(ends.is_boundary, ends.is_finished, config.max_step_tokens, self._rollout, below or None)
+        ends, task = self.ends, self._task(tree)
+        rules = Rules(ends.is_boundary, ends.is_finished, config.max_step_tokens, self._rollout, below or None)
+        if not self._can_refute(tree):
+            return rules
+        return replace(
+            rules,
+            settled=lambda tokens: task.settled(ends.decode(tokens[-RECENT:])),
+            is_refuted=lambda tokens: task.refuted(ends.decode(tokens), complete=False),
+        )
 
     def advance(self) -> list[Evaluation]:
         """Decode one token of every row in the batch; returns the evaluations that are done."""
@@ -442,9 +452,7 @@ class LatentWorld:
     def _add_leaf(self, row: Row, job: _Job) -> int:
         step = tuple(row.tokens[: row.step_tokens])
         number = self._next_node
-        node = Node(
-            row.tree, job.parent, step, (*row.before, *step), number, None, len(row.tokens), share=job.share
-        )
+        node = Node(row.tree, job.parent, step, (*row.before, *step), number, None, len(row.tokens), share=job.share)
         if self._can_refute(row.tree) and not row.broken:
             text = self.ends.decode(node.written)
             node.refuted = self._task(row.tree).refuted(text, complete=row.features is None)

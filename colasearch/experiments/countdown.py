@@ -38,7 +38,7 @@ class Recipe:
     base_lr: float = 2e-3
     base_batch_tokens: int = 4096
     base_warmup_steps: int = 100
-    bfloat16: bool = True
+    bfloat16: bool = False  # in the base's training; faster on CPUs that compute in it, many times slower on others
 
     # Stages 1 and 2, and guided fine-tuning; on the first rows of the training data, their states fit in memory.
     action_problems: int = 20_000
@@ -80,10 +80,6 @@ class Recipe:
     iterations: int = 3
     problems_per_iteration: int = 500
     iterate_sims: int = 64
-    # Without it greedy decoding does not improve over iterations: the policy cannot mend what the base gets wrong.
-    iterate_guide_epochs: int = 2
-    iterate_guide_lr: float = 3e-4
-    iterate_guide_texts: int = 2
     iterate_policy_epochs: int = 1
     iterate_policy_lr: float = 3e-4  # lower than in stage 2: the policy is to improve, not to be learned anew
     # Without it the policy grows sharp, the search sees fewer texts, and each iteration searches worse than the last.
@@ -138,7 +134,6 @@ SIZES = {
         context=128,
         base_lr=3e-3,
         base_warmup_steps=5,
-        bfloat16=False,
         action_problems=200,
         codes=8,
         action_epochs=1,
@@ -290,24 +285,10 @@ def _in_turn(plan: Stages, recipe: Recipe, model: str, rows: str, held_rows: str
             *("--shuffle-seed", recipe.seed * 100 + number, *_how(recipe), *seeded, "--json"),
             partial=True,
         )
-        rows_found = plan.add(
-            f"solutions-{number}",
-            f"iteration {number}: the right texts that the search found",
-            *("train", "solutions", "--traces", traces, "--data", rows, "--task", "countdown"),
-            *("--most", recipe.iterate_guide_texts),
-            output="solutions.jsonl",
-        )
-        guide = plan.add(
-            f"guide-{number}",
-            f"iteration {number}: the base learns to write them under the policy's codes",
-            *("train", "guide", "--model", f"{model}/model", "--data", rows_found, "--codes", "policy", "--tune", "full"),
-            *("--epochs", recipe.iterate_guide_epochs, "--lr", recipe.iterate_guide_lr, "--batch-tokens", 2048),
-            *("--warmup-steps", recipe.rl_warmup_steps, *seeded),
-        )
         policy = plan.add(
             f"policy-{number}",
             f"iteration {number}: the policy learns what the search found",
-            *("train", "policy", "--model", f"{guide}/model", "--traces", traces, "--heldout", 0.1),
+            *("train", "policy", "--model", f"{model}/model", "--traces", traces, "--heldout", 0.1),
             *("--epochs", recipe.iterate_policy_epochs, "--lr", recipe.iterate_policy_lr),
             *("--beta", recipe.iterate_policy_beta, "--targets", recipe.iterate_policy_targets),
             *("--warmup-steps", recipe.rl_warmup_steps, *seeded),

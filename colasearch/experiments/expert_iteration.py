@@ -3,8 +3,8 @@
 Iteration i of ``colasearch iterate``, each line one stage (see ``stages``), killable at any point:
 
 * ``search-i``: search the next slice of the training problems; its traces say what better play looks like.
-* ``solutions-i``, ``guide-i``, with ``guide_epochs``: the right texts that the search found, and guided fine-tuning of the
-  base on them (STaR, Zelikman et al. 2022, under codes). What the base gets wrong under every code, only this mends.
+* ``solutions-i``, ``guide-i``, with ``guide_epochs``: the right texts that the search found, and guided fine-tuning of
+  the base on them (STaR, Zelikman et al. 2022, under codes). Only this mends what the base gets wrong under every code.
 * ``policy-i``: the policy learns the traces' targets: shares of visits, or Gumbel's improved policy.
 * ``value-i``: the value head learns what came of each state.
 * ``rl-i``: RL on codes goes on from there.
@@ -187,6 +187,7 @@ def _guide(plan: Stages, how: Iterations, number: int, model: str, traces: str) 
         f"iteration {number}: the base learns to write them under the policy's codes",
         *("train", "guide", "--model", model, "--data", rows, "--codes", "policy", "--tune", how.guide_tune),
         *("--epochs", how.guide_epochs, "--lr", how.guide_lr, "--batch-tokens", 2048, "--warmup-steps", 5),
+        *("--heldout", 0),  # what comes of it is measured on held-out problems
         *_seeded(how),
     )
     return f"{folder}/{MODEL}"

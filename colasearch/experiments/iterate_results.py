@@ -69,7 +69,7 @@ def summarise(
             row["searched"] = _share(read_json(folder / "summary.json")["arms"][how.searcher])
             row["value"] = calibration(_traces(folder), train)
             row["rl"] = _rounds(folders[f"rl-{number}"]) if how.rl_rounds else None
-            stages = (f"{kind}-{number}" for kind in ("guide", "policy", "value", "rl"))
+            stages = (f"{kind}-{number}" for kind in ("policy", "value", "rl"))
             row["training"] = {name: by_name[name]["result"]["heldout"] for name in stages if name in by_name}
         found.append(row)
     return {

@@ -3,10 +3,10 @@
 On a CPU, MKL picks another kernel, with another order of summation, for batches of a few rows. A search would then
 depend on what else is in its batch. Two remedies:
 
-- ``PackedLinear``: weights in float16, activations and sums in float32 (FBGEMM), faster than float32 weights, since half
-  as many bytes are read. With AVX-512 each row is summed in one order whatever the batch. With AVX2 FBGEMM cuts a batch
-  into pieces of up to six rows, and those of one or two rows are summed in another order: batches are padded to a size
-  that needs none of these (``PACKED_ROWS``).
+- ``PackedLinear``: weights in float16, activations and sums in float32 (FBGEMM), faster than float32 weights, since
+  half as many bytes are read. With AVX-512 each row is summed in one order whatever the batch. With AVX2 FBGEMM cuts
+  a batch into pieces of up to six rows, and those of one or two rows are summed in another order: batches are padded
+  to a size that needs none of these (``PACKED_ROWS``).
 - ``PaddedLinear``: plain float32 weights; batches below the size where MKL settles on one kernel are padded to it.
 
 ``inference_copy`` swaps them into a copy of a module that shares all parameters with the original, so that the

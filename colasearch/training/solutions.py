@@ -18,7 +18,7 @@ from colasearch.training.search_data import Judge
 def solutions(
     traces: Iterable[Trace], problems: dict[str, LabelledProblem], judge: Judge, most: int
 ) -> list[dict[str, Any]]:
-    """Rows with ``id``, ``problem``, ``answer`` and ``solution``, and what the problem's data has (Countdown's numbers).
+    """Rows with ``id``, ``problem``, ``answer``, ``solution`` and the problem's data (Countdown's numbers and target).
 
     Args:
         traces: Searches.

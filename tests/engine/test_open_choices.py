@@ -22,15 +22,15 @@ PROBLEMS = [Problem.from_text(t) for t in ("1+1?", "What is six times seven?", "
 WORLD = WorldConfig(max_tokens=24, max_step_tokens=10, references=0, rollouts=False)
 
 
-def certainty_of(lm: LatentLM, tokens: list[int]) -> float:
-    """Greatest probability of a next token, summed over codes one by one."""
+def surest_of(lm: LatentLM, tokens: list[int]) -> tuple[float, int]:
+    """Greatest probability of a next token, summed over codes one by one, and that token."""
     actor = Actor(lm, Sampling())
     features, _ = prefill(actor, [tokens])
     policy = torch.softmax(features.scores_BA[0], -1)
     by_token: dict[int, float] = {}
     for code, token in enumerate(actor.fan_out(features, np.empty(0))[0].tolist()):
         by_token[token] = by_token.get(token, 0.0) + float(policy[code])
-    return max(by_token.values())
+    return max((probability, token) for token, probability in by_token.items())
 
 
 @pytest.mark.parametrize("below", [0.5, 0.8])
@@ -45,12 +45,13 @@ def test_a_step_ends_at_the_first_open_choice_or_at_its_longest(wide_lm, below):
             node = world.nodes[state]
             prompt = prompt_tokens(wide_lm.base.tokenizer, world.trees[node.tree].problem)
             before = len(node.written) - len(node.tokens)
-            certainties = [
-                certainty_of(wide_lm, [*prompt, *node.written[:end]])
-                for end in range(before + 1, len(node.written) + 1)
+            surest = [
+                surest_of(wide_lm, [*prompt, *node.written[:end]]) for end in range(before + 1, len(node.written) + 1)
             ]
-            assert all(c >= below for c in certainties[:-1])
-            assert certainties[-1] < below or len(node.tokens) == WORLD.max_step_tokens
+            assert all(certainty >= below for certainty, _ in surest[:-1])
+            assert surest[-1][0] < below or len(node.tokens) == WORLD.max_step_tokens
+            # Within a step nothing is drawn: what a draw took instead could never be chosen otherwise.
+            assert node.tokens[1:] == tuple(token for _, token in surest[:-1])
             lengths.add(len(node.tokens))
     assert len(lengths) > 1  # or the test would show little
 

@@ -226,6 +226,13 @@ def test_the_heavier_group_wins_over_the_best_text():
     assert vote(found, "math", "best")[0][0].answer == "3"
 
 
+def test_a_text_that_a_tree_reached_weighs_as_much_as_the_policy_would_write_it():
+    probable, rare = Finished(0, "a", "3", 0.5, share=0.4), [Finished(i, "b", "4", 0.9, share=0.05) for i in (1, 2)]
+    assert vote([probable, *rare], "math")[0][0].answer == "3"
+    assert vote([replace(f, share=1.0) for f in (probable, *rare)], "math")[0][0].answer == "4"
+    assert vote([probable, *rare], "math", "equal")[0][0].answer == "4"
+
+
 def test_ctrl_c_before_any_problem_has_begun_is_raised(wide_lm, monkeypatch):
     def interrupt(self, problems):
         raise KeyboardInterrupt

@@ -16,10 +16,19 @@ from colasearch.experiments.iterate_report import rl_curves
 from colasearch.experiments.iterate_results import best_iteration, calibration
 from colasearch.model.latent_lm import LatentLM
 from colasearch.problem import LabelledProblem, Problem
-from colasearch.traces import Trace, TraceNode
+from colasearch.traces import Trace, TraceNode, TraceText
+from colasearch.training.countdown import countdown_rows
 from colasearch.training.search_data import outcomes_of, search_data
+from colasearch.training.solutions import solutions
 
 PROBLEMS = [LabelledProblem(Problem.from_text(f"What is {i} + {i}?"), str(2 * i)) for i in range(14)]
+
+
+def countdown_problems(count: int) -> list[Problem]:
+    return [
+        Problem.from_text(row["problem"], "countdown", {"numbers": row["numbers"], "target": row["target"]})
+        for row in countdown_rows(count, seed=5)
+    ]
 
 
 def node(parent: int, value: float, end: str = "", answer: str | None = None, tokens=(5,)) -> TraceNode:
@@ -102,6 +111,62 @@ def test_the_plan_names_models_in_a_chain_and_leaves_rl_out_when_told_to():
     assert [s.name for s in stages(replace(how, rl_rounds=0, iterations=1, has_value=False), 9)] == [
         "check-0", "rollouts-0", "value-0", "search-1", "policy-1", "value-1", "check-1"
     ]  # fmt: skip
+
+
+def test_with_guided_tuning_the_base_learns_the_solutions_before_policy_and_values_learn_the_traces():
+    plan = {s.name: s for s in stages(Iterations("start", iterations=1, guide_epochs=2, guide_tune="full"), 100)}
+    assert list(plan) == [
+        "check-0",
+        *(f"{k}-1" for k in ("search", "solutions", "guide", "policy", "value", "rl", "check")),
+    ]
+
+    def given(name: str, option: str) -> str:
+        args = plan[name].args
+        return args[args.index(option) + 1]
+
+    assert given("solutions-1", "--traces") == plan["search-1"].folder
+    assert given("guide-1", "--data") == f"{plan['solutions-1'].folder}/solutions.jsonl"
+    assert (given("guide-1", "--model"), given("guide-1", "--epochs"), given("guide-1", "--tune")) == (
+        "start",
+        "2",
+        "full",
+    )
+    assert given("policy-1", "--model") == f"{plan['guide-1'].folder}/model"
+    assert given("policy-1", "--traces") == plan["search-1"].folder
+
+
+def test_solutions_are_the_right_texts_once_each_the_most_probable_first():
+    texts = (
+        TraceText("b \\boxed{4}", "4", 0.1, 0.2), TraceText("wrong \\boxed{5}", "5", 0.9, 0.9),
+        TraceText("a \\boxed{4}", "4", 0.5, 0.6), TraceText("a \\boxed{4}", "4", 0.5, 0.6),
+        TraceText("so 2 + 2 = 5. \\boxed{4}", "4", 0.0, 0.8), TraceText("cut", None, 0.0),
+    )  # fmt: skip
+    traces = [replace(trace_of(text, TREE), texts=texts) for text in ("2+2?", "unknown")]
+    labelled = LabelledProblem(Problem.from_text("2+2?"), "4")
+    rows = solutions(traces, {"2+2?": labelled}, right, most=5)
+    assert [row["solution"] for row in rows] == ["a \\boxed{4}", "b \\boxed{4}"]
+    assert {row["problem"] for row in rows} == {"2+2?"}
+    assert {row["answer"] for row in rows} == {"4"}
+    assert len({row["id"] for row in rows}) == 2
+    assert [row["solution"] for row in solutions(traces, {"2+2?": labelled}, right, most=1)] == ["a \\boxed{4}"]
+    numbers = LabelledProblem(Problem.from_text("2+2?", "countdown", {"numbers": [2, 2], "target": 4}), "")
+    (row, _) = solutions(traces, {"2+2?": numbers}, right, most=2)
+    assert (row["numbers"], row["target"], "answer" in row) == ([2, 2], 4, False)
+
+
+def test_a_model_learns_the_solutions_that_its_own_search_found(tmp_path):
+    problems = [LabelledProblem(p, "") for p in countdown_problems(16)]
+    how = Iterations(
+        "countdown-tiny", task="countdown", iterations=1, problems_per_iteration=12, searcher="puct", sims=24,
+        eval_sims=2, max_tokens=100, guide_epochs=1, guide_tune="full", rl_rounds=0, value_epochs=1, threads=1,
+    )  # fmt: skip
+    summary = run_iterations(how, problems[:12], problems[12:], tmp_path / "run", say=lambda line: None)
+    found = summary["iterations"][1]["searched"]["correct"]
+    (rows,) = (tmp_path / "run" / "stages").glob("*-solutions-1/solutions.jsonl")
+    solved = {json.loads(line)["problem"] for line in rows.read_text().splitlines()}
+    assert 0 < len(solved) <= found
+    lm = LatentLM.from_pretrained(str(tmp_path / "run" / "model"), "cpu", "float32")
+    assert lm.require_latents().config.tuned is not None
 
 
 def test_data_files_refuse_what_stands_on_both_sides_and_empty_sides():

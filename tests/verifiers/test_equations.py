@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from colasearch.verifiers import false_equation
+from colasearch.verifiers import false_equation, in_result
 
 PASSES = (
     "3 + 4 = 7", "3 + 4 = 7.", "It is 3+4=7 apples.", "(3 + 4) * 2 = 14", "-3 + 5 = 2", "x = 3 + 4 = 7",
-    "1,000 + 234 = 1,234", "$5 + $3 = $8", r"\$5 + \$3 = \$8", "12 x 3 = 36", r"3 \times 4 = 12", "7 ÷ 2 = 3.5", "7 − 2 = 5",
+    "1,000 + 234 = 1,234", "$5 + $3 = $8", r"\$5 + \$3 = \$8", "12 x 3 = 36", r"3 \times 4 = 12", "7 ÷ 2 = 3.5",
+    "7 − 2 = 5",
     "48/2 = <<48/2=24>>24 clips",
     # A result that is rounded, up or down, or given in another unit.
     "10 / 3 = 3.33", "10 / 3 = 3.34", "10/3 = 3", "16.67 * 3 = 50", "5 * 20 = 100%", "5/20*100 = 25%", "20% * 50 = 10",
@@ -21,9 +22,12 @@ PASSES = (
     "3 + 4 = 7 + 2 = 9", "3 + 4 = 7 * 2 = 14",
     # What the numbers belong to is more than an expression of numbers.
     "x + 3 = 7", "2x + 3 = 8", "y - 3 = 4", "half of 10 + 4 = 9", "twice 3 + 4 = 10", "5 minus 3 * 2 = 4", "f(3+4) = 9",
-    "3 apples + 4 = 9", "2^3 + 1 = 9", "3! + 2 = 8", "7 + 1 = 3 (mod 5)", "7 + 1 ≡ 3", "1 + 2 + ... + 10 = 55", "3 + 4 = 7x",
-    "3:45 - 2:30 = 1:15", "0900 - 0130 = 0730", "6 / 1/2 = 12", "1 1/2 * 2 = 3", "3 + 4 >= 5", "3 + 4 == 8", "a_1 + 3 = 2",
-    "5 x = 15", "3 + = 4", "3 + 4 =", "= 4", "1/0 = 3", "3 + 4 = 2^3", "|3-5| = 2", "1" * 40 + " + 1 = 3", "1,2 + 3 = 5",
+    "3 apples + 4 = 9", "2^3 + 1 = 9", "3! + 2 = 8", "7 + 1 = 3 (mod 5)", "7 + 1 ≡ 3", "1 + 2 + ... + 10 = 55",
+    "3 + 4 = 7x",
+    "3:45 - 2:30 = 1:15", "0900 - 0130 = 0730", "6 / 1/2 = 12", "1 1/2 * 2 = 3", "3 + 4 >= 5", "3 + 4 == 8",
+    "a_1 + 3 = 2",
+    "5 x = 15", "3 + = 4", "3 + 4 =", "= 4", "1/0 = 3", "3 + 4 = 2^3", "|3-5| = 2", "1" * 40 + " + 1 = 3",
+    "1,2 + 3 = 5",
     "What is 3 + 4?", "",
 )  # fmt: skip
 REFUTED = {
@@ -69,7 +73,8 @@ def test_a_text_in_progress_is_judged_by_what_cannot_change(text, refuted):
 
 numbers = st.integers(0, 10_000).map(str) | st.decimals(0, 999, places=2).map(str)
 pieces = st.sampled_from(
-    [*"0123456789", "12", "7", " ", " ", "+", "-", "*", "/", "=", "=", " = ", "(", ")", ".", ",", "\n", "%", "$", "x", "of",
+    [*"0123456789", "12", "7", " ", " ", "+", "-", "*", "/", "=", "=", " = ", "(", ")", ".", ",", "\n", "%", "$", "x",
+     "of",
      "it is ", "apples", "mod", ":", "<", ">", "^", "\\", "\\times", "_", "!", "√", "3 + 4 = 7", "3 + 4 = 8", "|"]
 )  # fmt: skip
 
@@ -101,7 +106,9 @@ def eval_exactly(a: str, first: str, b: str, second: str, c: str) -> Fraction:
     def apply(sign: str, left: Fraction, right: Fraction) -> Fraction:
         return {"+": left + right, "-": left - right, "*": left * right}[sign]
 
-    return apply(first, x, apply(second, y, z)) if second == "*" and first != "*" else apply(second, apply(first, x, y), z)
+    return (
+        apply(first, x, apply(second, y, z)) if second == "*" and first != "*" else apply(second, apply(first, x, y), z)
+    )
 
 
 def shown_exactly(value: Fraction) -> str:
@@ -109,6 +116,20 @@ def shown_exactly(value: Fraction) -> str:
     assert scaled.denominator == 1
     sign, digits = "-" if value < 0 else "", f"{abs(scaled.numerator):07d}"
     return f"{sign}{digits[:-6]}.{digits[-6:]}".rstrip("0").rstrip(".")
+
+
+@pytest.mark.parametrize(
+    "text", ["3 + 4 =", "3 + 4 = ", "3 + 4 = 7", "3+4=$", r"3+4=\$1", "it is 3 + 4 = 1,2", "x = 0."]
+)
+def test_the_result_of_an_equation_goes_on_to_the_end_of_its_number(text):
+    assert in_result(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "3 + 4", "3 + 4 = 7 a", "3 + 4 = 7.\n", "3 + 4 = \n", "= 7)", "x =" + " " * 60 + "5"]
+)
+def test_elsewhere_is_no_result(text):
+    assert not in_result(text)
 
 
 @given(st.text(max_size=200))

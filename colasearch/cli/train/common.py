@@ -228,12 +228,15 @@ def corpus_of(model: Any, source: Source) -> Any:
     return load_corpus(source.data, model.base.tokenizer, end_id, source.max_tokens)
 
 
-def split(corpus: Any, heldout: float) -> tuple[list[int], list[int]]:
-    """Indices of the texts to train on and of those held out; at least one of each."""
+def split(corpus: Any, heldout: float, *, measured: bool = True) -> tuple[list[int], list[int]]:
+    """Indices of the texts to train on and of those held out; at least one of each.
+
+    None is held out only where that is asked for (``heldout`` 0) and need not be ``measured``.
+    """
     from colasearch.training.data import split_heldout
 
     train, held = split_heldout(corpus, heldout)
-    if not train or not held:
+    if not train or (not held and (measured or heldout)):
         raise click.UsageError(
             f"{len(corpus.documents)} texts leave {len(train)} to train on and {len(held)} held out; "
             "both need at least one: give more text or another --heldout"

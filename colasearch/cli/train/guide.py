@@ -112,7 +112,7 @@ def command(
         "clone_lr": clone_lr,
     }
     corpus = responses(corpus_of(loaded, source))
-    train, held = split(corpus, source.heldout)
+    train, held = split(corpus, source.heldout, measured=False)
     codes = None
     if codes_from == "idm":
         codes = frozen_codes(loaded, where, corpus) or idm_codes(loaded.require_latents(), states_of(loaded, corpus))
@@ -120,7 +120,7 @@ def command(
     run = how.start("guide", loaded, config, loop)
     tunable = TunableBase(loaded, tuning, how.seed)
     tuner = GuidedTuner(loaded, tunable, corpus.documents, codes, batching.micro_tokens, base_weight)
-    before = tuner.evaluate(held)
+    before = tuner.evaluate(held) if held else {}
     with Bar("guide") as bar:
         fit(
             run,
@@ -130,14 +130,14 @@ def command(
             plan=lambda epoch: batches(corpus.documents, train, batching.batch_tokens, how.seed, epoch),
             epochs=batching.epochs,
             accumulate=tuner.accumulate,
-            evaluate=lambda: tuner.evaluate(held),
+            evaluate=lambda: tuner.evaluate(held) if held else {},
             progress=bar.step,
         )
     trained = tunable.size
     tunable.finish(how.output / "tuned")
     if codes is not None:
         _clone_again(loaded, corpus, codes, train, how, batching, clone_epochs, clone_lr)
-    result = tuner.evaluate(held)
+    result = tuner.evaluate(held) if held else {}
     result.update({f"before_{key}": value for key, value in before.items() if key != "tokens"})
     finish("guide", loaded, how, config, result, trained_parameters=trained)
 

@@ -12,7 +12,9 @@ from colasearch.cli.train.common import COUNT, PathType, judge_of
 
 @click.command("solutions")
 @click.option("--traces", multiple=True, required=True, type=PathType, help="Run folder of searches, or a trace file.")
-@click.option("--data", multiple=True, required=True, type=PathType, help="The problems searched, with answers (jsonl).")
+@click.option(
+    "--data", multiple=True, required=True, type=PathType, help="The problems searched, with answers (jsonl)."
+)
 @click.option("--task", default="math", show_default=True, help="math or countdown.")
 @click.option("--most", type=COUNT, default=2, show_default=True, help="Texts of one problem, the most probable first.")
 @click.option("--output", required=True, type=PathType, help="jsonl file to write.")
