@@ -167,7 +167,7 @@ def _agree(left: Sequence[_Token], right: Sequence[_Token]) -> bool:
         if len(right) > 1:
             other = _value(right, percent)
             whole = value.denominator == 1 and other.denominator == 1
-            if value == other or (not whole and abs(value - other) <= max(1, abs(other)) / 100):
+            if value == other or (not whole and 100 * abs(value - other) <= max(Fraction(1), abs(other))):
                 return True
     return False
 

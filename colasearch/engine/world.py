@@ -568,5 +568,6 @@ class LatentWorld:
 
 def softmax(logits_A: np.ndarray) -> np.ndarray:
     """Probabilities ``[A]`` of logits."""
-    weights: np.ndarray = np.exp(logits_A - logits_A.max())
-    return weights / weights.sum()
+    weights_A = np.exp(logits_A - logits_A.max())
+    shares_A: np.ndarray = weights_A / weights_A.sum()
+    return shares_A
