@@ -15,6 +15,8 @@ import random
 import signal
 import threading
 import time
+from collections.abc import Sequence
+from typing import Any
 
 import click
 
@@ -30,7 +32,7 @@ from colasearch.benchmarks.fault_runs import (
 )
 from colasearch.benchmarks.toy_units import ToyRecipe
 from colasearch.cluster import Pool
-from colasearch.cluster.recipes import SearchRecipe
+from colasearch.cluster.recipes import Recipe, SearchRecipe
 
 
 class Killer:
@@ -72,9 +74,9 @@ def command(
     workers: int, toy_seconds: float | None, kills: int, count: int, slots: int, sims: int, tokens: int, seed: int
 ) -> None:
     """Run the campaign, print what came of it as JSON, and exit with 1 if anything was lost or changed."""
-    lm, recipe, items = None, ToyRecipe(sims, toy_seconds or 0.0), range(count)
-    if toy_seconds is None:
-        lm, recipe, items = small_model(), SearchRecipe(settings(sims, tokens)), problems(count)
+    lm = small_model() if toy_seconds is None else None
+    recipe: Recipe = SearchRecipe(settings(sims, tokens)) if toy_seconds is None else ToyRecipe(sims, toy_seconds)
+    items: Sequence[Any] = problems(count) if toy_seconds is None else range(count)
     with Pool(lm, workers=workers, slots=slots, threads=1) as pool:
         clean = work(pool, recipe, items)
     with Pool(lm, workers=workers, slots=slots, threads=1, retries=RETRIES) as pool:
