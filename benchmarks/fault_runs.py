@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 import click
 
 from colasearch.benchmarks.random_model import random_model
+from colasearch.benchmarks.toy_units import ToyRecipe
 from colasearch.cluster import Pool
-from colasearch.cluster.recipes import Recipe
+from colasearch.cluster.recipes import Recipe, SearchRecipe
 from colasearch.engine.scheduler import Searched, SearchSettings
 from colasearch.engine.world import WorldConfig
 from colasearch.errors import ColasearchError
@@ -41,6 +42,7 @@ def campaign_options(problems: int, kills: int | None = None) -> Callable[[Any],
         click.option("--slots", default=4, show_default=True, help="Problems that a worker has in hand."),
         click.option("--sims", default=32, show_default=True, help="More simulations make longer problems."),
         click.option("--tokens", default=24, show_default=True, help="Longest text."),
+        click.option("--toy-seconds", type=float, help="Search a toy world instead, so long a problem (asleep)."),
         click.option("--seed", default=0, show_default=True, help="Of the moments at which something is killed."),
     ]
     if kills is not None:
@@ -57,6 +59,15 @@ def campaign_options(problems: int, kills: int | None = None) -> Callable[[Any],
 def problems(count: int) -> list[Problem]:
     """``count`` different problems."""
     return [Problem.from_text(f"What is {i} + {i % 7}?") for i in range(count)]
+
+
+def subject(
+    count: int, sims: int, tokens: int, toy_seconds: float | None
+) -> tuple[LatentLM | None, Recipe, Sequence[Any]]:
+    """Model, recipe and items of a campaign; no model, so that workers start soon, with ``toy_seconds``."""
+    if toy_seconds is not None:
+        return None, ToyRecipe(sims, toy_seconds), range(count)
+    return small_model(), SearchRecipe(settings(sims, tokens)), problems(count)
 
 
 @dataclass(slots=True)

@@ -15,29 +15,19 @@ from typing import Any
 
 import click
 
-from colasearch.benchmarks.fault_runs import (
-    RETRIES,
-    campaign_options,
-    compare,
-    problems,
-    settings,
-    small_model,
-    tell,
-    work,
-)
+from colasearch.benchmarks.fault_runs import RETRIES, campaign_options, compare, subject, tell, work
 from colasearch.cluster import Pool
 from colasearch.cluster.connect import import_ray
-from colasearch.cluster.recipes import SearchRecipe
 
 
 @click.command(help=__doc__)
 @campaign_options(problems=200, kills=10)
-def command(kills: int, count: int, slots: int, sims: int, tokens: int, seed: int) -> None:
+def command(kills: int, slots: int, count: int, seed: int, **size: Any) -> None:
     """Run the campaign, print what came of it as JSON, and exit with 1 if anything was lost or changed."""
     import_ray()
     from ray.cluster_utils import Cluster
 
-    lm, items, recipe = small_model(), problems(count), SearchRecipe(settings(sims, tokens))
+    lm, recipe, items = subject(count, **size)
     # The head has no CPUs, so no worker: it is the driver's node, whose end is another test (kill_driver.py).
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     nodes: list[Any] = [cluster.add_node(num_cpus=1) for _ in range(2)]

@@ -15,24 +15,12 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Sequence
 from typing import Any
 
 import click
 
-from colasearch.benchmarks.fault_runs import (
-    RETRIES,
-    campaign_options,
-    compare,
-    problems,
-    settings,
-    small_model,
-    tell,
-    work,
-)
-from colasearch.benchmarks.toy_units import ToyRecipe
+from colasearch.benchmarks.fault_runs import RETRIES, campaign_options, compare, subject, tell, work
 from colasearch.cluster import Pool
-from colasearch.cluster.recipes import Recipe, SearchRecipe
 
 
 class Killer:
@@ -68,15 +56,10 @@ class Killer:
 
 @click.command(help=__doc__)
 @click.option("--workers", default=2, show_default=True)
-@click.option("--toy-seconds", type=float, help="Search a toy world instead; so many seconds a problem, asleep.")
 @campaign_options(problems=200, kills=50)
-def command(
-    workers: int, toy_seconds: float | None, kills: int, count: int, slots: int, sims: int, tokens: int, seed: int
-) -> None:
+def command(workers: int, kills: int, slots: int, count: int, seed: int, **size: Any) -> None:
     """Run the campaign, print what came of it as JSON, and exit with 1 if anything was lost or changed."""
-    lm = small_model() if toy_seconds is None else None
-    recipe: Recipe = SearchRecipe(settings(sims, tokens)) if toy_seconds is None else ToyRecipe(sims, toy_seconds)
-    items: Sequence[Any] = problems(count) if toy_seconds is None else range(count)
+    lm, recipe, items = subject(count, **size)
     with Pool(lm, workers=workers, slots=slots, threads=1) as pool:
         clean = work(pool, recipe, items)
     with Pool(lm, workers=workers, slots=slots, threads=1, retries=RETRIES) as pool:

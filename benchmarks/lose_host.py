@@ -11,21 +11,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 
-from colasearch.benchmarks.fault_runs import (
-    RETRIES,
-    campaign_options,
-    compare,
-    problems,
-    settings,
-    small_model,
-    tell,
-    work,
-)
+from colasearch.benchmarks.fault_runs import RETRIES, campaign_options, compare, subject, tell, work
 from colasearch.cluster import Pool
-from colasearch.cluster.recipes import SearchRecipe
 
 OTHER = "colaB"
 
@@ -53,10 +44,10 @@ def _start_other(address: str) -> None:
 @click.command(help=__doc__)
 @click.option("--address", required=True)
 @campaign_options(problems=150)
-def command(address: str, count: int, slots: int, sims: int, tokens: int, seed: int) -> None:
+def command(address: str, slots: int, count: int, seed: int, **size: Any) -> None:
     """Run the campaign, print what came of it as JSON, and exit with 1 if anything was lost or changed."""
     del seed  # nothing here is drawn
-    lm, items, recipe = small_model(), problems(count), SearchRecipe(settings(sims, tokens))
+    lm, recipe, items = subject(count, **size)
     with Pool(lm, workers=2, slots=slots, threads=1, address=address) as pool:
         clean = work(pool, recipe, items)
     seen: list[str] = []
