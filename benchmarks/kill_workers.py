@@ -1,21 +1,25 @@
 """SIGKILL random search workers in the middle of their work: is anything lost, duplicated or different?
 
-python -m colasearch.benchmarks.kill_workers --problems 200 --kills 50 --workers 2
+    python -m colasearch.benchmarks.kill_workers --problems 200 --kills 50 --workers 2
+    python -m colasearch.benchmarks.kill_workers --toy-seconds 6    # no language model: the pool's and Ray's part alone
+
+Each kill hits another worker, one that is ready. A kill costs the start of a process and what the worker had begun, so
+the time depends on how long problems are.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import random
 import signal
 import threading
 import time
+from typing import Any
 
 import click
 
-from colasearch.benchmarks.fault_runs import Run, campaign_options, compare, problems, search, settings, small_model
+from colasearch.benchmarks.fault_runs import RETRIES, campaign_options, compare, subject, tell, work
 from colasearch.cluster import Pool
 
 
@@ -51,22 +55,19 @@ class Killer:
 
 
 @click.command(help=__doc__)
-@click.option("--kills", default=50)
-@click.option("--workers", default=2)
-@click.option("--retries", default=10, help="Losses that a problem may suffer; here each suffers many.")
-@campaign_options(problems=200)
-def command(kills: int, workers: int, retries: int, count: int, slots: int, sims: int, tokens: int, seed: int) -> None:
+@click.option("--workers", default=2, show_default=True)
+@campaign_options(problems=200, kills=50)
+def command(workers: int, kills: int, slots: int, count: int, seed: int, **size: Any) -> None:
     """Run the campaign, print what came of it as JSON, and exit with 1 if anything was lost or changed."""
-    lm, items, how = small_model(), problems(count), settings(sims, tokens)
+    lm, recipe, items = subject(count, **size)
     with Pool(lm, workers=workers, slots=slots, threads=1) as pool:
-        clean = search(pool, items, how, lambda done: None)
-    with Pool(lm, workers=workers, slots=slots, threads=1, retries=retries) as pool:
+        clean = work(pool, recipe, items)
+    with Pool(lm, workers=workers, slots=slots, threads=1, retries=RETRIES) as pool:
         killer = Killer(pool, count, kills, seed)
-        disturbed: Run = search(pool, items, how, killer)
+        disturbed = work(pool, recipe, items, killer)
         replaced = pool.status().replaced
-    result = {"kills": len(killer.killed), "replaced": replaced, "workers": workers, **compare(clean, disturbed)}
-    click.echo(json.dumps(result))
-    raise SystemExit(bool(result["lost"] or result["duplicated"] or result["different"]))
+    told = {"kills": len(killer.killed), "replaced": replaced, "workers": workers, **compare(clean, disturbed)}
+    tell(told, len(killer.killed), kills)
 
 
 if __name__ == "__main__":

@@ -88,7 +88,7 @@ class PooledRunner(Runner):
         tokens = None if work.after is None else self._budget(item, work.sims)
         if work.after is not None and tokens is None:
             for arm in work.arms:
-                self._write(item, arm, work.sims, self._no_budget(item))
+                self._write(item, arm, work.sims, self._no_budget(item, work.sims))
             return
         recipe, unit = self._unit(item, work, tokens)
         self.pool.submit(recipe, unit, (item, work, tokens), (self.chunks[item.problem.id], work.stage))

@@ -18,9 +18,9 @@ from colasearch.benchmarks.names import BASELINES
 from colasearch.benchmarks.scoring import Score, Scorer, record_of
 from colasearch.benchmarks.summary import GREEDY_SIMS, build
 from colasearch.engine.scheduler import Status
-from colasearch.errors import InputError
+from colasearch.errors import InputError, LostError
 from colasearch.model.latent_lm import LatentLM
-from colasearch.runs import RunFolder
+from colasearch.runs import RunFolder, was_lost
 
 BATCHES_A_CHUNK = 4
 
@@ -128,10 +128,15 @@ class Runner:
     def _status(self, status: Status) -> None:
         self.listener.working(status.generated_tokens, status.sims)
 
-    def _budget(self, item: Item, sims: int) -> int | None:
-        """Tokens that the search spent on a problem; None if it failed there."""
+    def _searched(self, item: Item, sims: int) -> dict[str, Any]:
+        """The search's record of a problem."""
         record = self.folder.find(item.problem.id, self.plan.searcher, self._sims_of(self.plan.searcher, sims))
         assert record is not None, f"{item.problem.id} has no record of {self.plan.searcher}, which runs first"
+        return record
+
+    def _budget(self, item: Item, sims: int) -> int | None:
+        """Tokens that the search spent on a problem; None if it failed there."""
+        record = self._searched(item, sims)
         if record["status"] != "ok":
             return None
         return int(record["generated_tokens"])
@@ -156,7 +161,7 @@ class Runner:
                 jobs.append(job)
             else:
                 for arm in arms:
-                    yield arm, self._no_budget(item)
+                    yield arm, self._no_budget(item, sims)
         for begin in range(0, len(jobs), self.plan.slots):
             batch = jobs[begin : begin + self.plan.slots]
             for results in sample(self.lm, batch, arms, self.plan.settings, self._tokens):
@@ -165,16 +170,18 @@ class Runner:
     def _tokens(self, tokens: int) -> None:
         self.listener.working(tokens, 0)
 
-    def _no_budget(self, item: Item) -> ArmResult:
+    def _no_budget(self, item: Item, sims: int) -> ArmResult:
         why = f"problem {item.problem.id}: {self.plan.searcher} failed on it, so there is no token budget to match"
-        return ArmResult(item.problem, error=InputError(why))
+        # Of the search's kind, so that a resumed run tries either both again or none.
+        lost = was_lost(self._searched(item, sims))
+        return ArmResult(item.problem, error=LostError(why) if lost else InputError(why))
 
     def _capped(self, arm: str, sims: int, items: Sequence[Item]) -> Iterator[tuple[str, ArmResult]]:
         """A further searcher: as many simulations as the first one, and no more tokens, problem by problem."""
         for item in items:
             tokens = self._budget(item, sims)
             if tokens is None:
-                yield arm, self._no_budget(item)
+                yield arm, self._no_budget(item, sims)
                 continue
             for result in search(
                 self.lm,

@@ -19,10 +19,11 @@ from typing import Any, ClassVar
 
 import click
 
-from colasearch.benchmarks.fault_runs import problems, search, settings, small_model
+from colasearch.benchmarks.fault_runs import problems, settings, small_model, work
 from colasearch.cluster import Pool
 from colasearch.cluster.connect import Layout, connect, import_ray
 from colasearch.cluster.crew import Crew
+from colasearch.cluster.recipes import SearchRecipe
 from colasearch.cluster.worker import Worker
 from colasearch.engine.scheduler import Searched, search_problems
 
@@ -197,8 +198,8 @@ def command(
     base = 0.0
     for workers in real:
         with Pool(lm, workers=workers, slots=slots, threads=1) as pool:
-            search(pool, items[: workers * slots], how, lambda done: None)  # processes and caches are warm now
-            run = search(pool, items, how, lambda done: None)
+            work(pool, SearchRecipe(how), items[: workers * slots])  # processes and caches are warm now
+            run = work(pool, SearchRecipe(how), items)
         rate = count / run.seconds
         base = base or rate / workers
         told = {"workers": workers, "problems_per_s": round(rate, 2), "of_linear": round(rate / base / workers, 3)}

@@ -4,7 +4,7 @@
 #
 #     sudo benchmarks/two_hosts.sh            # needs root, iproute2 and colasearch's environment
 #
-# Prints what kill_nodes.py prints.
+# Arguments are those of lose_host.py, which prints what came of it.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 python=${PYTHON:-.venv/bin/python}

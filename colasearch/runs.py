@@ -3,7 +3,8 @@
 A run folder holds::
 
     manifest.json    what was run; written once, at the start
-    problems.jsonl   one record a finished piece of work (in `bench`: a problem and an arm); append-only, fsynced
+    problems.jsonl   one record a finished piece of work (in `bench`: a problem and an arm); append-only, fsynced;
+                     of records with one key the last one counts, which `read_records` sees to
     traces/          one gzipped ``Trace`` a record (``colasearch.traces``), written before its record
     summary.json     what came out; written at the end, and when a run is interrupted
     report.md, plots/, report.html    written by ``colasearch.report``
@@ -19,7 +20,8 @@ A record of ``bench`` in ``problems.jsonl``::
     {"schema": 1,
      "problem_id": "svamp-chal-1", "arm": "gumbel", "sims": 64,     # together unique; sims is 0 for greedy
      "status": "ok",                                                # or "error": then only "error" is set, below
-     "error": null,                                                 # {"kind": "InputError", "message": "..."}
+     "error": null,                                                 # {"kind": "InputError", "message": "..."};
+                                                                    # a "LostError" is tried again by --resume
      "subject": "Subtraction", "level": null,                       # as the data has them, else null
      "gold": "51", "answer": "51", "text": "...",                   # gold, selected answer (or null), selected text
      "correct": true,                                               # selected answer against the gold one
@@ -61,7 +63,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from colasearch.errors import CorruptFileError, InputError, PrerequisiteError
+from colasearch.errors import CorruptFileError, InputError, LostError, PrerequisiteError
 from colasearch.files import fsync_path, read_json, write_json
 
 SCHEMA = 1
@@ -162,10 +164,27 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 def read_records(folder: Path, name: str = RECORDS_NAME) -> list[dict[str, Any]]:
     """The whole records of a run folder, in the order of writing; a torn last line is left out with a warning.
 
+    A record of ``problems.jsonl`` that was written later takes the place of the one with its key.
+
     Raises:
         CorruptFileError: A line that is not the last one is damaged, or a record's sum does not fit.
     """
-    return _scan(folder / name)[0]
+    records = _scan(folder / name)[0]
+    return list(_by_key(records, KEY).values()) if name == RECORDS_NAME else records
+
+
+def was_lost(record: Mapping[str, Any]) -> bool:
+    """Whether a record stands for work that was lost with its workers: that is worth another try."""
+    return (record.get("error") or {}).get("kind") == LostError.__name__
+
+
+def _key_of(record: Mapping[str, Any], key: Sequence[str]) -> Hashable:
+    return tuple(record.get(name) for name in key)
+
+
+def _by_key(records: Iterable[dict[str, Any]], key: Sequence[str]) -> dict[Hashable, dict[str, Any]]:
+    """The last record of each key, at the place of the first one."""
+    return {_key_of(record, key): record for record in records}
 
 
 def _scan(path: Path) -> tuple[list[dict[str, Any]], int]:
@@ -223,8 +242,8 @@ class RunFolder:
     Attributes:
         path: The folder.
         manifest: As on disk: the first run's, also when resumed.
-        records: Finished records, those of earlier runs first.
-        resumed: How many of them were there at the start.
+        again: Keys of records that earlier runs had to give up (``was_lost``) and that are not done yet.
+        resumed: Records at the start, without those.
     """
 
     def __init__(
@@ -256,12 +275,10 @@ class RunFolder:
         path.mkdir(parents=True, exist_ok=True)
         self._lock = lock_folder(path)
         try:
-            self.manifest, self.records, good = self._begin(manifest, resume)
-            self._by_key: dict[Hashable, dict[str, Any]] = {}
-            for record in self.records:
-                self._by_key.setdefault(self._key_of(record), record)
-            self.records = list(self._by_key.values())
-            self.resumed = len(self.records)
+            self.manifest, found, good = self._begin(manifest, resume)
+            self._found = _by_key(found, self._key)
+            self.again = {key for key, record in self._found.items() if was_lost(record)}
+            self.resumed = len(self.finished)
             self._stream = self._records.open("ab")
             self._stream.truncate(good)
             self._end_line()
@@ -314,28 +331,36 @@ class RunFolder:
         self._stream.close()
         self._lock.close()
 
-    def _key_of(self, record: Mapping[str, Any]) -> Hashable:
-        return tuple(record.get(name) for name in self._key)
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        """The last record of each key, those of earlier runs first: what the run has come to so far."""
+        return list(self._found.values())
+
+    @property
+    def finished(self) -> list[dict[str, Any]]:
+        """Those of them that nothing is left to do for."""
+        return [record for key, record in self._found.items() if key not in self.again]
 
     def find(self, *key: Any) -> dict[str, Any] | None:
         """The record with this key, in the order of the key's fields; None if that work is still to do."""
-        return self._by_key.get(key)
+        return None if key in self.again else self._found.get(key)
 
     def append(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """Write a finished record to disk before returning; returns it as written.
 
-        A record whose key is there already changes nothing, so at-least-once execution is safe.
+        A record whose key is there already changes nothing, so at-least-once execution is safe; but one that an earlier
+        run had to give up is replaced.
         """
         full = {"schema": SCHEMA, **record}
-        key = self._key_of(full)
-        if key in self._by_key:
-            return self._by_key[key]
+        key = _key_of(full, self._key)
+        if key in self._found and key not in self.again:
+            return self._found[key]
         full["sum"] = record_sum(full)
         self._stream.write(json.dumps(full, ensure_ascii=False).encode() + b"\n")
         self._stream.flush()
         os.fsync(self._stream.fileno())
-        self._by_key[key] = full
-        self.records.append(full)
+        self._found[key] = full
+        self.again.discard(key)
         return full
 
     def trace_path(self, group: str, name: str) -> Path:
@@ -387,8 +412,3 @@ def load_summary(folder: Path) -> dict[str, Any]:
     if not (folder / SUMMARY_NAME).is_file():
         raise InputError(f"{folder} has no {SUMMARY_NAME}: the run has not finished; go on with --resume")
     return read_json(folder / SUMMARY_NAME)
-
-
-def latest(records: Iterable[Mapping[str, Any]], **wanted: Any) -> list[Mapping[str, Any]]:
-    """The records whose fields have the ``wanted`` values."""
-    return [record for record in records if all(record.get(name) == value for name, value in wanted.items())]

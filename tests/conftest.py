@@ -81,6 +81,8 @@ def wide_base(tmp_path_factory: pytest.TempPathFactory):
 @pytest.fixture
 def wide_lm(wide_base):
     """The wide tiny base with fresh latent modules."""
+    from tiny import speaking
+
     from colasearch.model.latent_lm import LatentLM, new_latents
 
     modules = speaking(new_latents(wide_base, seed=1, num_codes=8)).requires_grad_(False).eval()
@@ -90,27 +92,19 @@ def wide_lm(wide_base):
 @pytest.fixture
 def lm(base):
     """The tiny base with fresh latent modules (new for each test: some train them)."""
+    from tiny import speaking
+
     from colasearch.model.latent_lm import LatentLM, new_latents
 
     modules = speaking(new_latents(base, seed=1, num_codes=8)).requires_grad_(False).eval()
     return LatentLM("tiny", base, modules)
 
 
-def speaking(modules):
-    """Make fresh modules' codes matter: as initialised, every code leads to the base's own next token."""
-    import torch
-
-    with torch.no_grad():
-        modules.codebook.weight.mul_(8)
-        modules.policy.head.weight.mul_(3)
-        for layer in modules.merge.layers:
-            layer.down.weight.mul_(8)
-    return modules
-
-
 @pytest.fixture(scope="session")
 def model_folder(base_folder: Path, base, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A saved checkpoint of latent modules for the tiny base."""
+    from tiny import speaking
+
     from colasearch.model.latent_lm import new_latents, save_latents
 
     folder = tmp_path_factory.mktemp("models") / "latents"

@@ -67,6 +67,40 @@ def test_a_record_is_written_once(tmp_path):
     assert len(read_records(tmp_path / "run")) == 1
 
 
+def failed(number: int, kind: str) -> dict[str, Any]:
+    return {**record(number), "status": "error", "error": {"kind": kind, "message": "m"}}
+
+
+def test_what_was_lost_with_its_workers_is_tried_again_and_replaced_and_nothing_else_is(tmp_path):
+    path = filled(tmp_path / "run", 1)
+    with RunFolder(path, manifest(), resume=True) as folder:
+        for number, kind in ((1, "LostError"), (2, "InputError"), (3, "LostError")):
+            folder.append(failed(number, kind))
+            assert folder.find(f"p/{number}", "gumbel", 8), "in the run that gave it up it is done"
+            folder.append(record(number))
+    before = (path / RECORDS_NAME).read_bytes()
+    assert before.count(b"\n") == 4, "a record was replaced in the run that wrote it"
+
+    with RunFolder(path, manifest(), resume=True) as folder:
+        assert [folder.find(f"p/{n}", "gumbel", 8) is None for n in range(4)] == [False, True, False, True]
+        assert (folder.resumed, len(folder.again)) == (2, 2)
+        assert [r["problem_id"] for r in folder.finished] == ["p/0", "p/2"]
+        assert [r["status"] for r in folder.records] == ["ok", "error", "error", "error"], "what was lost still counts"
+        folder.append(record(2))
+        folder.append(record(3))
+        folder.append(failed(1, "LostError"))
+        assert folder.find("p/1", "gumbel", 8)["status"] == "error", "it is tried once a run"
+        assert [r["problem_id"] for r in folder.finished] == [f"p/{n}" for n in range(4)]
+        assert folder.records == read_records(path)
+    after = (path / RECORDS_NAME).read_bytes()
+    assert after.startswith(before)
+    assert after.count(b"\n") == 6
+    assert [r["status"] for r in read_records(path)] == ["ok", "error", "error", "ok"]
+    assert [r["problem_id"] for r in read_records(path)] == [f"p/{n}" for n in range(4)]
+    with RunFolder(path, manifest(), resume=True) as folder:
+        assert {key[0] for key in folder.again} == {"p/1"}
+
+
 def test_an_existing_folder_needs_resume(tmp_path):
     path = filled(tmp_path / "run")
     with pytest.raises(InputError, match="--resume"):

@@ -1,4 +1,4 @@
-"""A real, random, tiny causal LM on disk: Llama architecture, byte-level tokenizer, a few thousand parameters."""
+"""A real, random, tiny causal LM on disk (Llama, byte-level tokenizer, a few thousand parameters), and its modules."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from colasearch.model.latent_lm import LatentModules
 
 WIDTH = 16
 CHAT = (
@@ -52,3 +54,13 @@ def make_base(folder: Path, seed: int = 0, context: int = 512, **changes: object
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def speaking(modules: LatentModules) -> LatentModules:
+    """Make fresh modules' codes matter: as initialised, every code leads to the base's own next token."""
+    with torch.no_grad():
+        modules.codebook.weight.mul_(8)
+        modules.policy.head.weight.mul_(3)
+        for layer in modules.merge.layers:
+            layer.down.weight.mul_(8)
+    return modules

@@ -166,14 +166,16 @@ def _run(
         manifest = _manifest(plan, data, lm, pool, given, context)
         with ExitStack() as stack:
             folder = stack.enter_context(RunFolder(path, manifest, resume=given["resume"]))
-            if folder.resumed:
+            if folder.records:
                 display.say(f"going on in {path}: {folder.resumed} records are there")
-            display.start(plan, data, folder.records)
+            if folder.again:
+                display.say(f"{len(folder.again)} records of work that was lost with its workers: it is tried again")
+            display.start(plan, data, folder.finished)
             listener: Listener = display
             if given["tensorboard"]:
                 from colasearch.cli.bench_tensorboard import BoardListener
 
-                listener = stack.enter_context(BoardListener(path, display, folder.records))
+                listener = stack.enter_context(BoardListener(path, display, folder.finished))
             if pool is None:
                 runner = Runner(lm, data, plan, folder, listener)
             else:

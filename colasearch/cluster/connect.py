@@ -23,10 +23,6 @@ KNOCK_S = 10.0
 """How long an address may take to answer before there is no cluster."""
 
 
-KNOCK_S = 10.0
-"""How long a cluster's host may take to answer."""
-
-
 @dataclass(frozen=True, slots=True)
 class Layout:
     """What each worker gets.

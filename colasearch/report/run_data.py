@@ -58,8 +58,9 @@ def load_run(folder: Path) -> Run:
             raise CorruptFileError(f"{folder / RECORDS_NAME} record {number} lacks fields; restore the file")
     summary = _read_summary(folder)
     running = False
-    # A run that was resumed and then killed has an older summary than records.
-    if summary is not None and _counted(summary) == len(records):
+    # A run that was resumed and then killed has an older summary than records. Only errors are ever replaced.
+    errors = sum(record["status"] != "ok" for record in records)
+    if summary is not None and _counted(summary) == (len(records), errors):
         pass
     elif records:
         summary, running = _summary_so_far(manifest, records), True
@@ -91,12 +92,15 @@ def _read_summary(folder: Path) -> dict[str, Any] | None:
     return summary
 
 
-def _counted(summary: Mapping[str, Any]) -> int:
-    """Records that a summary is made of; greedy's one text counts once, at whatever number of simulations."""
-    total = 0
-    for number, point in enumerate(summary["curve"]):
-        total += sum(int(arm["n"]) for name, arm in point["arms"].items() if name != "greedy" or number == 0)
-    return total
+def _counted(summary: Mapping[str, Any]) -> tuple[int, int]:
+    """Records that a summary is made of, and errors among them; greedy's one text counts once, not at each point."""
+    arms = [
+        arm
+        for number, point in enumerate(summary["curve"])
+        for name, arm in point["arms"].items()
+        if name != "greedy" or number == 0
+    ]
+    return sum(int(arm["n"]) for arm in arms), sum(int(arm["errors"]) for arm in arms)
 
 
 def _summary_so_far(manifest: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -8,11 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from colasearch.report.run_data import load_run
 from colasearch.runs import read_manifest, read_records
 
 ray = pytest.importorskip("ray", reason="workers are Ray actors, and the package ray is not installed")
@@ -104,6 +107,57 @@ def test_a_problem_that_cannot_be_searched_is_recorded_and_the_rest_is_run(bench
         "best_of_n",
     }
     assert "long" in err
+
+
+@pytest.fixture
+def fragile(monkeypatch):
+    """Within, the first worker that is to search is killed, and what it had is given up at once."""
+    from colasearch.cluster import crew, ledger, pool
+    from colasearch.cluster.recipes import SearchRecipe
+
+    @contextmanager
+    def use() -> Iterator[list[int]]:
+        killed: list[int] = []
+        call = crew.Crew.call
+
+        def call_and_kill(self: Any, member: Any, given: Any) -> None:
+            call(self, member, given)
+            if not killed and given is not None and isinstance(given.recipe, SearchRecipe):
+                killed.append(member.pid)
+                os.kill(member.pid, signal.SIGKILL)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(crew.Crew, "call", call_and_kill)
+            patch.setattr(pool, "Ledger", lambda retries: ledger.Ledger(0))
+            yield killed
+
+    return use
+
+
+def test_problems_lost_with_their_workers_are_tried_again_by_a_resumed_run(bench, tmp_path, local_ray, fragile, alone):
+    run = tmp_path / "run"
+    with fragile() as killed:
+        code, _, _ = bench(*ALL_KINDS, "--workers", 2)
+    assert code == 1
+    assert killed
+    before, stale = (run / "problems.jsonl").read_text(), (run / "summary.json").read_text()
+    lost = [r for r in read_records(run) if r["status"] != "ok"]
+    assert {r["error"]["kind"] for r in lost} == {"LostError"}
+    assert {r["arm"] for r in lost} >= {"gumbel", "majority", "best_of_n"}, (
+        "with a search its baselines' budget is lost"
+    )
+    assert len(lost) < len(read_records(run))
+
+    code, _, err = bench(*ALL_KINDS, "--workers", 1, "--resume")
+    assert code == 0, err
+    assert f"{len(lost)} records of work that was lost" in err
+    after = (run / "problems.jsonl").read_text()
+    assert after.startswith(before)
+    assert len(after.splitlines()) == len(before.splitlines()) + len(lost), "what was not lost was done again"
+    assert results(run) == alone
+    # A run that is killed after its last record has the summary from before.
+    (run / "summary.json").write_text(stale)
+    assert not any(arm["errors"] for point in load_run(run).summary["curve"] for arm in point["arms"].values())
 
 
 def start(talker_folder: Path, sums: Path, output: Path, *more: object) -> subprocess.Popen[str]:

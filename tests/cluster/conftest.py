@@ -8,18 +8,12 @@ import pytest
 @pytest.fixture(scope="session")
 def new_modules(wide_base):
     """Makes latent modules whose codes matter; another seed gives others."""
-    import torch
+    from tiny import speaking
 
     from colasearch.model.latent_lm import new_latents
 
     def make(seed: int):
-        modules = new_latents(wide_base, seed=seed, num_codes=8).requires_grad_(False).eval()
-        with torch.no_grad():
-            modules.codebook.weight.mul_(8)
-            modules.policy.head.weight.mul_(3)
-            for layer in modules.merge.layers:
-                layer.down.weight.mul_(8)
-        return modules
+        return speaking(new_latents(wide_base, seed=seed, num_codes=8)).requires_grad_(False).eval()
 
     return make
 
