@@ -30,6 +30,8 @@ _Place = Any
 
 SETTLED_BELOW = 0.999
 """Where a check will tell right from wrong, another token is worth trying even where the model is sure of one."""
+UNUSABLE = -1
+"""In place of a token, where the model gave NaN or infinity."""
 HALVINGS = 3
 """Times in a row that the batch is halved before running out of memory is an error."""
 
@@ -238,7 +240,7 @@ class Decoder:
         going, over = self._harvest(places, features)
         if going:
             index = [i for i, _ in going]
-            self._draw([p.item for _, p in going], features if len(index) == len(places) else features.rows(index))
+            self._go_on([p.item for _, p in going], features if len(index) == len(places) else features.rows(index))
             over += [p for _, p in going if not p.item.row.wants_feeding(p.item.rules)]
         for place in over:
             self._leave(place)
@@ -326,23 +328,33 @@ class Decoder:
             row.recovered.append((lost.key, self.batch.columns(place, begin, end)))
             end = begin
 
-    def _draw(self, going: Sequence[_Active], features: Features) -> None:
-        numbers = np.array([active.row.uniforms[len(active.row.tokens) - 1] for active in going])
-        chosen = self.actor.next_tokens(features, torch.from_numpy(numbers).to(features.hidden_BD.device))
-        tokens, fine = chosen.token_B.tolist(), chosen.fine_B.tolist()
-        codes = chosen.code_B.tolist() if chosen.code_B is not None else None
+    def _go_on(self, going: Sequence[_Active], features: Features) -> None:
+        """Give each row its next token: the sure one, or one that is drawn."""
+        found = dict(self._sure)
+        open_ = [i for i, active in enumerate(going) if active.row not in found]
+        if open_:
+            rows = [going[i].row for i in open_]
+            numbers = np.array([row.uniforms[len(row.tokens) - 1] for row in rows])
+            asked = features if len(open_) == len(going) else features.rows(open_)
+            chosen = self.actor.next_tokens(asked, torch.from_numpy(numbers).to(features.hidden_BD.device))
+            codes = [None] * len(rows) if chosen.code_B is None else chosen.code_B.tolist()
+            for row, token, code, fine in zip(
+                rows, chosen.token_B.tolist(), codes, chosen.fine_B.tolist(), strict=True
+            ):
+                found[row] = (token if fine else UNUSABLE), code
         for i, active in enumerate(going):
-            if not fine[i]:
-                active.row.broken = True
+            row = active.row
+            token, code = found[row]
+            if token == UNUSABLE:
+                row.broken = True
                 continue
-            token, code = self._sure.get(active.row, (tokens[i], None if codes is None else codes[i]))
             if code is not None:
-                active.row.codes.append(code)
-            if active.row.states is not None:
-                active.row.states.append(features.hidden_BD[i])
-            active.row.append(token, active.rules)
-            if active.row.ended:
-                active.row.last = features.rows(slice(i, i + 1))
+                row.codes.append(code)
+            if row.states is not None:
+                row.states.append(features.hidden_BD[i])
+            row.append(token, active.rules)
+            if row.ended:
+                row.last = features.rows(slice(i, i + 1))
             self.actor.generated_tokens += 1
 
     def _leave(self, place: _Place) -> None:

@@ -167,3 +167,19 @@ def test_a_value_head_can_be_left_aside(judging, monkeypatch):
 
     assert outcome(judging, head=False) == outcome(plain, head=True)
     assert outcome(judging, head=True) != outcome(plain, head=True)
+
+
+def test_a_step_whose_sure_token_is_unusable_is_nan(wide_lm, monkeypatch):
+    """The world model gives NaN under the codes that the policy is sure of."""
+
+    def unusable(self: Actor, features):
+        rows = len(features.hidden_BD)
+        return torch.ones(rows), torch.full((rows,), -1), torch.zeros(rows, dtype=torch.long)
+
+    monkeypatch.setattr(Actor, "surest", unusable)
+    world = LatentWorld(wide_lm, replace(WORLD, branch_below=0.5), seed=0)
+    states, _, _ = world.root(PROBLEMS)
+    _, reward, terminal, _, value = world.expand(states, np.zeros(len(states), np.int64))
+    assert np.isnan(value).all()
+    assert terminal.all()
+    assert (reward == 0).all()
