@@ -8,7 +8,7 @@ from typing import Any
 
 from colasearch.errors import InputError
 from colasearch.problem import Problem
-from colasearch.verifiers import false_equation, in_result
+from colasearch.verifiers import false_equation, hopeless, in_result
 
 
 def _math_request(problem: Problem) -> str:
@@ -46,6 +46,10 @@ class Task:
     def settled(self, text: str) -> bool:
         """Whether ``refuted`` will have a say in the token after ``text``: a part of an equation's result."""
         return self.equations and in_result(text)
+
+    def hopeless(self, text: str) -> bool:
+        """Whether a text in progress is wrong, or all but sure to become so with the number that it is writing."""
+        return self.equations and (hopeless(text) or self.refuted(text, complete=False))
 
     def refuted(self, text: str, *, complete: bool) -> bool:
         """Whether a text (or its beginning, where it is not ``complete``) is surely wrong, by itself."""

@@ -37,7 +37,7 @@ _LEXER = re.compile(
     r"|(?P<end>\n|[.,;?\"'])"
     r"|(?P<other>\S)"
 )
-_RESULT = re.compile(r"=[^\S\n]*\\?[$€£]?[^\S\n]*[\d.,]*\Z")
+_RESULT = re.compile(r"=[^\S\n]*\\?[$€£]?[^\S\n]*(?P<shown>[\d.,]*)\Z")
 _SIGNS = {"×": "*", "\\times": "*", "\\cdot": "*", "·": "*", "x": "*", "X": "*", "÷": "/", "\\div": "/", "−": "-"}
 # Words that make the expression after them part of something larger: "half of 10 + 4", "twice 3 + 4", "5 minus 3 * 2".
 _JOINING = frozenset({
@@ -88,6 +88,45 @@ def false_equation(text: str, *, complete: bool = True) -> str | None:
         except _Unread:
             continue
     return None
+
+
+def hopeless(text: str) -> bool:
+    """Whether ``text`` ends within an equation's result that cannot become the right number.
+
+    What ``false_equation`` will say, a few tokens earlier, except that an equation whose right side is an expression
+    (``3 + 4 = 2 + 5``) counts as hopeless: to be used for leaving out what is not worth trying, not for marking.
+    """
+    match = _RESULT.search(text[-LONGEST_RESULT:])
+    if match is None or not match["shown"]:
+        return False
+    tokens = _tokens(text)
+    at = max(i for i, token in enumerate(tokens) if token.kind == "equals")
+    left = _left(tokens, at)
+    if left is None:
+        return False
+    try:
+        values = {_value(left, percent) for percent in (True, False)}
+    except _Unread:
+        return False
+    if "$" in text[-LONGEST_RESULT:]:
+        values |= {value * 100 for value in values} | {value / 100 for value in values}
+    return not any(_begins(match["shown"], value) for value in values)
+
+
+def _begins(shown: str, value: Fraction) -> bool:
+    """Whether the digits ``shown`` can be the beginning of ``value``, exact or rounded up or down."""
+    if value < 0:
+        return False
+    whole, point, decimals = shown.replace(",", "").partition(".")
+    if not point:
+        least = int(value)
+        return any(str(number).startswith(whole) for number in {least, least + (value.denominator != 1)})
+    if decimals and not decimals.isdigit():
+        return True  # no number: nothing is said of it
+    unit = Fraction(1, 10 ** len(decimals))
+    digits = Fraction(int(whole + decimals or "0"), 10 ** len(decimals))
+    # Further digits add less than a unit of the last one; rounding up may have taken it one too high.
+    return digits - unit < value < digits + unit or value == digits
 
 
 def in_result(text: str) -> bool:
@@ -142,7 +181,7 @@ def _right(tokens: Sequence[_Token], at: int, length: int | None) -> Sequence[_T
     if end == len(tokens):
         return side if length is None else None
     after = tokens[end]
-    if length is not None and after.end >= length and after.text != "\n":
+    if length is not None and after.end >= length and after.text != "\n" and not _whole_word(after):
         return None  # the next character could make it another token
     if after.kind == "end" or after.kind == "equals":
         return side
@@ -150,6 +189,11 @@ def _right(tokens: Sequence[_Token], at: int, length: int | None) -> Sequence[_T
         glued = after.begin == side[-1].end
         return None if glued or after.text.lower() in _JOINING else side
     return side if after.text in (">", "$", "]") else None
+
+
+def _whole_word(token: _Token) -> bool:
+    """Whether a word at the end of an unfinished text means the same however it goes on."""
+    return token.kind == "word" and not any(word.startswith(token.text.lower()) for word in ("x", *_JOINING))
 
 
 def _agree(left: Sequence[_Token], right: Sequence[_Token]) -> bool:

@@ -443,11 +443,26 @@ class LatentWorld:
             if (fan[k] < 0).any():
                 done.append(Evaluation(row.tree, job.ticket, number, 0.0, True, blank, float("nan")))
                 continue
+            logits_A = self._worth_trying(node, fan[k], prior[k])
+            if not np.isfinite(logits_A).any():
+                node.refuted = True
+                done.append(Evaluation(row.tree, job.ticket, number, 0.0, True, blank, 0.0))
+                continue
             node.next_token_A = fan[k]
+            # Without what is left out: how probable a text is does not depend on what the search would try.
             node.prior_A = softmax(prior[k])
             node.value = value = text_value if values is None else float(values[k])
-            done.append(Evaluation(row.tree, job.ticket, number, 0.0, False, prior[k], value))
+            done.append(Evaluation(row.tree, job.ticket, number, 0.0, False, logits_A, value))
         return done
+
+    def _worth_trying(self, node: Node, token_A: np.ndarray, logits_A: np.ndarray) -> np.ndarray:
+        """The prior logits, -inf for actions that continue an equation's result with what cannot be right."""
+        task = self._task(node.tree)
+        if not self._can_refute(node.tree) or not task.settled(self.ends.decode(node.written[-RECENT:])):
+            return logits_A
+        tried = {token: self.ends.decode((*node.written, token)) for token in set(token_A.tolist())}
+        wrong = [token for token, text in tried.items() if task.hopeless(text)]
+        return np.where(np.isin(token_A, wrong), -np.inf, logits_A) if wrong else logits_A
 
     def _add_leaf(self, row: Row, job: _Job) -> int:
         step = tuple(row.tokens[: row.step_tokens])

@@ -95,6 +95,35 @@ def test_what_a_check_will_settle_is_an_open_choice_even_where_the_model_is_sure
     assert (lengths == {1}) == check  # a random model is nowhere sure of a token to 0.999
 
 
+@pytest.mark.parametrize("which", ["some", "all", "none"])
+def test_actions_that_cannot_be_right_are_not_tried(wide_lm, monkeypatch, which):
+    """Of the tokens after a state; where none is left, nothing follows."""
+    wrong = {"some": false_at, "all": lambda text: True, "none": lambda text: False}[which]
+    monkeypatch.setattr("colasearch.tasks.in_result", lambda text: bool(text))
+    monkeypatch.setattr("colasearch.tasks.hopeless", lambda text: wrong(text[-1:]))
+    monkeypatch.setattr("colasearch.tasks.false_equation", lambda text, complete: None)
+    world = LatentWorld(wide_lm, replace(WORLD, rollouts=False, branch_below=0.5), seed=0)
+    states, logits, _ = world.root(PROBLEMS)
+    assert np.isfinite(logits).all()  # nothing is written yet
+    states, reward, terminal, logits, _ = world.expand(np.repeat(states, 4), np.tile(np.arange(4), len(states)))
+    masked = 0
+    for state, end, earned, row in zip(states.tolist(), terminal, reward, logits, strict=True):
+        node = world.nodes[state]
+        if which == "all":
+            assert end
+            assert node.refuted
+            assert earned == 0
+            continue
+        assert not node.refuted
+        tokens = node.next_token_A.tolist()
+        hopeless = [wrong(world.ends.decode((*node.written, token))[-1:]) for token in tokens]
+        assert np.isneginf(row).tolist() == hopeless
+        assert node.prior_A.sum() == pytest.approx(1)
+        assert (node.prior_A > 0).all()  # how probable a text is does not depend on what is tried
+        masked += sum(hopeless)
+    assert (masked > 0) == (which == "some")
+
+
 def test_best_of_n_has_no_use_for_refuted_texts_and_majority_is_as_it_was(wide_lm, refuting):
     jobs = [Job(problem, texts=6) for problem in PROBLEMS]
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from colasearch.verifiers import false_equation, in_result
+from colasearch.verifiers import false_equation, hopeless, in_result
 
 PASSES = (
     "3 + 4 = 7", "3 + 4 = 7.", "It is 3+4=7 apples.", "(3 + 4) * 2 = 14", "-3 + 5 = 2", "x = 3 + 4 = 7",
@@ -151,3 +151,44 @@ def test_solutions_that_people_wrote_are_hardly_ever_refuted(rows):
     refuted = [false_equation(text) for text in solutions]
     assert sum(equation is not None for equation in refuted) <= 4, refuted
     assert all(false_equation(text + "\nSo it is 3 + 4 = 8.") for text in solutions)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["74 - 35 = 4", "74 - 35 = 31", "26 - 48 = 2", "it is 9 * 27 = 25", "10 / 3 = 5", "10/3 = 3.5",
+     "1,000 + 234 = 1,3",
+     "3+4 = 70", "<<3+4=8", "3 + 4 = 2", "$1 + $1.50 = 4", "11/4 = 2.9"],
+)  # fmt: skip
+def test_a_number_that_cannot_become_the_result_is_hopeless(text):
+    assert hopeless(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["74 - 35 = ", "74 - 35 = 3", "74 - 35 = 39", "it is 9 * 27 = 24", "10 / 3 = 3.3", "10/3 = 3", "10/3=4",
+     "3+4 = 7.0",
+     "1,000 + 234 = 1,2", "3 + 4 = 7.", "x + 3 = 9", "half of 10 + 4 = 9", "$1 + $1.50 = 25", "$1 + $1.50 = 2.",
+     "11/4 = 2.7", "11/4 = 2.75", "11/4 = 2.8", "3 + 4 = 1.2.3", "3 + 4 = 8 a", "3 + 4", "1/0 = 5", "",
+     "25% * 50 = 12"],
+)  # fmt: skip
+def test_a_number_that_can_become_the_result_is_not(text):
+    assert not hopeless(text)
+
+
+@given(st.integers(0, 999), st.sampled_from("+-*/"), st.integers(1, 99))
+def test_no_beginning_of_a_right_result_is_hopeless(a, sign, b):
+    value = {"+": Fraction(a + b), "-": Fraction(a - b), "*": Fraction(a * b), "/": Fraction(a, b)}[sign]
+    if value < 0:
+        return
+    for decimals in range(4):
+        unit = Fraction(1, 10**decimals)
+        for number in {value // unit, -(-value // unit)}:
+            digits = f"{number:0{decimals + 1}d}"
+            shown = f"{digits[:-decimals]}.{digits[-decimals:]}" if decimals else digits
+            assert false_equation(f"{a} {sign} {b} = {shown}") is None
+            assert not any(hopeless(f"{a} {sign} {b} = {shown[:end]}") for end in range(len(shown) + 1)), (
+                a,
+                sign,
+                b,
+                shown,
+            )
