@@ -55,8 +55,9 @@ class Rules:
         max_step_tokens: Longest step.
         rollout: Whether decoding goes on after the step, to the end of the text.
         branch_below: If given, a step ends where a choice is open, rather than at ``is_boundary``: where the most
-            probable next token has less than this probability. Up to there that token is taken, not drawn: what a
-            draw took instead could never be chosen otherwise.
+            probable next token has less than this probability.
+        sure: With ``branch_below``: up to the open choice that token is taken, not drawn. What a draw takes instead can
+            never be chosen otherwise, which ends a tree where the draw is refuted.
         settled: With ``branch_below``: whether a text's next token is one whose truth a check will settle. There a
             choice is open already below ``SETTLED_BELOW``.
         is_refuted: Whether a text (its tokens so far) is surely wrong: a step ends with it.
@@ -67,6 +68,7 @@ class Rules:
     max_step_tokens: int
     rollout: bool
     branch_below: float | None = None
+    sure: bool = False
     settled: Callable[[Sequence[int]], bool] | None = None
     is_refuted: Callable[[Sequence[int]], bool] | None = None
 
@@ -299,7 +301,7 @@ class Decoder:
         """End the steps that have come to an open choice, where the rules ask for that.
 
         Returns:
-            Token and code of the rows whose steps go on.
+            Token and code of the rows whose steps go on, where these are not to be drawn.
         """
         asked = [
             i
@@ -314,10 +316,10 @@ class Decoder:
         for i, sure, token, code in zip(asked, sure_B.tolist(), token_B.tolist(), codes, strict=True):
             row, rules = places[i].item.row, places[i].item.rules
             settled = rules.settled is not None and rules.settled([*row.before, *row.tokens])
-            if sure >= (max(rules.branch_below, SETTLED_BELOW) if settled else rules.branch_below):
+            if not sure >= (max(rules.branch_below, SETTLED_BELOW) if settled else rules.branch_below):
+                row.end_step()  # NaN is no certainty
+            elif rules.sure:
                 going[row] = token, code
-            else:  # NaN is no certainty
-                row.end_step()
         return going
 
     def _recover(self, place: _Place) -> None:

@@ -312,6 +312,7 @@ class LatentWorld:
             return rules
         return replace(
             rules,
+            sure=True,
             settled=lambda tokens: task.settled(ends.decode(tokens[-RECENT:])),
             is_refuted=lambda tokens: task.refuted(ends.decode(tokens), complete=False),
         )
