@@ -22,7 +22,7 @@ from typing import Any
 
 from colasearch.benchmarks.samples import Sample, Sampler
 from colasearch.engine.scheduler import Searched, SearchSettings, Status, search_problems
-from colasearch.engine.world import WorldConfig
+from colasearch.engine.world_config import WorldConfig
 from colasearch.errors import ColasearchError
 from colasearch.model.latent_lm import LatentLM
 from colasearch.problem import Candidate, Problem, StopReason

@@ -18,7 +18,7 @@ from colasearch.engine.actor import Actor, Sampling
 from colasearch.engine.decode import Decoder, Row, Rules, seeded_uniforms
 from colasearch.engine.rows import _attend
 from colasearch.engine.scheduler import SearchSettings
-from colasearch.engine.world import WorldConfig
+from colasearch.engine.world_config import WorldConfig
 from colasearch.model.latent_lm import LatentLM
 from colasearch.training.generated.word_problems import word_problems
 

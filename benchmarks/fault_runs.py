@@ -16,7 +16,7 @@ from colasearch.benchmarks.toy_units import ToyRecipe
 from colasearch.cluster import Pool
 from colasearch.cluster.recipes import Recipe, SearchRecipe
 from colasearch.engine.scheduler import Searched, SearchSettings
-from colasearch.engine.world import WorldConfig
+from colasearch.engine.world_config import WorldConfig
 from colasearch.errors import ColasearchError
 from colasearch.model.latent_lm import LatentLM
 from colasearch.problem import Problem

@@ -50,7 +50,8 @@ def main() -> None:
     import torch
 
     from colasearch.engine.decode import Sampling
-    from colasearch.engine.world import LatentWorld, WorldConfig
+    from colasearch.engine.world import LatentWorld
+    from colasearch.engine.world_config import WorldConfig
     from colasearch.model.latent_lm import LatentLM
     from colasearch.problem import Problem
     from colasearch.verifiers import canonical_key

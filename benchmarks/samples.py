@@ -15,7 +15,7 @@ import torch
 
 from colasearch.engine.decode import Actor, Row, Rules, Sampling, decode, prefill, seeded_uniforms
 from colasearch.engine.text import TextEnds
-from colasearch.engine.world import WorldConfig
+from colasearch.engine.world_config import WorldConfig
 from colasearch.errors import InputError
 from colasearch.model.latent_lm import LatentLM
 from colasearch.problem import Problem

@@ -198,7 +198,7 @@ def _plan(name: str, searcher: str, given: dict[str, Any]) -> Plan:
     from colasearch.benchmarks.arms import ArmSettings
     from colasearch.benchmarks.runner import Plan
     from colasearch.engine.decode import Sampling
-    from colasearch.engine.world import WorldConfig
+    from colasearch.engine.world_config import WorldConfig
 
     heat = given["temperature"]
     sampling = Sampling() if heat is None else Sampling(temperature=heat, token_temperature=heat)

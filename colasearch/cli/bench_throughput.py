@@ -82,7 +82,7 @@ def _measure(model: str, searcher: str, trees: list[int], sims: list[int], how: 
     from colasearch.benchmarks.random_model import SIZES, random_model
     from colasearch.benchmarks.throughput import machine
     from colasearch.engine.scheduler import SearchSettings
-    from colasearch.engine.world import WorldConfig
+    from colasearch.engine.world_config import WorldConfig
     from colasearch.model.latent_lm import LatentLM
     from colasearch.tasks import prompt_tokens
 

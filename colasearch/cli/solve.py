@@ -187,7 +187,7 @@ def _search(
     make(how["searcher"], {key: value for key, value in how.items() if key not in known})
     from colasearch.cli.workers import with_workers
     from colasearch.engine.decode import Sampling
-    from colasearch.engine.world import WorldConfig
+    from colasearch.engine.world_config import WorldConfig
     from colasearch.solve import solve
 
     heat = limits["sampling"]

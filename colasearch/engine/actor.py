@@ -25,8 +25,8 @@ from colasearch.model.policy import sample_codes, sampling_log_probs
 PROMPT_TOKENS = 2048
 """Most tokens of prompts in one forward pass."""
 SURE_SHORTLIST = 64
-"""Tokens among which ``Actor.surest`` looks. Of 449 states of word problems none was called sure or open otherwise than with
-2,048 at a bound of 0.9, two at 0.999; the search's time falls by a third (docs/performance.md)."""
+"""Tokens among which ``Actor.surest`` looks. Of 449 states of word problems none was called sure or open otherwise than
+with 2,048 at a bound of 0.9, two at 0.999; the search's time falls by a third (docs/performance.md)."""
 
 
 @dataclass(slots=True)

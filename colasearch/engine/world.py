@@ -15,58 +15,23 @@ each at its own pace: rows of all trees share one decoder, and evaluations come 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from colasearch.engine.actor import Actor, Features, Sampling
+from colasearch.engine.actor import Actor, Features
+from colasearch.engine.checks import Checks
 from colasearch.engine.decode import Decoder, Lost, Row, Rules, seeded_uniforms
 from colasearch.engine.kv_tree import KVStore, Segment
 from colasearch.engine.nodes import NO_PARENT, Finished, Node, Round, TreeState
 from colasearch.engine.text import TextEnds
+from colasearch.engine.world_config import WorldConfig
 from colasearch.errors import InputError
 from colasearch.model.latent_lm import LatentLM
 from colasearch.problem import Problem
 from colasearch.tasks import Task, get_task, prompt_tokens
 from colasearch.verifiers import canonical_key, extract_answer, is_checkable
-
-RECENT = 24
-"""Tokens at a text's end that show whether it ends within an equation's result."""
-
-
-@dataclass(frozen=True, slots=True)
-class WorldConfig:
-    """Settings of the world.
-
-    Attributes:
-        max_tokens: Longest text, in generated tokens.
-        max_step_tokens: Longest step.
-        branch_below: A step ends where the most probable next token has less than this probability, so that every
-            node is a choice (docs/results.md compares). 0: it ends with a sentence or a line. None: as the task says.
-        value_head: Whether leaves and texts are valued by the model's value head, where it has one.
-        rollouts: Whether leaves are valued by rollouts where there is no value head. Without, an unfinished leaf is
-            worth 0: right for algorithms that look at finished texts alone.
-        check_steps: Whether a text that states something false (``3 + 4 = 8``) is given up and worth nothing, where the
-            task has such a check (``Task.refuted``).
-        references: Reference rollouts from each root (unused with a value head).
-        rows: Most texts decoded in one batch.
-        kv_bytes: Most bytes of keys and values kept for tree nodes; None keeps all.
-        engine: ``auto``, ``tree`` or ``whole``; see ``engine.inference``.
-        sampling: How codes and tokens are drawn.
-    """
-
-    max_tokens: int = 256
-    max_step_tokens: int = 24
-    branch_below: float | None = None
-    value_head: bool = True
-    rollouts: bool = True
-    check_steps: bool = True
-    references: int = 8
-    rows: int = 64
-    kv_bytes: int | None = 4 << 30
-    engine: str = "auto"
-    sampling: Sampling = field(default_factory=Sampling)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +92,7 @@ class LatentWorld:
         self.lm, self.config, self.seed = lm, config, seed
         self.actor = Actor(lm, config.sampling, latent=actions == "latent", poll=poll, engine=config.engine)
         self.ends = TextEnds(lm.base.tokenizer, lm.base.end_ids)
+        self.checks = Checks(self.ends, config.check_steps)
         self.store = KVStore(config.kv_bytes)
         self.decoder = Decoder(self.actor, config.rows)
         self.trees: dict[int, TreeState] = {}
@@ -304,18 +270,10 @@ class LatentWorld:
         return tickets
 
     def _rules(self, tree: int) -> Rules:
-        config, own = self.config, self._task(tree).branch_below
-        below = own if config.branch_below is None else config.branch_below
-        ends, task = self.ends, self._task(tree)
+        config, task, ends = self.config, self._task(tree), self.ends
+        below = task.branch_below if config.branch_below is None else config.branch_below
         rules = Rules(ends.is_boundary, ends.is_finished, config.max_step_tokens, self._rollout, below or None)
-        if not self._can_refute(tree):
-            return rules
-        return replace(
-            rules,
-            sure=True,
-            settled=lambda tokens: task.settled(ends.decode(tokens[-RECENT:])),
-            is_refuted=lambda tokens: task.refuted(ends.decode(tokens), complete=False),
-        )
+        return self.checks.rules(rules, task)
 
     def advance(self) -> list[Evaluation]:
         """Decode one token of every row in the batch; returns the evaluations that are done."""
@@ -444,7 +402,7 @@ class LatentWorld:
             if (fan[k] < 0).any():
                 done.append(Evaluation(row.tree, job.ticket, number, 0.0, True, blank, float("nan")))
                 continue
-            logits_A = self._worth_trying(node, fan[k], prior[k])
+            logits_A = self.checks.worth_trying(self._task(row.tree), node.written, fan[k], prior[k])
             if not np.isfinite(logits_A).any():
                 node.refuted = True
                 done.append(Evaluation(row.tree, job.ticket, number, 0.0, True, blank, 0.0))
@@ -456,22 +414,12 @@ class LatentWorld:
             done.append(Evaluation(row.tree, job.ticket, number, 0.0, False, logits_A, value))
         return done
 
-    def _worth_trying(self, node: Node, token_A: np.ndarray, logits_A: np.ndarray) -> np.ndarray:
-        """The prior logits, -inf for actions that continue an equation's result with what cannot be right."""
-        task = self._task(node.tree)
-        if not self._can_refute(node.tree) or not task.settled(self.ends.decode(node.written[-RECENT:])):
-            return logits_A
-        tried = {token: self.ends.decode((*node.written, token)) for token in set(token_A.tolist())}
-        wrong = [token for token, text in tried.items() if task.hopeless(text)]
-        return np.where(np.isin(token_A, wrong), -np.inf, logits_A) if wrong else logits_A
-
     def _add_leaf(self, row: Row, job: _Job) -> int:
         step = tuple(row.tokens[: row.step_tokens])
         number = self._next_node
         node = Node(row.tree, job.parent, step, (*row.before, *step), number, None, len(row.tokens), share=job.share)
-        if self._can_refute(row.tree) and not row.broken:
-            text = self.ends.decode(node.written)
-            node.refuted = self._task(row.tree).refuted(text, complete=row.features is None)
+        if not row.broken:
+            node.refuted = self.checks.refute(self._task(row.tree), node.written, complete=row.features is None)
         self._add(node)
         if row.segment is not None:
             self.store.put(number, row.segment)
@@ -479,13 +427,6 @@ class LatentWorld:
 
     def _task(self, tree: int) -> Task:
         return get_task(self.trees[tree].problem.task)
-
-    def _can_refute(self, tree: int) -> bool:
-        return self.config.check_steps and self._task(tree).equations
-
-    def _false(self, tree: int, text: str) -> bool:
-        """Whether a whole text states something false, and that is looked at."""
-        return self.config.check_steps and self._task(tree).refuted(text, complete=True)
 
     def _add(self, node: Node) -> None:
         self.nodes[self._next_node] = node
@@ -504,7 +445,7 @@ class LatentWorld:
             extract_answer(text, tree.problem.task),
             job.order,
             judged=judged,
-            refuted=self._false(row.tree, text),
+            refuted=self.checks.refuse(get_task(tree.problem.task), text),
             share=1.0 if self._rollout or is_checkable(tree.problem.task) else job.share,
         )
 
@@ -567,7 +508,7 @@ class LatentWorld:
         # Count all answers before any text is valued: a value must not depend on which rollout ended first.
         texts = [(self.ends.decode(r.tokens), order) for r, order in rows.items() if r.ended]
         answers = [extract_answer(text, tree.problem.task) for text, _ in texts]
-        false = [self._false(number, text) for text, _ in texts]
+        false = [self.checks.refuse(self._task(number), text) for text, _ in texts]
         tree.reference_count = len(rows)
         sound = [a for a, wrong in zip(answers, false, strict=True) if a is not None and not wrong]
         tree.references.update(canonical_key(a, tree.problem.task) for a in sound)

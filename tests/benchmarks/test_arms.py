@@ -12,7 +12,7 @@ import torch
 from colasearch.benchmarks import arms as module
 from colasearch.benchmarks.arms import ArmResult, ArmSettings, Job, sample, search
 from colasearch.benchmarks.samples import Sampler
-from colasearch.engine.world import WorldConfig
+from colasearch.engine.world_config import WorldConfig
 from colasearch.problem import Problem
 from colasearch.tasks import prompt_tokens
 from colasearch.traces import Trace

@@ -12,7 +12,7 @@ from colasearch.benchmarks.published_loop import PublishedLoop
 from colasearch.benchmarks.random_model import random_model
 from colasearch.cli.bench_throughput import throughput as command
 from colasearch.engine.scheduler import SearchSettings
-from colasearch.engine.world import WorldConfig
+from colasearch.engine.world_config import WorldConfig
 from colasearch.searchers import run
 
 CONTRACT = {

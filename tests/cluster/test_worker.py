@@ -17,7 +17,7 @@ from colasearch.cluster.recipes import SampleRecipe, SearchRecipe
 from colasearch.cluster.weights import freeze
 from colasearch.cluster.worker import Assignment, Worker
 from colasearch.engine.scheduler import SearchSettings, search_problems
-from colasearch.engine.world import WorldConfig
+from colasearch.engine.world_config import WorldConfig
 from colasearch.errors import InputError, PrerequisiteError
 from colasearch.model.latent_lm import LatentLM
 from colasearch.problem import Problem

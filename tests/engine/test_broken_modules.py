@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from colasearch.engine.scheduler import SearchSettings, search_problems
-from colasearch.engine.world import WorldConfig
+from colasearch.engine.world_config import WorldConfig
 from colasearch.problem import Problem, StopReason
 from colasearch.training.value import add_head
 

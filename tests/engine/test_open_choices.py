@@ -13,7 +13,8 @@ from colasearch.engine.actor import Actor, Sampling
 from colasearch.engine.decode import prefill
 from colasearch.engine.scheduler import SearchSettings, search_problems
 from colasearch.engine.text import TextEnds
-from colasearch.engine.world import LatentWorld, WorldConfig
+from colasearch.engine.world import LatentWorld
+from colasearch.engine.world_config import WorldConfig
 from colasearch.model.latent_lm import LatentLM, new_latents
 from colasearch.problem import Problem, StopReason
 from colasearch.tasks import prompt_tokens

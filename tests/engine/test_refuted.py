@@ -10,7 +10,8 @@ import pytest
 from colasearch.benchmarks.arms import ArmSettings, Job, sample
 from colasearch.engine.scheduler import SearchSettings, search_problems
 from colasearch.engine.text import TextEnds
-from colasearch.engine.world import LatentWorld, WorldConfig
+from colasearch.engine.world import LatentWorld
+from colasearch.engine.world_config import WorldConfig
 from colasearch.problem import Problem
 from colasearch.tasks import get_task
 

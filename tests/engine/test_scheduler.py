@@ -11,7 +11,8 @@ import torch
 from colasearch.engine.decode import seeded_uniforms
 from colasearch.engine.nodes import Finished
 from colasearch.engine.scheduler import Scheduler, Searched, SearchSettings, search_problems
-from colasearch.engine.world import LatentWorld, WorldConfig
+from colasearch.engine.world import LatentWorld
+from colasearch.engine.world_config import WorldConfig
 from colasearch.errors import InputError
 from colasearch.problem import Problem, StopReason
 from colasearch.traces import Trace

@@ -7,7 +7,8 @@ import pytest
 
 from colasearch.engine.decode import Sampling
 from colasearch.engine.text import TextEnds
-from colasearch.engine.world import LatentWorld, WorldConfig
+from colasearch.engine.world import LatentWorld
+from colasearch.engine.world_config import WorldConfig
 from colasearch.errors import InputError
 from colasearch.model.latent_lm import LatentLM, new_latents
 from colasearch.problem import Problem, StopReason

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import pytest
 
 from colasearch.benchmarks.intervals import paired_ratio
 from colasearch.benchmarks.summary import share
+from colasearch.experiments.countdown import SIZES, stages
 from colasearch.experiments.countdown_aims import aims
 from colasearch.experiments.countdown_results import _equal_time, clock
 
@@ -100,3 +102,21 @@ def test_rewards_at_equal_time():
     assert found["tokens"] == {"all_seconds": 20.0, "rounds": 1, "greedy_reward": 0.4}
     del rl["codes"]["rounds"]["update_seconds"]
     assert _equal_time(rl) is None
+
+
+def test_in_each_iteration_the_base_learns_what_the_search_found_before_policy_and_values_do():
+    plan = {s.name: s for s in stages(SIZES["full"])}
+
+    def given(name: str, option: str) -> str:
+        return plan[name].args[plan[name].args.index(option) + 1]
+
+    for number, before in ((1, "value"), (2, "rl-1"), (3, "rl-2")):
+        assert given(f"search-{number}", "--model") == f"{plan[before].folder}/model"
+        assert given(f"solutions-{number}", "--traces") == plan[f"search-{number}"].folder
+        assert given(f"guide-{number}", "--data") == f"{plan[f'solutions-{number}'].folder}/solutions.jsonl"
+        assert given(f"guide-{number}", "--model") == f"{plan[before].folder}/model"
+        assert given(f"policy-{number}", "--model") == f"{plan[f'guide-{number}'].folder}/model"
+    without = {s.name: s for s in stages(replace(SIZES["full"], iterate_guide_epochs=0))}
+    assert not {"solutions-1", "guide-1"} & set(without)
+    args = without["policy-1"].args
+    assert args[args.index("--model") + 1] == f"{without['value'].folder}/model"

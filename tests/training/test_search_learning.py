@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from colasearch.engine.scheduler import SearchSettings, search_problems
-from colasearch.engine.world import WorldConfig
+from colasearch.engine.world_config import WorldConfig
 from colasearch.errors import InputError, PrerequisiteError
 from colasearch.model.latent_lm import LatentLM
 from colasearch.model.value import QHead, ValueHead
