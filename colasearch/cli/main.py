@@ -79,8 +79,8 @@ def _fail(message: str, code: int) -> int:
     return code
 
 
-def main(args: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code (also the console script's entry point)."""
+def prepare() -> None:
+    """Say what signals do, and how threads wait; to be done before anything heavy is imported."""
     signal.signal(signal.SIGTERM, _raise_terminated)
     # Shells start background jobs with SIGINT ignored; `kill -INT` must end those with what they have, too.
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -88,6 +88,11 @@ def main(args: Sequence[str] | None = None) -> int:
     # (docs/results.md); on an idle machine sleeping costs about a fifth. Takes effect because torch is imported later;
     # whoever sets the variable keeps their choice.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code (also the console script's entry point)."""
+    prepare()
     try:
         code = group.main(args=list(sys.argv[1:] if args is None else args), standalone_mode=False)
         return code if isinstance(code, int) else 0

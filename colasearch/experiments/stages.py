@@ -19,7 +19,6 @@ import os
 import shlex
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -34,7 +33,7 @@ from colasearch.errors import (
     PrerequisiteError,
     ResourceError,
 )
-from colasearch.experiments.session import Session
+from colasearch.experiments.session import APART, TOGETHER, Session
 from colasearch.files import folder_atomic
 from colasearch.runs import MANIFEST_NAME, RunFolder, read_records
 
@@ -131,13 +130,16 @@ def run_stages(folder: RunFolder, stages: Sequence[Stage], say: Say) -> None:
         InputError: A finished stage was run with another command (an older version of the recipe).
         ColasearchError: A stage failed; of the class that its exit code stands for.
     """
-    with Session(folder.path, environment(), end) as session:
+    with (
+        Session(folder.path, environment(), end, TOGETHER) as together,
+        Session(folder.path, environment(), end, APART) as apart,
+    ):
         for number, stage in enumerate(stages, 1):
             record = folder.find(stage.name)
             head = f"[{number}/{len(stages)}] {stage.name}"
             if record is None:
                 say(f"{head}: {stage.about}\n    {stage.command}")
-                done = folder.append(_run(folder.path, stage, session, say))
+                done = folder.append(_run(folder.path, stage, together if stage.runtime else apart, say))
                 say(f"{head}: done in {done['seconds']:,.0f} s")
             elif record["command"] != stage.command:
                 raise InputError(
@@ -202,7 +204,7 @@ def _run(root: Path, stage: Stage, session: Session, say: Say) -> dict[str, Any]
             stream.flush()
             say("    " + line.decode(errors="replace").rstrip())
 
-        code, out = session.run(args, hear) if stage.runtime else _watch(args, root, hear)
+        code, out = session.run(args, hear)
     result = _last_json(out)
     if code and not (code == 1 and stage.partial and result is not None):
         tail = log.read_text(errors="replace").strip().splitlines()[-1]
@@ -217,34 +219,6 @@ def _run(root: Path, stage: Stage, session: Session, say: Say) -> dict[str, Any]
         "status": "some problems errored" if code else "ok",
         "result": result,
     }
-
-
-def _watch(args: Sequence[str], root: Path, hear: Callable[[bytes], None]) -> tuple[int, str]:
-    """Exit code and standard output of a command in a process of its own; ``hear`` gets its standard error's lines."""
-    command = [sys.executable, "-m", "colasearch.experiments.child", str(os.getpid()), *args]
-    # A session of its own: Ctrl-C at the terminal reaches us alone, and we end the child, once.
-    with (root / LOGS / ".stdout").open("w+", encoding="utf-8", errors="replace") as out:
-        process = subprocess.Popen(
-            command,
-            cwd=root,
-            env=environment(),
-            stdout=out,
-            stderr=subprocess.PIPE,
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        assert process.stderr is not None
-        try:
-            for line in process.stderr:
-                hear(line)
-            code = process.wait()
-        except BaseException:
-            end(process)
-            raise
-        finally:
-            process.stderr.close()
-        out.seek(0)
-        return code, out.read()
 
 
 def environment() -> dict[str, str]:

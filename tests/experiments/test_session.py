@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from colasearch.experiments.expert_iteration import Iterations, run_iterations
-from colasearch.experiments.session import Session
+from colasearch.experiments.session import APART, Session
 from colasearch.experiments.stages import end, environment
 from colasearch.problem import LabelledProblem, Problem
 
@@ -23,7 +24,15 @@ def session(tmp_path):
         yield one
 
 
-def test_commands_have_exit_codes_outputs_and_messages_of_their_own(session, tmp_path):
+@pytest.fixture
+def apart(tmp_path):
+    with Session(tmp_path, environment(), end, APART) as one:
+        yield one
+
+
+@pytest.mark.parametrize("kind", ["session", "apart"])
+def test_commands_have_exit_codes_outputs_and_messages_of_their_own(kind, request, tmp_path):
+    session = request.getfixturevalue(kind)
     lines: list[bytes] = []
     count = ("train", "problems", "--kind", "countdown", "--count", "3", "--output", "rows.jsonl")
     code, _ = session.run(count, lines.append)
@@ -45,6 +54,60 @@ def test_a_process_that_dies_is_told_by_its_code_and_the_next_command_has_anothe
     code, out = session.run(("train", "problems", "--count", "0", "--output", "x.jsonl"), kill)
     assert (code, out) == (-signal.SIGKILL, "")
     assert session.run(("--version",), lambda line: None)[0] == 0
+
+
+def children(pid: int) -> list[int]:
+    """Of any of its threads."""
+    return [int(p) for task in Path(f"/proc/{pid}/task").iterdir() for p in (task / "children").read_text().split()]
+
+
+BASE = (
+    *("train", "base", "--data", "rows.jsonl", "--width", "16", "--layers", "1", "--heads", "2", "--threads", "1"),
+    *("--epochs", "999", "--batch-tokens", "512", "--output", "base"),
+)
+
+
+def test_a_command_that_dies_apart_leaves_the_process_and_what_it_said(apart):
+    """In the midst of a line, too; and the next one computes, with threads of its own."""
+    made = ("train", "problems", "--kind", "countdown", "--count", "40", "--output", "rows.jsonl")
+    assert apart.run(made, lambda line: None)[0] == 0
+    pid = apart._process.pid
+    said: list[bytes] = []
+
+    def kill(line: bytes) -> None:
+        said.append(line)
+        if b"base: " in line:
+            for child in children(pid):
+                os.kill(child, signal.SIGKILL)
+
+    assert apart.run(BASE, kill) == (-signal.SIGKILL, "")
+    assert any(line.startswith(b"base: ") for line in said)
+    assert not any(b"\x00" in line for line in said)
+    code, out = apart.run([*BASE[:-4], "--epochs", "1", "--threads", "2", "--output", "again"], lambda line: None)
+    assert (code, json.loads(out)["kind"]) == (0, "base")
+    assert apart._process.pid == pid
+    assert children(pid) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_command_does_not_outlive_the_process_that_it_was_forked_from(tmp_path, number):
+    seen: list[int] = []
+    with Session(tmp_path, environment(), end, APART) as apart:
+        made = ("train", "problems", "--kind", "countdown", "--count", "40", "--output", "rows.jsonl")
+        apart.run(made, lambda line: None)
+
+        def stop(line: bytes) -> None:
+            if b"base: " in line and not seen:
+                seen.extend(children(apart._process.pid))
+                apart._process.send_signal(number)
+
+        code, _ = apart.run(BASE, stop)
+        assert code == (143 if number == signal.SIGTERM else -signal.SIGKILL)
+    (child,) = seen
+    deadline = time.monotonic() + 20
+    while Path(f"/proc/{child}").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not Path(f"/proc/{child}").exists()
 
 
 def test_the_process_ends_with_the_run(tmp_path):
