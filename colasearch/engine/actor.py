@@ -254,7 +254,7 @@ class Actor:
         """The most probable next token of each row, codes of equal first tokens taken together.
 
         With latent actions, each code's first token is sought among the ``SURE_SHORTLIST`` tokens that the base itself
-        finds most probable: what is sure is among them, and a state costs half of what ``fan_out`` asks.
+        finds most probable: what is sure is among them, and a state costs a third of what ``fan_out`` asks.
 
         Returns:
             Its probability ``[B]``, the token ``[B]``, and the most probable of its codes ``[B]`` (None without latent
@@ -266,8 +266,10 @@ class Actor:
         assert features.scores_BA is not None
         with self._timed():
             states = fan_out_states(self.lm.require_latents(), self.lm.base, features.hidden_BD)
-            size = min(SURE_SHORTLIST, self.lm.base.vocab_size)
-            tokens_BA = self._best_among(features.hidden_BD[:, None], states, size)
+            if SURE_SHORTLIST < self.lm.base.vocab_size // 2:
+                tokens_BA = self._best_among(features.hidden_BD[:, None], states, SURE_SHORTLIST)
+            else:
+                tokens_BA = self.lm.base.head(states).argmax(-1)
             tokens_BA = tokens_BA.masked_fill(~states.isfinite().all(-1), -1)
         policy_BA = sampling_log_probs(features.scores_BA, self.sampling.temperature, self.sampling.top_k).exp()
         same_BAA = tokens_BA[:, :, None] == tokens_BA[:, None, :]
