@@ -142,7 +142,7 @@ def attention(name: str) -> None:
 def columns(name: str) -> None:
     """Width of the classes of lengths: speed and padding of a search of 16 trees with 16 simulations."""
     lm = load(name)
-    settings = SearchSettings(sims=16, world=WorldConfig(max_tokens=128))
+    settings = SearchSettings(sims=16, world=WorldConfig(max_tokens=128, branch_below=0.0))
     for width in (64, 32, 64, 32):
         rows.COLUMNS = width
         found = speed.search_speed(lm, 16, settings)

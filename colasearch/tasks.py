@@ -57,7 +57,7 @@ class Task:
 
 
 TASKS = {
-    "math": Task("math", _math_request, equations=True),
+    "math": Task("math", _math_request, branch_below=0.9, equations=True),
     "countdown": Task("countdown", _countdown_request, branch_below=0.9),
     "procedural": Task("procedural", _math_request),
 }

@@ -25,7 +25,7 @@ from colasearch.errors import InputError, LostError, PrerequisiteError  # noqa: 
 from colasearch.model.latent_lm import LatentLM  # noqa: E402
 from colasearch.problem import Problem  # noqa: E402
 
-SETTINGS = SearchSettings(sims=8, world=WorldConfig(max_tokens=10))
+SETTINGS = SearchSettings(sims=8, world=WorldConfig(max_tokens=10, branch_below=0.0))
 PROBLEMS = [Problem.from_text(f"What is {i} plus {i * i}?") for i in range(20)]
 
 

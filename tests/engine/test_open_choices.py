@@ -72,9 +72,10 @@ def test_zero_means_sentences_and_lines_and_none_means_the_tasks_own(wide_lm):
         new = world.expand(np.repeat(states, 4), np.tile(np.arange(4), 3))[0]
         return [world.nodes[s].tokens for s in new.tolist()]
 
-    assert steps(None, "math") == steps(0.0, "math")
-    assert steps(None, "countdown") == steps(0.9, "countdown")
-    assert steps(0.9, "countdown") != steps(0.0, "countdown")
+    assert steps(None, "procedural") == steps(0.0, "procedural")
+    for task in ("math", "countdown"):
+        assert steps(None, task) == steps(0.9, task)
+        assert steps(0.9, task) != steps(0.0, task)
 
 
 def test_open_choice_steps_do_not_depend_on_batch_mates(wide_lm):

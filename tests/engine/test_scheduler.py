@@ -18,7 +18,8 @@ from colasearch.problem import Problem, StopReason
 from colasearch.traces import Trace
 from colasearch.vote import vote
 
-WORLD = WorldConfig(max_tokens=14, max_step_tokens=4, references=3)
+# Steps are lines, whose tokens are drawn: so trees show it where random numbers are not the problem's own.
+WORLD = WorldConfig(max_tokens=14, max_step_tokens=4, branch_below=0.0, references=3)
 SETTINGS = SearchSettings(sims=12, leaves_in_flight=4, world=WORLD, options={"max_num_considered_actions": 4})
 PROBLEMS = [Problem.from_text(f"What is {i} + {i * i}?" + " Think!" * (i % 4)) for i in range(9)]
 NEEDLE = Problem.from_text("How many needles are in a haystack of 12 needles?")

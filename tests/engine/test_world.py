@@ -14,7 +14,7 @@ from colasearch.model.latent_lm import LatentLM, new_latents
 from colasearch.problem import Problem, StopReason
 from colasearch.searchers import run
 
-SMALL = WorldConfig(max_tokens=12, max_step_tokens=4, references=3)
+SMALL = WorldConfig(max_tokens=12, max_step_tokens=4, branch_below=0.0, references=3)
 PROBLEMS = [Problem.from_text(t) for t in ("1+1?", "What is six times seven?", "Add 2 and 3.")]
 
 
@@ -76,7 +76,7 @@ def test_a_tree_depends_on_seed_and_problem_alone(lm):
 
 
 def test_a_finished_state_is_terminal_and_refuses_to_go_on(lm):
-    world = LatentWorld(lm, WorldConfig(max_tokens=3, max_step_tokens=8, references=0), seed=0)
+    world = LatentWorld(lm, WorldConfig(max_tokens=3, max_step_tokens=8, branch_below=0.0, references=0), seed=0)
     states, _, _ = world.root(PROBLEMS[:1])
     states, _, terminal, _, value = world.expand(states, np.array([0]))
     assert terminal.tolist() == [True]
