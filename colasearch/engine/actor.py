@@ -266,7 +266,7 @@ class Actor:
         assert features.scores_BA is not None
         with self._timed():
             states = fan_out_states(self.lm.require_latents(), self.lm.base, features.hidden_BD)
-            if SURE_SHORTLIST < self.lm.base.vocab_size // 2:
+            if self.lm.base.vocab_size // 2 > SURE_SHORTLIST:
                 tokens_BA = self._best_among(features.hidden_BD[:, None], states, SURE_SHORTLIST)
             else:
                 tokens_BA = self.lm.base.head(states).argmax(-1)
