@@ -22,7 +22,7 @@ from colasearch.errors import InputError, PrerequisiteError
 from colasearch.model.latent_lm import LatentLM
 from colasearch.problem import Problem
 
-WORLD = WorldConfig(max_tokens=8)
+WORLD = WorldConfig(max_tokens=8, branch_below=0.0)
 SETTINGS = SearchSettings(sims=4, world=WORLD)
 PROBLEMS = [Problem.from_text(f"What is {i} plus 9?") for i in range(5)]
 
