@@ -11,9 +11,9 @@ TYPES := $(ROOT)/build/types
 solve: $(VENV)/.installed
 	$(VENV)/bin/colasearch solve $(ROOT)/examples/problem.txt
 
-# Set up and run the tests, on each core one of the files at a time.
+# Set up and run the tests.
 test: $(VENV)/.installed-dev
-	cd $(ROOT) && $(VENV)/bin/python -m pytest -q --durations=15 --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
+	cd $(ROOT) && $(VENV)/bin/python -m pytest -q --durations=15 $(ARGS)
 
 # Style and types. Types are checked on the installed wheel, as our package mapping asks for.
 lint: $(VENV)/.installed-dev
