@@ -224,8 +224,9 @@ class Interrupted(Exception):
 
 def run(model: Path, folder: Path, stop_at: str | None = None, resume: bool = False) -> dict:
     how = Iterations(
-        str(model), has_value=False, samples=2, iterations=1, problems_per_iteration=6, searcher="puct", sims=8, branch_below=0.0,
-        eval_sims=3, max_tokens=16, max_step_tokens=8, rl_rounds=2, rl_batch=2, rl_group=2, value_epochs=1, threads=1,
+        str(model), has_value=False, samples=2, iterations=1, problems_per_iteration=6, searcher="puct", sims=8,
+        branch_below=0.0, eval_sims=3, max_tokens=16, max_step_tokens=8, rl_rounds=2, rl_batch=2, rl_group=2,
+        value_epochs=1, threads=1,
     )  # fmt: skip
 
     def say(line: str) -> None:
