@@ -10,6 +10,7 @@ import dataclasses
 from dataclasses import dataclass
 
 from colasearch.errors import InputError
+from colasearch.experiments.guided import guided_by_search
 from colasearch.experiments.stages import Stage, Stages
 
 FINAL_BENCH, HARDER_BENCH = "bench-final", "bench-harder"
@@ -292,7 +293,11 @@ def _in_turn(plan: Stages, recipe: Recipe, model: str, rows: str, held_rows: str
             *("--shuffle-seed", recipe.seed * 100 + number, *_how(recipe), *seeded, "--json"),
             partial=True,
         )
-        tuned = _guided_by_search(plan, recipe, number, f"{model}/model", traces, rows, seeded)
+        tuned = f"{model}/model"
+        if recipe.iterate_guide_epochs:
+            labels = ("--data", rows, "--task", "countdown")
+            how = ("--tune", "full", "--epochs", recipe.iterate_guide_epochs, "--lr", recipe.iterate_guide_lr)
+            tuned = guided_by_search(plan, number, tuned, traces, labels, recipe.iterate_guide_texts, how, seeded)
         policy = plan.add(
             f"policy-{number}",
             f"iteration {number}: the policy learns what the search found",
@@ -316,29 +321,6 @@ def _in_turn(plan: Stages, recipe: Recipe, model: str, rows: str, held_rows: str
         )
         check(number, model)
     return model
-
-
-def _guided_by_search(
-    plan: Stages, recipe: Recipe, number: int, model: str, traces: str, rows: str, seeded: tuple[object, ...]
-) -> str:
-    """An iteration's guided fine-tuning on what its search found; returns the model to go on with."""
-    if not recipe.iterate_guide_epochs:
-        return model
-    solutions = plan.add(
-        f"solutions-{number}",
-        f"iteration {number}: the right texts that the search found",
-        *("train", "solutions", "--traces", traces, "--data", rows, "--task", "countdown"),
-        *("--most", recipe.iterate_guide_texts),
-        output="solutions.jsonl",
-    )
-    folder = plan.add(
-        f"guide-{number}",
-        f"iteration {number}: the base learns to write them under the policy's codes",
-        *("train", "guide", "--model", model, "--data", solutions, "--codes", "policy", "--tune", "full"),
-        *("--epochs", recipe.iterate_guide_epochs, "--lr", recipe.iterate_guide_lr, "--batch-tokens", 2048),
-        *("--warmup-steps", recipe.rl_warmup_steps, "--heldout", 0, *seeded),
-    )
-    return f"{folder}/model"
 
 
 def final_stage(recipe: Recipe) -> str:

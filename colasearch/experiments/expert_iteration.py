@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from colasearch.errors import InputError
+from colasearch.experiments.guided import guided_by_search
 from colasearch.experiments.stages import KEY, RECORDS_NAME, Stage, Stages, run_stages
 from colasearch.files import folder_atomic, write_atomic
 from colasearch.problem import LabelledProblem
@@ -151,7 +152,9 @@ def stages(how: Iterations, train_problems: int) -> list[Stage]:
             runtime=_where(how),
         )
         if how.guide_epochs:
-            model = _guide(plan, how, number, model, traces)
+            problems = ("--data", f"{DATA}/{TRAIN}", "--task", how.task)
+            tuning = ("--tune", how.guide_tune, "--epochs", how.guide_epochs, "--lr", how.guide_lr)
+            model = guided_by_search(plan, number, model, traces, problems, how.guide_texts, tuning, _seeded(how))
         folder = plan.add(
             f"policy-{number}",
             f"iteration {number}: the policy learns what the search found",
@@ -172,25 +175,6 @@ def stages(how: Iterations, train_problems: int) -> list[Stage]:
         model = f"{folder}/{MODEL}"
         _check(plan, how, number, model)
     return plan.found
-
-
-def _guide(plan: Stages, how: Iterations, number: int, model: str, traces: str) -> str:
-    labels = ("--data", f"{DATA}/{TRAIN}", "--task", how.task)
-    rows = plan.add(
-        f"solutions-{number}",
-        f"iteration {number}: the right texts that the search found",
-        *("train", "solutions", "--traces", traces, *labels, "--most", how.guide_texts),
-        output="solutions.jsonl",
-    )
-    folder = plan.add(
-        f"guide-{number}",
-        f"iteration {number}: the base learns to write them under the policy's codes",
-        *("train", "guide", "--model", model, "--data", rows, "--codes", "policy", "--tune", how.guide_tune),
-        *("--epochs", how.guide_epochs, "--lr", how.guide_lr, "--batch-tokens", 2048, "--warmup-steps", 5),
-        *("--heldout", 0),  # what comes of it is measured on held-out problems
-        *_seeded(how),
-    )
-    return f"{folder}/{MODEL}"
 
 
 def _first_value(plan: Stages, how: Iterations) -> str:
