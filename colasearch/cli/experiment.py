@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import click
 
+MOST_JOBS = 4
+"""Stages that a recipe has side by side at most; each takes 1 to 3 GB."""
 EPILOG = """\b
 Examples:
   colasearch experiment countdown --output runs/countdown
@@ -34,6 +37,12 @@ def command() -> None:
     type=click.Path(path_type=Path),
     help="A run with another recipe: stages whose commands, and all before that they read, are the same are copied.",
 )
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=None,
+    help="Most stages at a time; no result depends on it. [default: a core each, at most 4]",
+)
 @click.option("--show", is_flag=True, help="Print the recipe and its commands, and run nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print summary.json on standard output.")
 def countdown(
@@ -42,6 +51,7 @@ def countdown(
     changes: tuple[str, ...],
     resume: bool,
     reuse: Path | None,
+    jobs: int | None,
     show: bool,
     as_json: bool,
 ) -> None:
@@ -63,8 +73,9 @@ def countdown(
         return
     if output is None:
         raise click.UsageError("--output is missing: the run folder to create, or to --resume")
+    jobs = jobs or min(MOST_JOBS, len(os.sched_getaffinity(0)))
     summary = run_countdown(
-        recipe, size, output, resume=resume, reuse=reuse, say=lambda line: click.echo(line, err=True)
+        recipe, size, output, resume=resume, reuse=reuse, jobs=jobs, say=lambda line: click.echo(line, err=True)
     )
     if as_json:
         click.echo(json.dumps(summary, ensure_ascii=False))

@@ -266,17 +266,28 @@ class Actor:
         assert features.scores_BA is not None
         with self._timed():
             states = fan_out_states(self.lm.require_latents(), self.lm.base, features.hidden_BD)
-            if self.lm.base.vocab_size // 2 > SURE_SHORTLIST:
-                tokens_BA = self._best_among(features.hidden_BD[:, None], states, SURE_SHORTLIST)
-            else:
-                tokens_BA = self.lm.base.head(states).argmax(-1)
-            tokens_BA = tokens_BA.masked_fill(~states.isfinite().all(-1), -1)
+            tokens_BA = self._likely_tokens(features.hidden_BD, states)
         policy_BA = sampling_log_probs(features.scores_BA, self.sampling.temperature, self.sampling.top_k).exp()
         same_BAA = tokens_BA[:, :, None] == tokens_BA[:, None, :]
         together = (same_BAA * policy_BA[:, None]).sum(-1).max(-1)
         token_B1 = tokens_BA.gather(-1, together.indices[:, None])
         code_B = policy_BA.masked_fill(tokens_BA != token_B1, -1.0).argmax(-1)
         return together.values, token_B1[:, 0], code_B
+
+    def _likely_tokens(self, hidden_BD: Tensor, states_BMD: Tensor) -> Tensor:
+        """Most probable token ``[B, M]`` at each head input, among ``SURE_SHORTLIST``; -1 where one is not finite."""
+        if self.lm.base.vocab_size // 2 > SURE_SHORTLIST:
+            tokens_BM = self._best_among(hidden_BD[:, None], states_BMD, SURE_SHORTLIST)
+        else:
+            tokens_BM = self.lm.base.head(states_BMD).argmax(-1)
+        return tokens_BM.masked_fill(~states_BMD.isfinite().all(-1), -1)
+
+    @torch.inference_mode()
+    def tokens_under(self, hidden_BD: Tensor, codes_BM: Tensor) -> Tensor:
+        """The token ``[B, M]`` that each of M codes leads to at each of B states, sought as ``surest`` does."""
+        with self._timed():
+            states = world_model_states(self.lm.require_latents(), self.lm.base, hidden_BD[:, None], codes_BM)
+            return self._likely_tokens(hidden_BD, states)
 
     @torch.inference_mode()
     def next_tokens(self, features: Features, uniforms_B: Tensor) -> Chosen:

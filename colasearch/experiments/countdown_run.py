@@ -27,11 +27,12 @@ def run_countdown(
     *,
     resume: bool = False,
     reuse: Path | None = None,
+    jobs: int = 1,
     say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """Run (or with ``resume`` go on with) the experiment in ``output``; returns its summary.
 
-    Stages that run ``reuse`` did with the same commands are taken from there.
+    Stages that run ``reuse`` did with the same commands are taken from there; at most ``jobs`` run side by side.
 
     Raises:
         InputError: ``output`` exists and ``resume`` is not given, or it was made with another recipe.
@@ -50,7 +51,7 @@ def run_countdown(
     with RunFolder(output, manifest, resume=resume, key=KEY, records=RECORDS_NAME) as folder:
         if reuse is not None:
             reuse_stages(folder, plan, reuse, say)
-        run_stages(folder, plan, say)
+        run_stages(folder, plan, say, jobs)
         folders = {stage.name: output / stage.folder for stage in plan}
         copy_model(folders[final_stage(recipe)] / MODEL_NAME, folders["base"] / MODEL_NAME, output / MODEL_NAME)
         summary = summarise(recipe, size, folders, folder.records)

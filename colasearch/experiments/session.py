@@ -63,9 +63,25 @@ class Session:
         if process is not None:
             self.end(process)
 
+    def start(self) -> subprocess.Popen[bytes]:
+        """Start the process, unless it is there: it lives no longer than the thread that starts it."""
+        self._process = self._process or self._start()
+        return self._process
+
+    def terminate(self) -> None:
+        """Ask the process to end, while another thread is in ``run``, which returns when it has."""
+        if self._process is not None:
+            self._process.terminate()
+
+    def kill(self) -> None:
+        """End the process at once, if it is there."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
     def run(self, args: Sequence[str], hear: Callable[[bytes], None]) -> tuple[int, str]:
         """Exit code and standard output of a command; ``hear`` gets the lines of its standard error."""
-        process = self._process = self._process or self._start()
+        process = self.start()
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stderr is not None

@@ -1,4 +1,4 @@
-"""A recipe of stages, each a ``colasearch`` command, run one after the other into one folder; killable at any point.
+"""A recipe of stages, each a ``colasearch`` command, run into one folder; killable at any point.
 
 ::
 
@@ -8,8 +8,9 @@
     RUN/logs/NN-name.log    what it said on standard error; appended to when it is resumed
 
 Commands run in RUN with paths relative to it, so the folder can be moved, and ``cd RUN; colasearch ...`` does a stage
-again by hand. A record is written, atomically, only when its stage is done. On ``--resume`` finished stages are left
-alone, and the one that was cut off goes on by its own ``--resume``. Knows nothing about what the stages do.
+again by hand. A stage may run once all that it reads is done, so several can run side by side; no result depends on
+that. A record is written, atomically, only when its stage is done. On ``--resume`` finished stages are left alone, and
+those that were cut off go on by their own ``--resume``. Knows nothing about what the stages do.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -118,36 +121,78 @@ class Stages:
         return target
 
 
-def run_stages(folder: RunFolder, stages: Sequence[Stage], say: Say) -> None:
+def run_stages(folder: RunFolder, stages: Sequence[Stage], say: Say, jobs: int = 1) -> None:
     """Run what is not done yet.
 
     Args:
         folder: Opened with ``records=RECORDS_NAME, key=KEY``.
-        stages: In order.
+        stages: In order: a stage reads what earlier ones write.
         say: Shows a line to people.
+        jobs: Most stages at a time; the first of those that may run are run.
 
     Raises:
         InputError: A finished stage was run with another command (an older version of the recipe).
-        ColasearchError: A stage failed; of the class that its exit code stands for.
+        ColasearchError: A stage failed; of the class that its exit code stands for. Others that run are ended in good
+            order, to be gone on with.
     """
-    with (
-        Session(folder.path, environment(), end, TOGETHER) as together,
-        Session(folder.path, environment(), end, APART) as apart,
-    ):
-        for number, stage in enumerate(stages, 1):
-            record = folder.find(stage.name)
-            head = f"[{number}/{len(stages)}] {stage.name}"
-            if record is None:
-                say(f"{head}: {stage.about}\n    {stage.command}")
-                done = folder.append(_run(folder.path, stage, together if stage.runtime else apart, say))
-                say(f"{head}: done in {done['seconds']:,.0f} s")
-            elif record["command"] != stage.command:
-                raise InputError(
-                    f"stage {stage.name} of {folder.path} was run as `{record['command']}`, and would now be "
-                    f"`{stage.command}`: the recipe has changed; give another --output"
-                )
-            else:
-                say(f"{head}: was done before")
+    heads = {stage.name: f"[{number}/{len(stages)}] {stage.name}" for number, stage in enumerate(stages, 1)}
+    waiting: list[Stage] = []
+    for stage in stages:
+        record = folder.find(stage.name)
+        if record is None:
+            waiting.append(stage)
+        elif record["command"] != stage.command:
+            raise InputError(
+                f"stage {stage.name} of {folder.path} was run as `{record['command']}`, and would now be "
+                f"`{stage.command}`: the recipe has changed; give another --output"
+            )
+        else:
+            say(f"{heads[stage.name]}: was done before")
+    undone = {stage.folder for stage in waiting}
+    running: dict[Future[dict[str, Any]], tuple[Stage, Session]] = {}
+    with ExitStack() as stack:
+        together = stack.enter_context(Session(folder.path, environment(), end, TOGETHER))
+        free = [stack.enter_context(Session(folder.path, environment(), end, APART)) for _ in range(jobs)]
+        pool = stack.enter_context(ThreadPoolExecutor(jobs))
+        # On the way out the processes end first: threads that hear them would wait for ever.
+        stack.callback(_stop_all, running)
+        while waiting or running:
+            for stage in [s for s in waiting if not _inputs(s, stages) & undone]:
+                session = together if stage.runtime else free[-1] if free else None
+                if len(running) == jobs or session is None or any(session is busy for _, busy in running.values()):
+                    continue
+                if session is not together:
+                    free.pop()
+                waiting.remove(stage)
+                say(f"{heads[stage.name]}: {stage.about}\n    {stage.command}")
+                session.start()
+                name = f"{stage.name}: " if jobs > 1 else ""
+                running[pool.submit(_run, folder.path, stage, session, say, name)] = stage, session
+            over = wait(running, return_when=FIRST_COMPLETED).done
+            for future in sorted(over, key=lambda one: one.exception() is not None):  # what is done is kept first
+                stage, session = running[future]
+                done = folder.append(future.result())
+                del running[future]
+                if session is not together:
+                    free.append(session)
+                undone.remove(stage.folder)
+                say(f"{heads[stage.name]}: done in {done['seconds']:,.0f} s")
+
+
+def _stop_all(running: Mapping[Future[dict[str, Any]], tuple[Stage, Session]]) -> None:
+    """End what runs in good order, or after ``GRACE`` seconds (or a second interrupt) without."""
+    for _, session in running.values():
+        session.terminate()
+    try:
+        wait(running, GRACE)
+    finally:
+        for _, session in running.values():
+            session.kill()
+
+
+def _inputs(stage: Stage, stages: Sequence[Stage]) -> set[str]:
+    """Folders of the stages that ``stage`` reads."""
+    return {one.folder for one in stages if one is not stage and any(_names(a, one.folder) for a in stage.args)}
 
 
 def reuse_stages(folder: RunFolder, stages: Sequence[Stage], other: Path, say: Say) -> None:
@@ -169,8 +214,7 @@ def reuse_stages(folder: RunFolder, stages: Sequence[Stage], other: Path, say: S
     reused: set[str] = set()
     for stage in stages:
         record = theirs.get(stage.name)
-        inputs = {one.folder for one in stages if one is not stage and any(_names(a, one.folder) for a in stage.args)}
-        if record is None or record["command"] != stage.command or not inputs <= reused:
+        if record is None or record["command"] != stage.command or not _inputs(stage, stages) <= reused:
             continue
         if folder.find(stage.name) is None:
             with folder_atomic(folder.path / stage.folder, replace=True) as temporary:
@@ -185,8 +229,8 @@ def _names(argument: str, folder: str) -> bool:
     return argument == folder or argument.startswith(f"{folder}/")
 
 
-def _run(root: Path, stage: Stage, session: Session, say: Say) -> dict[str, Any]:
-    """Run a stage in ``root`` and return its record."""
+def _run(root: Path, stage: Stage, session: Session, say: Say, name: str) -> dict[str, Any]:
+    """Run a stage in ``root`` and return its record; what it says is shown after ``name``."""
     target, log = root / stage.folder, root / LOGS / f"{stage.label}.log"
     resumed = stage.resumable and (target / MANIFEST_NAME).exists()
     if not resumed:
@@ -202,7 +246,7 @@ def _run(root: Path, stage: Stage, session: Session, say: Say) -> dict[str, Any]
         def hear(line: bytes) -> None:
             stream.write(line)
             stream.flush()
-            say("    " + line.decode(errors="replace").rstrip())
+            say(f"    {name}{line.decode(errors='replace').rstrip()}")
 
         code, out = session.run(args, hear)
     result = _last_json(out)

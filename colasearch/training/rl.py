@@ -43,7 +43,8 @@ class Episode:
         ended: The text is finished, rather than cut off.
         hidden_TD: The frozen base's states of ``tokens``, cached once; None where the base trains.
         form: Whether the text is well-formed, 0 or 1; None where nobody asked.
-        state_seconds: Its share of the time that ``hidden_TD`` took.
+        state_seconds: Its share of the time that ``hidden_TD`` and ``equal_LK`` took.
+        equal_LK: True at the codes that count as the one chosen, itself among them; None where each counts alone.
     """
 
     problem: int
@@ -56,6 +57,7 @@ class Episode:
     hidden_TD: Tensor | None = None
     form: float | None = None
     state_seconds: float = 0.0
+    equal_LK: Tensor | None = None
 
 
 @dataclass(slots=True)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from colasearch.errors import CorruptFileError, InputError, PrerequisiteError
 from colasearch.experiments.countdown import SIZES, Recipe, stages
 from colasearch.experiments.overrides import override
 from colasearch.experiments.stages import KEY, RECORDS_NAME, Stage, Stages, reuse_stages, run_stages
-from colasearch.runs import RunFolder, manifest_of, read_records
+from colasearch.runs import RunFolder, lock_folder, manifest_of, read_records
 
 SCRIPT = """
 import sys
@@ -129,6 +130,8 @@ def test_ctrl_c_ends_the_stage_too(tmp_path):
         "smoke",
         "--output",
         str(tmp_path / "r"),
+        "--jobs",
+        "1",
         "--set",
         "base_epochs=999",
     ]
@@ -161,6 +164,61 @@ def test_a_stage_that_fails_says_why_and_is_tried_again(tmp_path):
         (tmp_path / "r/rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
         run_stages(folder, plan.found, lambda line: None)
         assert folder.records[0]["result"]["kind"] == "base"
+
+
+def side_by_side() -> list[Stage]:
+    """Two bases that need nothing of each other, and what reads one of them."""
+    plan = Stages()
+    rows = plan.add("rows", "rows", "train", "problems", "--kind", "countdown", "--count", 120, output="rows.jsonl")
+    shape = ("--width", 16, "--layers", 1, "--heads", 2, "--batch-tokens", 2048, "--save-every", 2, "--threads", 1)
+    bases = [
+        plan.add(name, name, "train", "base", "--data", rows, *shape, "--epochs", epochs)
+        for name, epochs in (("long", 12), ("short", 1))
+    ]
+    plan.add("codes", "codes", "train", "actions", "--model", f"{bases[1]}/model", "--data", rows, "--codes", 4)
+    return plan.found
+
+
+def results(path: Path) -> dict[str, Any]:
+    """Of each stage, without its times."""
+    dated = ("seconds", "tokens_per_second")
+    return {
+        r["name"]: r["result"] and {k: v for k, v in r["result"].items() if k not in dated}
+        for r in read_records(path, RECORDS_NAME)
+    }
+
+
+def test_stages_run_side_by_side_and_come_to_the_same(tmp_path):
+    said: list[str] = []
+    for jobs in (1, 2):
+        said.clear()
+        with open_folder(tmp_path / str(jobs)) as folder:
+            run_stages(folder, side_by_side(), said.append, jobs)
+    heads = [line.split("\n")[0] for line in said if line[0] == "["]
+    assert [h.split("] ")[1] for h in heads[2:4]] == ["long: long", "short: short"]
+    assert any(line.startswith("    long: ") for line in said)
+    assert heads.index("[4/4] codes: codes") > next(i for i, h in enumerate(heads) if h.startswith("[3/4] short: done"))
+    assert results(tmp_path / "1") == results(tmp_path / "2")
+
+
+def test_when_one_fails_its_neighbour_is_ended_and_goes_on_later(tmp_path):
+    def plan(epochs: int) -> list[Stage]:
+        """A base that takes long, and one that fails while rows are missing."""
+        made = Stages()
+        shape = ("--width", 16, "--layers", 1, "--heads", 2, "--batch-tokens", 2048, "--save-every", 2, "--threads", 1)
+        rows = made.add("rows", "rows", "train", "problems", "--kind", "countdown", "--count", 120, output="rows.jsonl")
+        made.add("long", "long", "train", "base", "--data", rows, *shape, "--epochs", epochs)
+        made.add("fails", "fails", "train", "actions", "--model", "nowhere", "--data", rows)
+        return made.found
+
+    said: list[str] = []
+    with open_folder(tmp_path / "r") as folder:
+        with pytest.raises(PrerequisiteError, match="stage fails ended with exit code 3"):
+            run_stages(folder, plan(99_999), said.append, 2)
+        assert [r["name"] for r in folder.records] == ["rows"]
+    assert any(line.startswith("    fails: ") for line in said)
+    assert not (tmp_path / "r/stages/02-long/model").exists()
+    assert lock_folder(tmp_path / "r/stages/02-long") is not None  # nobody writes to it
 
 
 def test_damage_in_the_records_is_refused(tmp_path):

@@ -116,6 +116,13 @@ class Problems:
 @click.option("--gae-lambda", type=click.FloatRange(0, 1), default=1.0, show_default=True, help="For --algorithm ppo.")
 @click.option("--keep-rollouts", is_flag=True, help="Write rollouts.jsonl, for `train value --rollouts`.")
 @click.option("--micro-tokens", type=COUNT, default=None, help="Padded tokens in one pass [codes 8192, tokens 1024].")
+@click.option(
+    "--merge-codes",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Count so many of the likeliest codes as one action where they lead to the same token.",
+)
 @tuning_options
 @click.option("--match-policy", is_flag=True, help="--on tokens: the rank that trains as much as the policy has.")
 def command(
@@ -132,6 +139,7 @@ def command(
     gae_lambda: float,
     keep_rollouts: bool,
     micro_tokens: int | None,
+    merge_codes: int,
     tune: Any,
     layers: tuple[int, ...],
     rank: int,
@@ -173,7 +181,7 @@ def command(
             log.append(round_number, problems, episodes)
         return episodes
 
-    agent, tunable = _agent(loaded, level, collect, given, tune, layers, rank, match_policy, how.seed)
+    agent, tunable = _agent(loaded, level, collect, given, merge_codes, tune, layers, rank, match_policy, how.seed)
     learner = RLLearner(agent, settings, width=loaded.base.hidden_size, seed=how.seed)
     trained = sum(p.numel() for p in agent.parameters())
     config = {
@@ -184,6 +192,7 @@ def command(
         "batch": batch,
         "epochs": epochs,
         "rounds": rounds,
+        "merge_codes": merge_codes,
         "trained_parameters": trained,
     }
     plan = plan_of(len(train), batch, updates, how.seed)
@@ -228,6 +237,7 @@ def _agent(
     level: str,
     collect: Any,
     given: Problems,
+    merge_codes: int,
     tune: Any,
     layers: tuple[int, ...],
     rank: int,
@@ -235,13 +245,17 @@ def _agent(
     seed: int,
 ) -> tuple[Any, Any]:
     """What is trained, and the tunable base where that is it."""
+    from colasearch.engine.actor import Actor, Sampling
     from colasearch.training.agents import LatentAgent, TokenAgent
     from colasearch.training.tuning import TunableBase, Tuning, lora_rank_for
 
     if loaded.latents is not None:
         loaded.latents.requires_grad_(False)
     if level == "codes":
-        return LatentAgent(loaded.require_latents().policy, collect, given.temperature, given.top_k, loaded.base), None
+        policy = loaded.require_latents().policy
+        tokens_under = Actor(loaded, Sampling()).tokens_under
+        sampler = (given.temperature, given.top_k)
+        return LatentAgent(policy, collect, *sampler, loaded.base, tokens_under, merge_codes), None
     if match_policy:
         size = sum(p.numel() for p in loaded.require_latents().policy.parameters())
         rank = lora_rank_for(loaded.base, size)
