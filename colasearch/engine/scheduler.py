@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from colasearch.engine.forest import Evaluation
 from colasearch.engine.nodes import Finished
 from colasearch.engine.record import trace_nodes, trace_of
-from colasearch.engine.world import Evaluation, LatentWorld
+from colasearch.engine.world import LatentWorld
 from colasearch.engine.world_config import WorldConfig
 from colasearch.errors import ColasearchError, InputError
 from colasearch.model.latent_lm import LatentLM

@@ -259,6 +259,7 @@ class RLLearner:
         metrics = {
             "reward": float(rewards.mean()),
             "kl": float(kl[:, 0].mean()),
+            "nats": -float(old[valid].mean()),
             "length": sum(len(e.actions) for e in episodes) / count,
             "ended": sum(e.ended for e in episodes) / count,
             "actions_used": float(len({a for e in episodes for a in e.actions})),

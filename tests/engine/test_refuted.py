@@ -35,7 +35,7 @@ def refuting(monkeypatch):
 
     monkeypatch.setattr("colasearch.tasks.false_equation", rule)
     monkeypatch.setattr(TextEnds, "is_finished", lambda self, tokens: bool(tokens) and tokens[-1] % 7 == 0)
-    for module in ("colasearch.engine.world", "colasearch.benchmarks.samples"):
+    for module in ("colasearch.engine.forest", "colasearch.benchmarks.samples"):
         monkeypatch.setattr(f"{module}.extract_answer", lambda text, task: "7")
     return asked
 

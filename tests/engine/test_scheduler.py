@@ -68,7 +68,7 @@ def test_the_needle_check_can_fail(wide_lm, monkeypatch):
         drawn += 1
         return seeded_uniforms(count, drawn)
 
-    monkeypatch.setattr("colasearch.engine.world.seeded_uniforms", by_order)
+    monkeypatch.setattr("colasearch.engine.forest.seeded_uniforms", by_order)
     alone = by_id(wide_lm, [NEEDLE])
     drawn = 0
     assert by_id(wide_lm, [*PROBLEMS, NEEDLE])[NEEDLE.id] != alone[NEEDLE.id]
@@ -88,7 +88,7 @@ def test_nothing_is_left_when_all_problems_are_done(wide_lm):
     scheduler = Scheduler(wide_lm, SETTINGS, slots=3)
     assert len(list(scheduler.run(PROBLEMS))) == len(PROBLEMS)
     world = scheduler.world
-    assert (world.nodes, world.trees, world._prompts, world._jobs) == ({}, {}, {}, {})
+    assert (world.nodes, world.trees, world.table.prompts, world._jobs) == ({}, {}, {}, {})
     assert (world.store.used, len(world.decoder), world.decoder.batch.memory.used) == (0, 0, 0)
     assert world.store.peak > 0
 

@@ -182,6 +182,14 @@ def test_a_small_base_learns_and_resumes_to_the_same_weights(data, tmp_path):
     assert torch.equal(run("cut", resume=True)[0], whole)
 
 
+@pytest.mark.parametrize(("width", "heads"), [(16, 2), (64, 2), (192, 6), (256, 8)])
+def test_the_mlps_are_in_eights_and_nearly_as_wide_as_llama_s(width, heads):
+    base = new_base(make_tokenizer([]), 0, width=width, layers=1, heads=heads, context=64)
+    wide = base.model.config.intermediate_size
+    assert wide % 8 == 0
+    assert 0 <= width * 8 / 3 - wide < 8
+
+
 def test_a_width_that_heads_do_not_divide_is_refused():
     with pytest.raises(InputError, match="width 30 and 4 heads"):
         new_base(make_tokenizer([]), 0, width=30, layers=1, heads=4, context=64)
