@@ -19,7 +19,8 @@ def main() -> None:
     from transformers import LlamaForCausalLM
 
     from colasearch.cli.main import main as command
-    from colasearch.model.base import BaseIdentity, BaseModel
+    from colasearch.model.base import BaseModel
+    from colasearch.model.config import BaseIdentity
     from colasearch.training.base_lm import BaseLearner, make_tokenizer, new_base
     from colasearch.training.data import batches, load_corpus
 

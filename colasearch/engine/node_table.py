@@ -23,7 +23,7 @@ class NodeTable:
         prompts: Of each prompt in use: features after it, and how many trees begin with it.
     """
 
-    def __init__(self, actor: Actor, kv_bytes: int) -> None:
+    def __init__(self, actor: Actor, kv_bytes: int | None) -> None:
         self.actor, self.store = actor, KVStore(kv_bytes)
         self.nodes: dict[int, Node] = {}
         self.prompts: dict[tuple[int, ...], tuple[Features, int]] = {}
