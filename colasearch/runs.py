@@ -358,9 +358,10 @@ class RunFolder:
         full["sum"] = record_sum(full)
         self._stream.write(json.dumps(full, ensure_ascii=False).encode() + b"\n")
         self._stream.flush()
-        os.fsync(self._stream.fileno())
+        # Before the disk has it, which takes long: an interrupt meanwhile must find it among what is done.
         self._found[key] = full
         self.again.discard(key)
+        os.fsync(self._stream.fileno())
         return full
 
     def trace_path(self, group: str, name: str) -> Path:

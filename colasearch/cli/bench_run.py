@@ -211,6 +211,7 @@ def _plan(name: str, searcher: str, given: dict[str, Any]) -> Plan:
             branch_below=given["branch_below"],
             value_head=given["values"] == "head",
             check_steps=given["check_steps"],
+            complete=given["complete"],
             sampling=sampling,
         ),
         max_seconds=given["max_seconds"],
@@ -257,6 +258,8 @@ def _manifest(
         del world["value_head"]  # as in runs from before there was a choice
     if not world["check_steps"]:
         del world["check_steps"]  # the same
+    if not world["complete"]:
+        del world["complete"]
     settings = {
         "benchmark": plan.benchmark,
         "limit": given["limit"],

@@ -47,8 +47,13 @@ def key_values(context: click.Context, parameter: click.Parameter, value: Any) -
 
 
 def search_options(function: Any) -> Any:
-    """``--option --branch-below --max-step-tokens --values --check-steps``: what the search does, beyond its budget."""
+    """``--option --branch-below --max-step-tokens --values --check-steps --complete``: what the search does."""
     for decorator in (
+        option(
+            "--complete/--no-complete",
+            default=True,
+            help="Where the simulations end before any text does, write the most promising one to its end.",
+        ),
         option(
             "--check-steps/--no-check-steps",
             default=True,

@@ -28,6 +28,9 @@ from colasearch.problem import Problem
 from colasearch.tasks import Task, get_task, prompt_tokens
 from colasearch.verifiers import canonical_key, extract_answer, is_checkable
 
+ROOT, COMPLETED = -1, -2
+"""In place of a ticket: what is evaluated is a root, or no node but a text that is now written to its end."""
+
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
@@ -35,7 +38,7 @@ class Evaluation:
 
     Attributes:
         tree: Number of its tree.
-        ticket: As ``submit`` gave it; -1 for a root.
+        ticket: As ``submit`` gave it; or ``ROOT``; or ``COMPLETED``, where the rest means nothing.
         state, reward, terminal, logits_A, value: As in the world contract. ``value`` is NaN where the model gave NaN.
     """
 
@@ -50,7 +53,7 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """What a row is for: an edge (``ticket`` and ``parent``), or a reference rollout (``ticket`` -1).
+    """What a row is for: an edge, by its ``ticket``; a reference rollout (``ROOT``); a text's end (``COMPLETED``).
 
     ``share`` is that of the node which the edge leads to.
     """
@@ -192,6 +195,21 @@ class Forest:
         rules = Rules(ends.is_boundary, ends.is_finished, config.max_step_tokens, self._rollout, below or None)
         return self.checks.rules(rules, task)
 
+    def complete(self, state: int) -> None:
+        """Write an open state's text to its end, the surest token at a time; ``advance`` says when that is done.
+
+        A finished text joins the tree's others. No node comes of it.
+        """
+        node = self.nodes[state]
+        assert node.next_token_A is not None
+        assert node.prior_A is not None
+        shares_A = (node.next_token_A[:, None] == node.next_token_A) @ node.prior_A
+        token = int(node.next_token_A[shares_A.argmax()])
+        row = self._row(state, token)
+        self._enlist(row, COMPLETED, state, Round(0), node.share * float(shares_A.max()))
+        limit = self.config.max_tokens
+        self.decoder.submit([row], Rules(self.ends.is_boundary, self.ends.is_finished, limit, False, 0.0, sure=True))
+
     def advance(self) -> list[Evaluation]:
         """Decode one token of every row in the batch; returns the evaluations that are done."""
         if not self._roots:
@@ -209,8 +227,12 @@ class Forest:
             self._account(row, job)
             if job.ticket >= 0:
                 leaves.append((row, job))
-            else:
+            elif job.ticket == ROOT:
                 self._take_reference(row, job)
+            else:
+                if row.ended and not row.broken:
+                    self._finish(row, job)
+                done.append(Evaluation(row.tree, COMPLETED, job.parent, 0.0, True, np.zeros(0), 0.0))
         if leaves:
             done += self._leaf_evaluations(leaves)
         done += self._roots
@@ -366,7 +388,7 @@ class Forest:
         for draw, uniform in enumerate(draws):
             action = min(int(np.searchsorted(cumulative_A, uniform, side="right")), self.actor.num_actions - 1)
             row = self._row(tree.root, int(node.next_token_A[action]), draw=draw)
-            self._enlist(row, -1, tree.root, round_)
+            self._enlist(row, ROOT, tree.root, round_)
             rows.append(row)
         tree.reference_rows = dict.fromkeys(rows)
         self.decoder.submit(rows, self._to_end)
@@ -397,7 +419,7 @@ class Forest:
 
     def _root_evaluation(self, number: int, value: float) -> Evaluation:
         tree = self.trees[number]
-        return Evaluation(number, -1, tree.root, 0.0, False, self._prior_logits(tree.root_features)[0], value)
+        return Evaluation(number, ROOT, tree.root, 0.0, False, self._prior_logits(tree.root_features)[0], value)
 
 
 def softmax(logits_A: np.ndarray) -> np.ndarray:

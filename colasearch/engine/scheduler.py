@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from colasearch.engine.forest import Evaluation
+from colasearch.engine.forest import COMPLETED, Evaluation
 from colasearch.engine.nodes import Finished
 from colasearch.engine.record import trace_nodes, trace_of
 from colasearch.engine.world import LatentWorld
@@ -148,6 +148,7 @@ class _Run:
         tickets: The world's tickets of the leaves in flight, in the order of asking.
         told: Evaluations of those that are done.
         reason: Why it ended, where that is not for its search to say.
+        completing: Its search is over, and its most promising text is being written to its end; None: not asked yet.
     """
 
     problem: Problem
@@ -156,6 +157,7 @@ class _Run:
     tickets: list[int] = field(default_factory=list)
     told: dict[int, Evaluation] = field(default_factory=dict)
     reason: StopReason | None = None
+    completing: bool | None = None
 
 
 class Scheduler:
@@ -249,7 +251,7 @@ class Scheduler:
         if settings.max_seconds is not None and time.monotonic() - run.begun >= settings.max_seconds:
             run.reason = StopReason.MAX_SECONDS
             return True
-        if run.search is None or run.tickets:
+        if run.search is None or run.tickets or run.completing:
             return False
         state = self.world.trees[tree]
         if settings.max_tree_tokens is not None and state.generated_tokens >= settings.max_tree_tokens:
@@ -259,12 +261,34 @@ class Scheduler:
             run.search.stop(np.zeros(1, np.int64), StopReason.SOLVED)
         leaves = run.search.ask()
         if not len(leaves):
-            return True
+            run.completing = run.completing is None and self._complete(tree, run.search)
+            return not run.completing
         run.tickets = self.world.submit(leaves.states, leaves.action_L)
         return False
 
+    def _complete(self, tree: int, search: Search) -> bool:
+        """Ask for the end of the most visited text, where none is finished; returns whether there is any to ask for."""
+        state, limit = self.world.trees[tree], self.settings.max_tree_tokens
+        spent = limit is not None and state.generated_tokens >= limit
+        if self.by_outcome or spent or state.finished or not self.settings.world.complete:
+            return False
+        arrays, slot, below = search.tree, -1, [0]
+        while below:
+            slot = max(below, key=lambda one: (int(arrays.visits_BN[0, one]), -one))
+            below = [int(c) for c in set(arrays.children_BNA[0, slot].tolist()) if c >= 0]
+            below = [c for c in below if not arrays.finished_BN[0, c]]
+        assert arrays.states_BN is not None
+        number = int(arrays.states_BN[0, slot])
+        if self.world.nodes[number].next_token_A is None:
+            return False  # the root, of a model that gave NaN
+        self.world.complete(number)
+        return True
+
     def _take(self, evaluation: Evaluation) -> None:
         run = self._runs[evaluation.tree]
+        if evaluation.ticket == COMPLETED:
+            run.completing = False
+            return
         if run.search is None:
             run.search = start(
                 self.algorithm,

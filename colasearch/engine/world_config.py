@@ -21,6 +21,8 @@ class WorldConfig:
             worth 0: right for algorithms that look at finished texts alone.
         check_steps: Whether a text that states something false (``3 + 4 = 8``) is given up and worth nothing, where the
             task has such a check (``Task.refuted``).
+        complete: Whether a search that ends without any finished text writes its most promising one to its end. Only
+            searchers that value nodes: the others draw whole texts.
         references: Reference rollouts from each root (unused with a value head).
         rows: Most texts decoded in one batch.
         kv_bytes: Most bytes of keys and values kept for tree nodes; None keeps all.
@@ -34,6 +36,7 @@ class WorldConfig:
     value_head: bool = True
     rollouts: bool = True
     check_steps: bool = True
+    complete: bool = True
     references: int = 8
     rows: int = 64
     kv_bytes: int | None = 4 << 30
