@@ -13,7 +13,7 @@
      "search": {"rl" | "final" | "harder": {"benchmark", "searcher", "n",
                 "points": [{"sims", "arms": {ARM: {"n", "errors", "tokens", "selected", "oracle"}}, "comparisons"}]}},
      "training": {STAGE: {MEASURE: number}},
-     "times": {"stages": [{"name", "seconds", "resumed"}], "total_seconds",
+     "times": {"stages": [{"name", "seconds", "resumed"}], "total_seconds",        # in which any stage ran
                "rl": {"codes" | "tokens": {"rounds", "rollout_seconds", "update_seconds",      # means a round
                                          "update_ms_a_token"}},                         # texts differ in length
                "update_ratio", "equal_time": {...} or null}}
@@ -36,7 +36,7 @@ from colasearch.benchmarks.intervals import paired_ratio
 from colasearch.benchmarks.summary import compare_arms, is_right, share
 from colasearch.errors import CorruptFileError
 from colasearch.experiments.countdown import FINAL_BENCH, HARDER_BENCH, Recipe
-from colasearch.experiments.stages import records_by_name
+from colasearch.experiments.stages import busy_seconds, records_by_name
 from colasearch.files import read_json
 
 SCHEMA = 1
@@ -180,7 +180,7 @@ def _times(records: Sequence[Record], rl: Mapping[str, Any], rollouts: int) -> d
     codes, tokens = (means[level]["update_seconds"] for level in LEVELS)
     return {
         "stages": [{key: record[key] for key in ("name", "seconds", "resumed", "status")} for record in records],
-        "total_seconds": round(sum(record["seconds"] for record in records), 1),
+        "total_seconds": round(busy_seconds(records), 1),
         "rl": means,
         "update_ratio": round(codes / tokens, 4) if codes is not None and tokens else None,
         "equal_time": _equal_time(rl),

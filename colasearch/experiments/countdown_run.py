@@ -54,7 +54,9 @@ def run_countdown(
         run_stages(folder, plan, say, jobs)
         folders = {stage.name: output / stage.folder for stage in plan}
         copy_model(folders[final_stage(recipe)] / MODEL_NAME, folders["base"] / MODEL_NAME, output / MODEL_NAME)
-        summary = summarise(recipe, size, folders, folder.records)
+        places = {stage.name: place for place, stage in enumerate(plan)}
+        records = sorted(folder.records, key=lambda record: places[record["name"]])  # not as they were done
+        summary = summarise(recipe, size, folders, records)
         folder.write_summary(summary)
         write_report(output, summary, folder.manifest, plan)
     return summary

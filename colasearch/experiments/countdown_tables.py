@@ -181,7 +181,7 @@ def _times(times: Mapping[str, Any]) -> Section:
         (stage["name"], f"{stage['seconds']:,.0f}", "resumed: the last part only" if stage["resumed"] else "")
         for stage in times["stages"]
     ]
-    rows.append(("all", f"{times['total_seconds']:,.0f}", ""))
+    rows.append(("any", f"{times['total_seconds']:,.0f}", "stages side by side count once"))
     return Section("Time", "Wall-clock seconds of each stage.", (Table(("stage", "seconds", ""), tuple(rows), (2,)),))
 
 

@@ -239,7 +239,7 @@ def _run(root: Path, stage: Stage, session: Session, say: Say, name: str) -> dic
     for path in (target.parent if stage.resumable else target, log.parent):
         path.mkdir(parents=True, exist_ok=True)
     args = [*stage.args, *stage.runtime, *(["--resume"] if resumed else [])]
-    started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
+    started, clock = datetime.now(UTC).isoformat(timespec="milliseconds"), time.monotonic()
     with log.open("ab") as stream:
         stream.write(f"$ {shlex.join(('colasearch', *args))}\n".encode())
 
@@ -287,6 +287,16 @@ def _last_json(text: str) -> Any:
         return json.loads(lines[-1]) if lines else None
     except ValueError:
         return None
+
+
+def busy_seconds(records: Sequence[Mapping[str, Any]]) -> float:
+    """Seconds in which at least one of the stages ran: what side by side took as long as the longest counts once."""
+    spans = sorted((datetime.fromisoformat(r["started"]).timestamp(), float(r["seconds"])) for r in records)
+    total, until = 0.0, float("-inf")
+    for begin, seconds in spans:
+        total += max(0.0, begin + seconds - max(begin, until))
+        until = max(until, begin + seconds)
+    return total
 
 
 def records_by_name(records: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:

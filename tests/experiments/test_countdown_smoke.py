@@ -66,7 +66,7 @@ def test_every_stage_is_done_and_the_numbers_are_the_stages_own(whole):
     folder, summary = whole
     plan = stages(SIZES["smoke"])
     records = read_records(folder, RECORDS_NAME)
-    assert [r["name"] for r in records] == [s.name for s in plan]
+    assert sorted(r["name"] for r in records) == sorted(s.name for s in plan)  # in the order in which they were done
     assert {r["status"] for r in records} == {"ok"}
     assert json.loads((folder / "summary.json").read_text()) == summary
     paths = {s.name: folder / s.folder for s in plan}
@@ -134,12 +134,14 @@ def test_killed_and_resumed_it_gives_the_same_summary(whole, tmp_path):
     folder = tmp_path / "moved"
     shutil.copytree(whole[0], folder)
     lines = (folder / RECORDS_NAME).read_text().splitlines(keepends=True)
-    (folder / RECORDS_NAME).write_text("".join(lines[:-LAST]))
-    for stage in stages(SIZES["smoke"])[-LAST:]:
+    last = stages(SIZES["smoke"])[-LAST:]
+    kept = [line for line in lines if json.loads(line)["name"] not in {stage.name for stage in last}]
+    (folder / RECORDS_NAME).write_text("".join(kept))
+    for stage in last:
         shutil.rmtree(folder / stage.folder)
     for name in ("summary.json", "report.md", "report.html"):
         (folder / name).unlink()
-    stage = stages(SIZES["smoke"])[-LAST]
+    stage = last[0]
     process = experiment(folder, "--resume")
     end = time.monotonic() + 90
     while not (folder / stage.folder / "problems.jsonl").exists():

@@ -17,7 +17,15 @@ from colasearch.cli.main import main
 from colasearch.errors import CorruptFileError, InputError, PrerequisiteError
 from colasearch.experiments.countdown import SIZES, Recipe, stages
 from colasearch.experiments.overrides import override
-from colasearch.experiments.stages import KEY, RECORDS_NAME, Stage, Stages, reuse_stages, run_stages
+from colasearch.experiments.stages import (
+    KEY,
+    RECORDS_NAME,
+    Stage,
+    Stages,
+    busy_seconds,
+    reuse_stages,
+    run_stages,
+)
 from colasearch.runs import RunFolder, lock_folder, manifest_of, read_records
 
 SCRIPT = """
@@ -219,6 +227,17 @@ def test_when_one_fails_its_neighbour_is_ended_and_goes_on_later(tmp_path):
     assert any(line.startswith("    fails: ") for line in said)
     assert not (tmp_path / "r/stages/02-long/model").exists()
     assert lock_folder(tmp_path / "r/stages/02-long") is not None  # nobody writes to it
+
+
+def test_time_that_stages_share_counts_once():
+    def record(started: str, seconds: float) -> dict[str, object]:
+        return {"started": f"2026-11-26T{started}+00:00", "seconds": seconds}
+
+    alone = [record("01:00:00", 60.0), record("01:10:00.500", 30.0)]
+    assert busy_seconds(alone) == pytest.approx(90)
+    assert busy_seconds([*alone, record("01:00:20", 10.0)]) == pytest.approx(90)
+    assert busy_seconds([record("01:00:30", 60.0), *alone]) == pytest.approx(120)
+    assert busy_seconds([]) == 0
 
 
 def test_damage_in_the_records_is_refused(tmp_path):
