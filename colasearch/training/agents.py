@@ -33,7 +33,8 @@ class LatentAgent:
         tokens_under: What codes lead to, for ``merged``.
         merged: So many of the most probable codes at a state are one action wherever they lead to the same token; 0
             leaves every code an action of its own. Which of them was drawn changes nothing that follows, so this takes
-            noise from the gradient, and from the divergence, without changing what is expected of it (Rao-Blackwell).
+            noise from the reward's gradient without changing its expectation (Rao-Blackwell); the divergence becomes
+            that of the merged actions.
     """
 
     def __init__(

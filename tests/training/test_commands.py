@@ -172,6 +172,17 @@ def test_rl_on_codes(call, model_folder, problems, tmp_path, algorithm):
             assert (after.state_dict()[name] == value).all(), name
 
 
+def test_codes_of_equal_tokens_are_merged_where_that_is_asked_for(call, model_folder, problems, tmp_path):
+    """The same rollouts at first; what was drawn is likelier, since more codes count as it."""
+    for name, more in (("plain", ()), ("merged", ("--merge-codes", 8))):
+        where = ("--data", problems, "--output", tmp_path / name)
+        report(call("train", "rl", "--model", model_folder, *where, *more, *RL, *COMMON))
+    plain, merged = tmp_path / "plain", tmp_path / "merged"
+    for key in ("reward", "length", "entropy"):
+        assert steps(merged, key)[0] == pytest.approx(steps(plain, key)[0], rel=1e-6)
+    assert steps(merged, "nats")[0] < steps(plain, "nats")[0]
+
+
 def test_rl_on_tokens_trains_as_much_as_the_policy_has(call, model_folder, problems, tmp_path):
     done = report(
         call("train", "rl", "--model", model_folder, "--data", problems, "--output", tmp_path / "r", "--on", "tokens",
@@ -196,6 +207,9 @@ def test_rl_says_what_it_needs(call, model_folder, problems, tmp_path):
     code, _, err = call(*common, "--algorithm", "rloo", "--group", 1)
     assert code == 2
     assert "give at least 2" in err
+    code, _, err = call(*common, "--on", "tokens", "--merge-codes", 8)
+    assert code == 2
+    assert "--merge-codes is of --on codes" in err
     code, _, err = call(*common, "--max-new-tokens", 600)
     assert code == 2
     assert "--max-new-tokens is 600" in err

@@ -155,6 +155,8 @@ def command(
     from colasearch.training.rl import rounds as plan_of
     from colasearch.training.rollout import RolloutLog
 
+    if merge_codes and level == "tokens":
+        raise click.UsageError("--merge-codes is of --on codes; leave it out for the control on tokens")
     where, given, how = take(Where, common), take(Problems, common), take(Run, common)
     settings = RLConfig(
         algorithm=algorithm,
@@ -192,7 +194,7 @@ def command(
         "batch": batch,
         "epochs": epochs,
         "rounds": rounds,
-        "merge_codes": merge_codes,
+        **({"merge_codes": merge_codes} if merge_codes else {}),  # as in runs from before there was a choice
         "trained_parameters": trained,
     }
     plan = plan_of(len(train), batch, updates, how.seed)
