@@ -10,7 +10,6 @@ Laplace-smoothed share). So a leaf's value depends on its own path and the root 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -19,7 +18,7 @@ from colasearch.engine.actor import Actor, Features
 from colasearch.engine.checks import Checks
 from colasearch.engine.decode import Decoder, Row, Rules, seeded_uniforms
 from colasearch.engine.node_table import NodeTable
-from colasearch.engine.nodes import Finished, Node, Round, TreeState
+from colasearch.engine.nodes import COMPLETED, ROOT, Evaluation, Finished, Job, Node, Round, TreeState, softmax
 from colasearch.engine.text import TextEnds
 from colasearch.engine.world_config import WorldConfig
 from colasearch.errors import InputError
@@ -27,42 +26,6 @@ from colasearch.model.latent_lm import LatentLM
 from colasearch.problem import Problem
 from colasearch.tasks import Task, get_task, prompt_tokens
 from colasearch.verifiers import canonical_key, extract_answer, is_checkable
-
-ROOT, COMPLETED = -1, -2
-"""In place of a ticket: what is evaluated is a root, or no node but a text that is now written to its end."""
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """A root, or an edge that was asked for, evaluated.
-
-    Attributes:
-        tree: Number of its tree.
-        ticket: As ``submit`` gave it; or ``ROOT``; or ``COMPLETED``, where the rest means nothing.
-        state, reward, terminal, logits_A, value: As in the world contract. ``value`` is NaN where the model gave NaN.
-    """
-
-    tree: int
-    ticket: int
-    state: int
-    reward: float
-    terminal: bool
-    logits_A: np.ndarray
-    value: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """What a row is for: an edge, by its ``ticket``; a reference rollout (``ROOT``); a text's end (``COMPLETED``).
-
-    ``share`` is that of the node which the edge leads to.
-    """
-
-    ticket: int
-    parent: int
-    order: int
-    round: Round
-    share: float
 
 
 class Forest:
@@ -95,7 +58,7 @@ class Forest:
         self.value_head = lm.latents.value if lm.latents is not None and config.value_head else None
         self._rollout = config.rollouts and self.value_head is None
         self._to_end = Rules(self.ends.is_boundary, self.ends.is_finished, config.max_step_tokens, rollout=True)
-        self._jobs: dict[Row, _Job] = {}
+        self._jobs: dict[Row, Job] = {}
         self._roots: list[Evaluation] = []
         self._next_tree = self._next_ticket = 0
 
@@ -218,7 +181,7 @@ class Forest:
 
     def collect(self) -> list[Evaluation]:
         """Evaluations of rows that are done and have not been looked at, without decoding anything."""
-        leaves: list[tuple[Row, _Job]] = []
+        leaves: list[tuple[Row, Job]] = []
         done: list[Evaluation] = []
         for row in self.decoder.take_done():
             job = self._jobs.pop(row)
@@ -253,11 +216,11 @@ class Forest:
 
     def _enlist(self, row: Row, ticket: int, parent: int, round_: Round, share: float = 1.0) -> None:
         tree = self.trees[row.tree]
-        self._jobs[row] = _Job(ticket, parent, tree.rows, round_, share)
+        self._jobs[row] = Job(ticket, parent, tree.rows, round_, share)
         tree.rows += 1
         round_.pending += 1
 
-    def _account(self, row: Row, job: _Job) -> None:
+    def _account(self, row: Row, job: Job) -> None:
         tree = self.trees[row.tree]
         tree.generated_tokens += len(row.tokens)
         job.round.passes = max(job.round.passes, row.passes)
@@ -277,7 +240,7 @@ class Forest:
 
     # Evaluations.
 
-    def _leaf_evaluations(self, leaves: Sequence[tuple[Row, _Job]]) -> list[Evaluation]:
+    def _leaf_evaluations(self, leaves: Sequence[tuple[Row, Job]]) -> list[Evaluation]:
         numbers = [self._add_leaf(row, job) for row, job in leaves]
         live = [
             (number, row.features)
@@ -318,7 +281,7 @@ class Forest:
             done.append(Evaluation(row.tree, job.ticket, number, 0.0, False, logits_A, value))
         return done
 
-    def _add_leaf(self, row: Row, job: _Job) -> int:
+    def _add_leaf(self, row: Row, job: Job) -> int:
         step = tuple(row.tokens[: row.step_tokens])
         node = Node(row.tree, job.parent, step, (*row.before, *step), None, None, len(row.tokens), share=job.share)
         if not row.broken:
@@ -332,7 +295,7 @@ class Forest:
     def _task(self, tree: int) -> Task:
         return get_task(self.trees[tree].problem.task)
 
-    def _finish(self, row: Row, job: _Job) -> float:
+    def _finish(self, row: Row, job: Job) -> float:
         """Record a finished text; a value head judges it by the state before its last token."""
         tree = self.trees[row.tree]
         text = self.ends.decode((*row.before, *row.tokens))
@@ -393,7 +356,7 @@ class Forest:
         tree.reference_rows = dict.fromkeys(rows)
         self.decoder.submit(rows, self._to_end)
 
-    def _take_reference(self, row: Row, job: _Job) -> None:
+    def _take_reference(self, row: Row, job: Job) -> None:
         tree = self.trees[row.tree]
         tree.reference_rows[row] = job.order
         if None not in tree.reference_rows.values():
@@ -420,10 +383,3 @@ class Forest:
     def _root_evaluation(self, number: int, value: float) -> Evaluation:
         tree = self.trees[number]
         return Evaluation(number, ROOT, tree.root, 0.0, False, self._prior_logits(tree.root_features)[0], value)
-
-
-def softmax(logits_A: np.ndarray) -> np.ndarray:
-    """Probabilities ``[A]`` of logits."""
-    weights_A = np.exp(logits_A - logits_A.max())
-    shares_A: np.ndarray = weights_A / weights_A.sum()
-    return shares_A

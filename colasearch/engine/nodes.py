@@ -1,4 +1,4 @@
-"""What a world keeps of each problem: its nodes, its finished texts, what it has cost."""
+"""What a world keeps of each problem: its nodes, its finished texts, what it has cost; and what it says of a node."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from colasearch.problem import Problem
 from colasearch.verifiers import canonical_key, checkable_verifier, is_checkable
 
 NO_PARENT = -1
+ROOT, COMPLETED = -1, -2
+"""In place of a ticket: what is evaluated is a root, or no node but a text that is now written to its end."""
 
 
 @dataclass(slots=True)
@@ -79,6 +81,39 @@ class Round:
 
     pending: int
     passes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """A root, or an edge that was asked for, evaluated.
+
+    Attributes:
+        tree: Number of its tree.
+        ticket: As ``submit`` gave it; or ``ROOT``; or ``COMPLETED``, where the rest means nothing.
+        state, reward, terminal, logits_A, value: As in the world contract. ``value`` is NaN where the model gave NaN.
+    """
+
+    tree: int
+    ticket: int
+    state: int
+    reward: float
+    terminal: bool
+    logits_A: np.ndarray
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a row is for: an edge, by its ``ticket``; a reference rollout (``ROOT``); a text's end (``COMPLETED``).
+
+    ``share`` is that of the node which the edge leads to.
+    """
+
+    ticket: int
+    parent: int
+    order: int
+    round: Round
+    share: float
 
 
 @dataclass(slots=True)
@@ -149,3 +184,10 @@ class TreeState:
             reward = checkable_verifier(task).score(self.problem, answer).reward
             return 0.0 if reward is None else reward
         return (1 + self.references[canonical_key(answer, task)]) / (2 + self.reference_count)
+
+
+def softmax(logits_A: np.ndarray) -> np.ndarray:
+    """Probabilities ``[A]`` of logits."""
+    weights_A = np.exp(logits_A - logits_A.max())
+    shares_A: np.ndarray = weights_A / weights_A.sum()
+    return shares_A

@@ -14,8 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from colasearch.engine.forest import COMPLETED, Evaluation
-from colasearch.engine.nodes import Finished
+from colasearch.engine.nodes import COMPLETED, Evaluation, Finished
 from colasearch.engine.record import trace_nodes, trace_of
 from colasearch.engine.world import LatentWorld
 from colasearch.engine.world_config import WorldConfig

@@ -13,8 +13,8 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 
-from colasearch.engine.forest import Evaluation, Forest
-from colasearch.engine.nodes import Node
+from colasearch.engine.forest import Forest
+from colasearch.engine.nodes import Evaluation, Node
 from colasearch.problem import Problem
 from colasearch.verifiers import canonical_key, extract_answer
 
