@@ -80,7 +80,7 @@ def new_base(tokenizer: Any, seed: int, *, width: int, layers: int, heads: int, 
         config = LlamaConfig(
             vocab_size=len(tokenizer),
             hidden_size=width,
-            # In eights: a matrix of 682 columns is multiplied half as fast as one of 680 (docs/performance.md).
+            # In eights: matrices of 682 columns are multiplied slower than those of 680 (docs/performance.md).
             intermediate_size=max(8, width // 3 * 8),
             num_hidden_layers=layers,
             num_attention_heads=heads,

@@ -235,7 +235,7 @@ def fit(
         [{"params": ps, "weight_decay": decay, "factor": factor} for (decay, factor), ps in groups.items()],
         lr=config.lr,
         betas=(0.9, config.beta2),
-        fused=True,  # a quarter of the time on a CPU
+        fused=True,  # a third of the time on a CPU (docs/performance.md)
     )
     start = run.load(modules, optimizer)
     result: Metrics = {}

@@ -255,7 +255,7 @@ def _agent(
         loaded.latents.requires_grad_(False)
     if level == "codes":
         policy = loaded.require_latents().policy
-        tokens_under = Actor(loaded, Sampling()).tokens_under
+        tokens_under = Actor(loaded, Sampling()).tokens_under if merge_codes else None
         sampler = (given.temperature, given.top_k)
         return LatentAgent(policy, collect, *sampler, loaded.base, tokens_under, merge_codes), None
     if match_policy:
