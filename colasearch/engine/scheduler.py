@@ -271,16 +271,15 @@ class Scheduler:
         spent = limit is not None and state.generated_tokens >= limit
         if self.by_outcome or spent or state.finished or not self.settings.world.complete:
             return False
+        if search.stop_B[0] is StopReason.NAN:
+            return False  # nothing that such a model goes on to write is worth its tokens
         arrays, slot, below = search.tree, -1, [0]
         while below:
             slot = max(below, key=lambda one: (int(arrays.visits_BN[0, one]), -one))
             below = [int(c) for c in set(arrays.children_BNA[0, slot].tolist()) if c >= 0]
             below = [c for c in below if not arrays.finished_BN[0, c]]
         assert arrays.states_BN is not None
-        number = int(arrays.states_BN[0, slot])
-        if self.world.nodes[number].next_token_A is None:
-            return False  # the root, of a model that gave NaN
-        self.world.complete(number)
+        self.world.complete(int(arrays.states_BN[0, slot]))
         return True
 
     def _take(self, evaluation: Evaluation) -> None:
