@@ -8,8 +8,9 @@ that the search visited n times weighs n, as if each backup were a sample.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 import torch
 import torch.nn.functional as F
@@ -55,6 +56,82 @@ class ValueData:
                 f"targets run from {float(known.min()):.3f} to {float(known.max()):.3f}; the heads give rewards in "
                 "[0, 1]: use verifiers that do, and discount 1"
             )
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """Whose the N states of ``ValueData`` are: those of one text after the other.
+
+    Attributes:
+        problems: Each text's problem.
+        counts: How many states each text has, at least one. By the last a search values a finished text.
+        rewards: Each text's final reward.
+    """
+
+    problems: Sequence[str]
+    counts: Sequence[int]
+    rewards: Sequence[float]
+
+    def better(self) -> list[tuple[list[int], list[int]]]:
+        """For each problem whose texts differ in reward: its texts above their mean reward, and the others."""
+        of: dict[str, list[int]] = {}
+        for text, problem in enumerate(self.problems):
+            of.setdefault(problem, []).append(text)
+        found = []
+        for texts in of.values():
+            mean = sum(self.rewards[t] for t in texts) / len(texts)
+            above = [t for t in texts if self.rewards[t] > mean]
+            if above:
+                found.append((above, [t for t in texts if self.rewards[t] <= mean]))
+        return found
+
+    def last_states(self) -> list[int]:
+        """Number of each text's last state."""
+        return [end - 1 for end in accumulate(self.counts)]
+
+
+def within_problems(data: ValueData, texts: Texts) -> tuple[ValueData, Texts]:
+    """States and targets that only tell a problem's better texts (1) from its others (0).
+
+    The two sides of a problem weigh alike, so knowing the problem is worth nothing: half of it is 1. Problems whose
+    texts are all alike in reward are left out.
+
+    Raises:
+        InputError: No problem has texts of different rewards.
+    """
+    target_of, weight_of = {}, {}
+    for sides in texts.better():
+        for target, side in zip((1.0, 0.0), sides, strict=True):
+            for text in side:
+                target_of[text], weight_of[text] = target, 1.0 / (len(side) * texts.counts[text])
+    if not target_of:
+        raise InputError(
+            "every problem's rollouts have the same reward, so there is nothing to tell apart; roll out more problems, "
+            "or more --samples of each"
+        )
+    kept = sorted(target_of)
+    counts = torch.tensor(texts.counts)
+    states = torch.isin(torch.arange(len(counts)).repeat_interleave(counts), torch.tensor(kept))
+    device = data.states_ND.device
+    targets, weights = (
+        torch.tensor([of[t] for t in kept]).repeat_interleave(counts[kept]).to(device) for of in (target_of, weight_of)
+    )
+    some = Texts(*([column[t] for t in kept] for column in (texts.problems, texts.counts, texts.rewards)))
+    return ValueData(data.states_ND[states.to(device)], targets, weights), some
+
+
+def ordered_pairs(value_of: Mapping[int, float], texts: Texts) -> tuple[float, int]:
+    """Of all pairs of a problem's better and another text: the share that values put in order, and how many there are.
+
+    Equal values are half in order. Only texts of ``value_of`` count.
+    """
+    right, pairs = 0.0, 0
+    for better, others in texts.better():
+        for one in (value_of[t] for t in better if t in value_of):
+            for other in (value_of[t] for t in others if t in value_of):
+                right += 0.5 if one == other else one > other
+                pairs += 1
+    return right / max(1, pairs), pairs
 
 
 def node_states(states: HiddenStates, nodes: Sequence[NodeTarget]) -> Tensor:
@@ -105,11 +182,18 @@ def add_head(modules: LatentModules, head: str, seed: int, value_hidden: int = 1
 
 
 class HeadLearner:
-    """Regresses the value or the Q head of ``modules`` on ``data``; only that head trains."""
+    """Regresses the value or the Q head of ``modules`` on ``data``; only that head trains.
 
-    def __init__(self, modules: LatentModules, head: str, data: ValueData) -> None:
+    Args:
+        modules: With the head.
+        head: ``value`` or ``q``.
+        data: States and targets.
+        texts: Whose the states are, for a value head: ``evaluate`` then also says how well it orders a problem's texts.
+    """
+
+    def __init__(self, modules: LatentModules, head: str, data: ValueData, texts: Texts | None = None) -> None:
         data.check()
-        self.modules, self.head, self.data = modules, head, data
+        self.modules, self.head, self.data, self.texts = modules, head, data, texts
 
     def parameters(self) -> list[torch.nn.Parameter]:
         """The head's."""
@@ -133,7 +217,11 @@ class HeadLearner:
 
     @torch.no_grad()
     def evaluate(self, indices: Sequence[int], train: Sequence[int]) -> Metrics:
-        """Held-out ``mse``, and ``mean_mse``: that of always saying the training states' mean. Weighted alike."""
+        """Held-out ``mse``, and ``mean_mse``: that of always saying the training states' mean. Weighted alike.
+
+        With texts also ``order``, the share of a problem's pairs of a better and another text that their last states'
+        values put in order, and ``pairs``, how many there are.
+        """
         rows = list(indices)
         targets, weights = self.data.targets[rows], self.data.weights[rows]
         total = weights.sum().clamp_min(1e-9)
@@ -141,7 +229,13 @@ class HeadLearner:
         mean = known.mean()
         error = (weights * (self.predict(rows) - targets).square()).sum() / total
         constant = (weights * (mean - targets).square()).sum() / total
-        return {"mse": float(error), "mean_mse": float(constant), "states": float(len(rows))}
+        result = {"mse": float(error), "mean_mse": float(constant), "states": float(len(rows))}
+        if self.texts is not None:
+            held = set(rows)
+            last = {text: state for text, state in enumerate(self.texts.last_states()) if state in held}
+            values = dict(zip(last, self.predict(list(last.values())).tolist(), strict=True)) if last else {}
+            result["order"], result["pairs"] = ordered_pairs(values, self.texts)
+        return result
 
 
 def plan_of(indices: Sequence[int], batch: int, seed: int, epoch: int) -> list[list[int]]:

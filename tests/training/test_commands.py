@@ -235,6 +235,18 @@ def test_rollouts_then_values_then_q(call, model_folder, problems, tmp_path):
     assert modules.value is not None
     assert modules.q is not None
 
+    rows = [{**json.loads(line), "reward": float(n % 3 == 0)} for n, line in enumerate(log.read_text().splitlines())]
+    divided = tmp_path / "divided.jsonl"
+    divided.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    within = ("train", "value", "--model", model_folder, "--within-problems", "--output", tmp_path / "w", *COMMON)
+    held = report(call(*within, "--rollouts", divided, "--epochs", 1, "--heldout", 0.3))["heldout"]
+    assert held["mean_mse"] == pytest.approx(0.25)  # of always saying that it is one or the other
+    assert held["pairs"] > 0
+    assert 0 <= held["order"] <= 1
+    code, _, err = call(*within[:-2], "--rollouts", divided, "--head", "q")
+    assert code == 2
+    assert "--within-problems is for the value head" in err
+
 
 @pytest.fixture
 def searched(model_folder, tmp_path):

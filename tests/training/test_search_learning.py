@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 
 import numpy as np
 import pytest
@@ -21,7 +22,17 @@ from colasearch.training.q_learning import DoubleQLearner, Transitions, returns_
 from colasearch.training.rl import Episode
 from colasearch.training.search_data import find_traces, improved_policy, search_data
 from colasearch.training.search_policy import SearchPolicyLearner, group_loss
-from colasearch.training.value import HeadLearner, ValueData, add_head, plan_of, q_data, value_data
+from colasearch.training.value import (
+    HeadLearner,
+    Texts,
+    ValueData,
+    add_head,
+    ordered_pairs,
+    plan_of,
+    q_data,
+    value_data,
+    within_problems,
+)
 
 
 @pytest.fixture
@@ -150,6 +161,54 @@ def test_value_regression_recovers_known_values(own):
     weighted = torch.stack([(returns * weights)[which == k].sum() / weights[which == k].sum() for k in range(4)])
     with torch.no_grad():
         torch.testing.assert_close(modules.value(centres), weighted, atol=0.02, rtol=0)
+
+
+def test_within_problems_the_sides_weigh_alike_and_undivided_problems_are_left_out():
+    states = torch.arange(12.0)[:, None]
+    texts = Texts(["a", "b", "a", "a", "c"], [3, 2, 1, 2, 4], [1.0, 1.0, 0.0, 0.0, 0.5])
+    rewards = torch.tensor(texts.rewards).repeat_interleave(torch.tensor(texts.counts))
+    data, some = within_problems(ValueData(states, rewards, torch.ones(12)), texts)
+    assert (some.problems, some.counts, some.rewards) == (["a"] * 3, [3, 1, 2], [1.0, 0.0, 0.0])
+    assert some.last_states() == [2, 3, 5]
+    assert data.states_ND[:, 0].tolist() == [0, 1, 2, 5, 6, 7]
+    assert data.targets.tolist() == [1, 1, 1, 0, 0, 0]
+    torch.testing.assert_close(data.weights, torch.tensor([1 / 3] * 3 + [1 / 2] + [1 / 4] * 2))
+    assert data.mean() == pytest.approx(0.5)
+    # Graded rewards: what is above the problem's mean is the better side.
+    graded, _ = within_problems(
+        ValueData(torch.zeros(3, 1), torch.zeros(3), torch.ones(3)), Texts(["a"] * 3, [1] * 3, [0.1, 0.4, 1.0])
+    )
+    assert graded.targets.tolist() == [0, 0, 1]
+    with pytest.raises(InputError, match="nothing to tell apart"):
+        within_problems(ValueData(states[:4], rewards[:4], torch.ones(4)), Texts(["a", "b"], [2, 2], [1.0, 0.0]))
+
+
+def test_pairs_are_of_one_problem_and_equal_values_count_half():
+    texts = Texts(["a", "b", "a", "b", "a"], [1] * 5, [1.0, 0.0, 0.0, 1.0, 0.0])
+    assert ordered_pairs(dict(enumerate([0.5, 0.9, 0.4, 0.1, 0.5])), texts) == ((1 + 0.5 + 0) / 3, 3)
+    assert ordered_pairs({0: 0.5, 1: 0.9, 2: 0.4}, texts) == (1.0, 1)
+    assert ordered_pairs({}, texts) == (0.0, 0)
+
+
+def test_within_problems_a_head_learns_what_the_problem_hides(own):
+    """Simpson's paradox: texts of easier problems have more of a feature, a problem's better texts have less of it."""
+    generator = torch.Generator().manual_seed(0)
+    problems, each = 300, 4
+    ease, quality = torch.randn(problems, 1, generator=generator), torch.randn(problems, each, generator=generator)
+    rewards = (2 * ease + quality > 0).float().flatten()
+    states = torch.zeros(problems * each, own.base.hidden_size)
+    states[:, 0] = (2 * ease - 0.3 * quality).flatten()
+    texts = Texts([f"{p}" for p in range(problems) for _ in range(each)], [1] * len(rewards), rewards.tolist())
+    plain = ValueData(states, rewards, torch.ones(len(rewards)))
+    order = {}
+    for name, (data, owners) in {"plain": (plain, texts), "within": within_problems(plain, texts)}.items():
+        modules = copy.deepcopy(own.require_latents())
+        add_head(modules, "value", seed=0)
+        fit_head(HeadLearner(modules, "value", data, owners), len(data.targets), steps=150)
+        with torch.no_grad():
+            order[name] = ordered_pairs(dict(enumerate(modules.value(states).tolist())), texts)[0]
+    assert order["plain"] < 0.2
+    assert order["within"] > 0.8
 
 
 def test_q_regression_recovers_known_values_and_leaves_untried_codes(own):

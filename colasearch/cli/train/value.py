@@ -49,6 +49,12 @@ from colasearch.cli.train.common import (
 @click.option("--heldout", type=click.FloatRange(0, 1), default=0.1, show_default=True, help="Share of problems.")
 @click.option("--value-hidden", type=COUNT, default=128, show_default=True, help="Width of a new value head's MLP.")
 @click.option(
+    "--within-problems",
+    is_flag=True,
+    help="With --rollouts: learn only what tells a problem's right texts from its wrong ones, not which problems are "
+    "easy. For choosing among finished texts; its values are no expected rewards.",
+)
+@click.option(
     "--method",
     type=click.Choice(["dqn", "returns"]),
     default="dqn",
@@ -67,6 +73,7 @@ def command(
     batch: int,
     heldout: float,
     value_hidden: int,
+    within_problems: bool,
     method: str,
     discount: float,
     sync_every: int,
@@ -81,6 +88,8 @@ def command(
         raise click.UsageError("--data tells true rewards of --traces to the value head; leave it out here")
     if bool(traces) == bool(rollouts):
         raise click.UsageError("give either --traces or --rollouts: what the heads are to learn from")
+    if within_problems and (not rollouts or head == "q"):
+        raise click.UsageError("--within-problems is for the value head and --rollouts; leave it out here")
     where, how = take(Where, common), take(Run, common)
     loaded = load(model, where)
     modules = loaded.require_latents()
@@ -91,7 +100,7 @@ def command(
     holder, learner, owners = (
         _from_traces(loaded, traces, data, head, fresh)
         if traces
-        else _from_rollouts(loaded, rollouts, head, method, discount, sync_every, fresh)
+        else _from_rollouts(loaded, rollouts, head, method, discount, sync_every, within_problems, fresh)
     )
     held = [i for i, problem in enumerate(owners) if is_heldout(problem, heldout)]
     train = [i for i, problem in enumerate(owners) if not is_heldout(problem, heldout)]
@@ -112,6 +121,8 @@ def command(
         "batch": batch,
         "heldout": heldout,
         "value_hidden": value_hidden,
+        # As in manifests from before there was a choice, so that their runs resume.
+        **({"within_problems": True} if within_problems else {}),
         "method": method,
         "discount": discount,
         "sync_every": sync_every,
@@ -160,6 +171,7 @@ def _from_rollouts(
     method: str,
     discount: float,
     sync_every: int,
+    within: bool,
     fresh: Callable[[float], None],
 ) -> tuple[Any, Any, list[str]]:
     from colasearch.training.q_learning import (
@@ -170,7 +182,7 @@ def _from_rollouts(
         transitions,
     )
     from colasearch.training.rollout import read_rollouts
-    from colasearch.training.value import HeadLearner
+    from colasearch.training.value import HeadLearner, Texts, within_problems
 
     modules = loaded.require_latents()
     found = [row for path in paths for row in read_rollouts(path)]
@@ -180,10 +192,14 @@ def _from_rollouts(
     owners = [problem for problem, episode in found for _ in episode.actions]
     data = transitions(states_of(loaded, rollout_corpus(episodes)), episodes)
     table = final_rewards(data, episodes)
+    texts = Texts([problem for problem, _ in found], [len(e.actions) for e in episodes], [e.reward for e in episodes])
+    if within:
+        table, texts = within_problems(table, texts)
+        owners = [problem for problem, count in zip(texts.problems, texts.counts, strict=True) for _ in range(count)]
     fresh(table.mean())
     if head == "q" and method == "returns":
         table = returns_of_codes(data, episodes, modules.config.num_codes)
     if head == "value" or method == "returns":
-        return modules, HeadLearner(modules, head, table), owners
+        return modules, HeadLearner(modules, head, table, texts if head == "value" else None), owners
     learner = DoubleQLearner(modules.requires_grad_(False).q, data, discount, sync_every)
     return learner.holder, learner, owners
