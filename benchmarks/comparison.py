@@ -9,7 +9,8 @@ from typing import Any
 
 from colasearch.benchmarks.summary import GREEDY_SIMS, compare_arms, is_right, share
 from colasearch.errors import InputError
-from colasearch.runs import read_manifest, read_records
+from colasearch.records import read_records
+from colasearch.runs import read_manifest
 
 
 @dataclass(frozen=True, slots=True)

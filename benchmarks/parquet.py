@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from colasearch.errors import PrerequisiteError
-from colasearch.runs import read_manifest, read_records
+from colasearch.records import read_records
+from colasearch.runs import read_manifest
 
 
 def export(folder: Path, path: Path) -> int:

@@ -20,7 +20,8 @@ from colasearch.benchmarks.summary import GREEDY_SIMS, build
 from colasearch.engine.scheduler import Status
 from colasearch.errors import InputError, LostError
 from colasearch.model.latent_lm import LatentLM
-from colasearch.runs import RunFolder, was_lost
+from colasearch.records import was_lost
+from colasearch.runs import RunFolder
 
 BATCHES_A_CHUNK = 4
 

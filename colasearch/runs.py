@@ -3,8 +3,7 @@
 A run folder holds::
 
     manifest.json    what was run; written once, at the start
-    problems.jsonl   one record a finished piece of work (in `bench`: a problem and an arm); append-only, fsynced;
-                     of records with one key the last one counts, which `read_records` sees to
+    problems.jsonl   one record a finished piece of work (in `bench`: a problem and an arm); append-only, fsynced
     traces/          one gzipped ``Trace`` a record (``colasearch.traces``), written before its record
     summary.json     what came out; written at the end, and when a run is interrupted
     report.md, plots/, report.html    written by ``colasearch.report``
@@ -15,33 +14,12 @@ A run folder holds::
 ``hashes`` are what the results depend on: a resumed run must have the same. ``runtime`` (batch size, threads) may
 differ.
 
-A record of ``bench`` in ``problems.jsonl``::
-
-    {"schema": 1,
-     "problem_id": "svamp-chal-1", "arm": "gumbel", "sims": 64,     # together unique; sims is 0 for greedy
-     "status": "ok",                                                # or "error": then only "error" is set, below
-     "error": null,                                                 # {"kind": "InputError", "message": "..."};
-                                                                    # a "LostError" is tried again by --resume
-     "subject": "Subtraction", "level": null,                       # as the data has them, else null
-     "gold": "51", "answer": "51", "text": "...",                   # gold, selected answer (or null), selected text
-     "correct": true,                                               # selected answer against the gold one
-     "oracle": true,                                                # any finished text against the gold one
-     "texts": 12, "texts_correct": 7,                               # finished texts; those that are right
-     "candidates": [{"answer": "51", "weight": 0.7, "count": 8}],   # heaviest first, at most 16
-     "stop": "budget", "sims_done": 64,                             # baselines: texts drawn, cut-off ones included
-     "effective_branching": 0.67,                                   # null for baselines
-     "token_budget": null,                                          # tokens the arm was given; null: none but sims
-     "generated_tokens": 1773, "model_calls": 556,
-     "seconds": 39.2,                                               # from the problem's begin to its end
-     "wall_seconds": 39.2,                                          # its share of the wall clock; sums to the run's
-     "trace": "traces/gumbel-64/svamp-chal-1.json.gz",              # relative to the folder; null with --no-traces
-     "sum": "1f0c..."}                                              # first 16 hex digits of the record's SHA-256
-
 ``summary.json`` of ``bench``: see ``colasearch.benchmarks.summary``.
 
-A line that was cut off by a crash (the last one) is dropped, with a warning, and its work done again; any other damage
-is refused. The lock is the kernel's (``flock``): it is gone when its process is, also after SIGKILL. On network file
-systems without ``flock`` between hosts it does not protect. Knows nothing about models or benchmarks.
+What records look like: see ``colasearch.records``.
+
+The lock is the kernel's (``flock``): it is gone when its process is, also after SIGKILL. On network file systems
+without ``flock`` between hosts it does not protect. Knows nothing about models or benchmarks.
 """
 
 from __future__ import annotations
@@ -57,22 +35,20 @@ import socket
 import subprocess
 import sys
 import warnings
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from colasearch.errors import CorruptFileError, InputError, LostError, PrerequisiteError
+from colasearch.errors import CorruptFileError, InputError, PrerequisiteError
 from colasearch.files import fsync_path, read_json, write_json
+from colasearch.records import KEY, RECORDS_NAME, SCHEMA, by_key, key_of, record_sum, scan, was_lost
 
-SCHEMA = 1
 MANIFEST_NAME = "manifest.json"
-RECORDS_NAME = "problems.jsonl"
 SUMMARY_NAME = "summary.json"
 TRACES_NAME = "traces"
 LOCK_NAME = ".lock"
-KEY = ("problem_id", "arm", "sims")
 _PACKAGES = (
     "torch",
     "transformers",
@@ -85,13 +61,6 @@ _PACKAGES = (
     "ray",
 )
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
-
-
-def record_sum(record: Mapping[str, Any]) -> str:
-    """First 16 hex digits of the SHA-256 of a record without its own ``sum``."""
-    content = {key: value for key, value in record.items() if key != "sum"}
-    text = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def file_name(name: str) -> str:
@@ -161,67 +130,6 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def read_records(folder: Path, name: str = RECORDS_NAME) -> list[dict[str, Any]]:
-    """The whole records of a run folder, in the order of writing; a torn last line is left out with a warning.
-
-    A record of ``problems.jsonl`` that was written later takes the place of the one with its key.
-
-    Raises:
-        CorruptFileError: A line that is not the last one is damaged, or a record's sum does not fit.
-    """
-    records = _scan(folder / name)[0]
-    return list(_by_key(records, KEY).values()) if name == RECORDS_NAME else records
-
-
-def was_lost(record: Mapping[str, Any]) -> bool:
-    """Whether a record stands for work that was lost with its workers: that is worth another try."""
-    return (record.get("error") or {}).get("kind") == LostError.__name__
-
-
-def _key_of(record: Mapping[str, Any], key: Sequence[str]) -> Hashable:
-    return tuple(record.get(name) for name in key)
-
-
-def _by_key(records: Iterable[dict[str, Any]], key: Sequence[str]) -> dict[Hashable, dict[str, Any]]:
-    """The last record of each key, at the place of the first one."""
-    return {_key_of(record, key): record for record in records}
-
-
-def _scan(path: Path) -> tuple[list[dict[str, Any]], int]:
-    """Records, and the number of bytes that they take up."""
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        return [], 0
-    records: list[dict[str, Any]] = []
-    good = 0
-    for number, line in enumerate(data.splitlines(keepends=True), 1):
-        record = _parse(line)
-        if record is None:
-            if good + len(line) < len(data):
-                raise CorruptFileError(
-                    f"{path} line {number} is damaged: {line[:60]!r}; restore the file, or begin again in a new folder"
-                )
-            warnings.warn(f"{path}: line {number} is torn and is dropped; its work is done again", stacklevel=3)
-            break
-        records.append(record)
-        good += len(line)
-    return records, good
-
-
-def _parse(line: bytes) -> dict[str, Any] | None:
-    """The record in a line; None if it is damaged."""
-    try:
-        record = json.loads(line)
-    except (ValueError, UnicodeDecodeError):
-        return None
-    if not isinstance(record, dict) or record.get("schema") != SCHEMA:
-        return None
-    if "sum" in record and record["sum"] != record_sum(record):
-        return None
-    return record
-
-
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """What differs in ``settings`` of two manifests, in words; if nothing does, what differs in ``hashes``."""
     found: list[str] = []
@@ -276,7 +184,7 @@ class RunFolder:
         self._lock = lock_folder(path)
         try:
             self.manifest, found, good = self._begin(manifest, resume)
-            self._found = _by_key(found, self._key)
+            self._found = by_key(found, self._key)
             self.again = {key for key, record in self._found.items() if was_lost(record)}
             self.resumed = len(self.finished)
             self._stream = self._records.open("ab")
@@ -312,7 +220,7 @@ class RunFolder:
             warnings.warn(
                 f"this run began at commit {old.get('git')} and goes on at {manifest.get('git')}", stacklevel=4
             )
-        return old, *_scan(self._records)
+        return old, *scan(self._records)
 
     def _end_line(self) -> None:
         """Give a last line that is whole but for its newline that newline."""
@@ -352,7 +260,7 @@ class RunFolder:
         run had to give up is replaced.
         """
         full = {"schema": SCHEMA, **record}
-        key = _key_of(full, self._key)
+        key = key_of(full, self._key)
         if key in self._found and key not in self.again:
             return self._found[key]
         full["sum"] = record_sum(full)

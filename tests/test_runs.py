@@ -14,15 +14,8 @@ from typing import Any
 import pytest
 
 from colasearch.errors import CorruptFileError, InputError, PrerequisiteError
-from colasearch.runs import (
-    RECORDS_NAME,
-    RunFolder,
-    file_name,
-    load_summary,
-    manifest_of,
-    read_manifest,
-    read_records,
-)
+from colasearch.records import RECORDS_NAME, read_records
+from colasearch.runs import RunFolder, file_name, load_summary, manifest_of, read_manifest
 
 
 def manifest(**settings: Any) -> dict[str, Any]:

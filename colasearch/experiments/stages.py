@@ -38,7 +38,8 @@ from colasearch.errors import (
 )
 from colasearch.experiments.session import APART, TOGETHER, Session
 from colasearch.files import folder_atomic
-from colasearch.runs import MANIFEST_NAME, RunFolder, read_records
+from colasearch.records import read_records
+from colasearch.runs import MANIFEST_NAME, RunFolder
 
 RECORDS_NAME = "stages.jsonl"
 KEY = ("name",)

@@ -10,7 +10,8 @@ from typing import Any
 
 from colasearch.errors import CorruptFileError, InputError, PrerequisiteError
 from colasearch.files import read_json
-from colasearch.runs import MANIFEST_NAME, RECORDS_NAME, SUMMARY_NAME, read_manifest, read_records
+from colasearch.records import RECORDS_NAME, read_records
+from colasearch.runs import MANIFEST_NAME, SUMMARY_NAME, read_manifest
 
 _SUMMARY_FIELDS = ("benchmark", "n", "model", "sims", "seed", "arms", "searcher", "comparisons", "verdict", "curve")
 _ARM_FIELDS = ("n", "errors", "texts", "generated_tokens", "model_calls", "seconds", "sims_done")

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from colasearch.cli.main import main
-from colasearch.runs import read_manifest, read_records
+from colasearch.records import read_records
+from colasearch.runs import read_manifest
 from colasearch.traces import Trace
 
 ARMS = ["gumbel", "greedy", "majority", "best_of_n"]

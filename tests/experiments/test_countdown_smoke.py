@@ -17,7 +17,7 @@ from colasearch.benchmarks.intervals import wilson
 from colasearch.experiments.countdown import SIZES, stages
 from colasearch.experiments.stages import RECORDS_NAME
 from colasearch.model.latent_lm import LatentLM
-from colasearch.runs import read_records
+from colasearch.records import read_records
 
 LAST = 3
 """Stages that are done again after a kill."""

@@ -26,7 +26,8 @@ from colasearch.experiments.stages import (
     reuse_stages,
     run_stages,
 )
-from colasearch.runs import RunFolder, lock_folder, manifest_of, read_records
+from colasearch.records import read_records
+from colasearch.runs import RunFolder, lock_folder, manifest_of
 
 SCRIPT = """
 import sys

@@ -43,7 +43,7 @@ def test_report_md_gives_the_summary_s_numbers(run_folder: Path) -> None:
 
 
 def test_disagreements_are_those_of_the_records(tmp_path: Path) -> None:
-    from colasearch.runs import read_records
+    from colasearch.records import read_records
 
     folder = made_run(tmp_path / "run", problems=9, sims=(16,), traces=False)
     write_report(folder)

@@ -195,7 +195,7 @@ def test_a_damaged_run_names_the_file(run: Path, tmp_path: Path) -> None:
     broken("chal-1.json.gz", lambda data: data[:50])
 
     def outside(data: bytes) -> bytes:
-        from colasearch.runs import record_sum
+        from colasearch.records import record_sum
 
         record = json.loads(data.splitlines()[0])
         record["trace"] = "../../secret.json.gz"
