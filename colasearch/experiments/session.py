@@ -122,7 +122,7 @@ def serve(parent: int, how: str) -> int:
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what libraries print must not get between the replies
     if how == APART:
-        _import_all()
+        import_all()
     with keep_workers() if how == TOGETHER else contextlib.nullcontext():
         try:
             for line in sys.stdin:
@@ -135,7 +135,7 @@ def serve(parent: int, how: str) -> int:
     return 0
 
 
-def _import_all() -> None:
+def import_all() -> None:
     """Import what most commands need. No tensor may be computed with: threads do not survive a fork."""
     from colasearch.model.base import quiet_transformers
 

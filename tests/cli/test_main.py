@@ -8,7 +8,6 @@ import subprocess
 import sys
 
 import pytest
-from test_solve import colasearch
 
 from colasearch.cli import main as cli
 
@@ -36,20 +35,20 @@ def test_every_command_has_help_without_loading_torch(name):
     assert "Usage:" in done.stdout
 
 
-def test_unknown_commands_are_usage_errors():
+def test_unknown_commands_are_usage_errors(colasearch):
     done = colasearch("slove")
     assert done.returncode == 2
     assert "slove" in done.stderr
 
 
-def test_env_and_models_print_json():
+def test_env_and_models_print_json(colasearch):
     env = json.loads(colasearch("env", "--json").stdout)
     assert env["python"] == sys.version.split()[0]
     models = json.loads(colasearch("models", "--json").stdout)
     assert [m["name"] for m in models["models"]] == ["countdown-tiny", "smollm2-135m"]
 
 
-def test_fetch_of_an_unknown_model_is_exit_3():
+def test_fetch_of_an_unknown_model_is_exit_3(colasearch):
     done = colasearch("models", "fetch", "no such")
     assert done.returncode == 3
     assert "unknown model" in done.stderr

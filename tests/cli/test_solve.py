@@ -1,4 +1,4 @@
-"""``colasearch solve`` as a user runs it: in a process of its own, on a tiny real model."""
+"""``colasearch solve`` as a user runs it, on a tiny real model."""
 
 from __future__ import annotations
 
@@ -18,19 +18,6 @@ FIELDS = {
 }  # fmt: skip
 
 
-def colasearch(*args: object, stdin: bytes = b"", env: dict[str, str] | None = None):
-    """Run the command line; returns the finished process with text output."""
-    done = subprocess.run(
-        [sys.executable, "-m", "colasearch.cli.main", *map(str, args)],
-        input=stdin,
-        capture_output=True,
-        env={**os.environ, **(env or {})},
-        check=False,
-    )
-    done.stdout, done.stderr = done.stdout.decode(), done.stderr.decode()
-    return done
-
-
 @pytest.fixture
 def problem(tmp_path) -> Path:
     path = tmp_path / "problem.txt"
@@ -39,7 +26,7 @@ def problem(tmp_path) -> Path:
 
 
 @pytest.fixture
-def solve(problem, model_folder):
+def solve(colasearch, problem, model_folder):
     def run(*args: object, **settings):
         given = args if args and str(args[0])[:2] != "--" else (problem, *args)
         common = ("--model", model_folder, "--sims", 6, "--max-tokens", 12, "--threads", 1)
@@ -137,7 +124,7 @@ def test_a_verdict_is_shown_for_the_answer_and_each_candidate(capsys):
         assert "gives 10, not 24" in out.split("candidate")[1]
 
 
-def test_a_short_context_needs_no_token_limit_from_the_user(tmp_path):
+def test_a_short_context_needs_no_token_limit_from_the_user(colasearch, tmp_path):
     from tiny import make_base
 
     folder = make_base(tmp_path / "short", context=200)

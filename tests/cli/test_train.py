@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 import pytest
-from test_solve import colasearch
 
 COMMON = ("--heldout", 0.3, "--threads", 1)
 RUN = ("--epochs", 2, "--batch-tokens", 512, "--micro-tokens", 256)
@@ -19,7 +18,7 @@ def texts(tmp_path):
     return path
 
 
-def test_both_stages_then_solve(base_folder, texts, tmp_path):
+def test_both_stages_then_solve(colasearch, base_folder, texts, tmp_path):
     one = colasearch(
         "train", "actions", "--model", base_folder, "--data", texts, "--output", tmp_path / "a", "--codes", 8,
         *COMMON, *RUN,
@@ -47,7 +46,7 @@ def test_both_stages_then_solve(base_folder, texts, tmp_path):
     assert done.returncode == 0, done.stderr
 
 
-def test_an_existing_run_needs_resume(base_folder, texts, tmp_path):
+def test_an_existing_run_needs_resume(colasearch, base_folder, texts, tmp_path):
     def train(*args: object):
         return colasearch(
             "train", "actions", "--model", base_folder, "--data", texts, "--output", tmp_path / "a", "--codes", 8,
@@ -61,13 +60,13 @@ def test_an_existing_run_needs_resume(base_folder, texts, tmp_path):
     assert train("--resume").returncode == 0
 
 
-def test_missing_data_is_exit_3(base_folder, tmp_path):
+def test_missing_data_is_exit_3(colasearch, base_folder, tmp_path):
     done = colasearch("train", "actions", "--model", base_folder, "--data", tmp_path / "no", "--output", tmp_path / "a")
     assert done.returncode == 3
     assert "does not exist" in done.stderr
 
 
-def test_too_little_data_says_so(base_folder, tmp_path):
+def test_too_little_data_says_so(colasearch, base_folder, tmp_path):
     path = tmp_path / "one.jsonl"
     path.write_text('{"text": "only one"}\n')
     done = colasearch("train", "actions", "--model", base_folder, "--data", path, "--output", tmp_path / "a")
