@@ -116,7 +116,7 @@ def within_problems(data: ValueData, texts: Texts) -> tuple[ValueData, Texts]:
     targets, weights = (
         torch.tensor([of[t] for t in kept]).repeat_interleave(counts[kept]).to(device) for of in (target_of, weight_of)
     )
-    some = Texts(*([column[t] for t in kept] for column in (texts.problems, texts.counts, texts.rewards)))
+    some = Texts([texts.problems[t] for t in kept], [texts.counts[t] for t in kept], [texts.rewards[t] for t in kept])
     return ValueData(data.states_ND[states.to(device)], targets, weights), some
 
 
