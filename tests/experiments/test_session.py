@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -48,10 +49,12 @@ def test_commands_have_exit_codes_outputs_and_messages_of_their_own(kind, reques
 
 
 def test_a_process_that_dies_is_told_by_its_code_and_the_next_command_has_another(session):
-    def kill(line: bytes) -> None:
-        os.kill(session._process.pid, signal.SIGKILL)
-
-    code, out = session.run(("train", "problems", "--count", "0", "--output", "x.jsonl"), kill)
+    killer = threading.Timer(0.5, os.kill, (session.start().pid, signal.SIGKILL))
+    killer.start()
+    # Minutes of work: it is killed in it, or before it has begun.
+    endless = ("train", "problems", "--kind", "countdown", "--count", "10000000", "--output", "x.jsonl")
+    code, out = session.run(endless, lambda line: None)
+    killer.join()
     assert (code, out) == (-signal.SIGKILL, "")
     assert session.run(("--version",), lambda line: None)[0] == 0
 
