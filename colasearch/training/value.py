@@ -79,9 +79,10 @@ class Texts:
             of.setdefault(problem, []).append(text)
         found = []
         for texts in of.values():
-            mean = sum(self.rewards[t] for t in texts) / len(texts)
-            above = [t for t in texts if self.rewards[t] > mean]
-            if above:
+            rewards = [self.rewards[t] for t in texts]
+            if min(rewards) < max(rewards):  # a mean of equal numbers may be rounded to less than they are
+                mean = sum(rewards) / len(rewards)
+                above = [t for t in texts if self.rewards[t] > mean]
                 found.append((above, [t for t in texts if self.rewards[t] <= mean]))
         return found
 

@@ -179,6 +179,9 @@ def test_within_problems_the_sides_weigh_alike_and_undivided_problems_are_left_o
         ValueData(torch.zeros(3, 1), torch.zeros(3), torch.ones(3)), Texts(["a"] * 3, [1] * 3, [0.1, 0.4, 1.0])
     )
     assert graded.targets.tolist() == [0, 0, 1]
+    equal = [0.1] * 6  # whose mean is rounded to less than 0.1
+    assert sum(equal) / 6 < 0.1
+    assert Texts(["a"] * 6, [1] * 6, equal).better() == []
     with pytest.raises(InputError, match="nothing to tell apart"):
         within_problems(ValueData(states[:4], rewards[:4], torch.ones(4)), Texts(["a", "b"], [2, 2], [1.0, 0.0]))
 
