@@ -22,14 +22,6 @@ TUNINGS = [Tuning("full"), Tuning("layers", layers=(-1,)), Tuning("lora", rank=2
 
 
 @pytest.fixture
-def own(model_folder):
-    """A model whose base the test may change."""
-    lm = LatentLM.from_pretrained(str(model_folder), "cpu", "float32")
-    lm.require_latents().float()
-    return lm
-
-
-@pytest.fixture
 def corpus(own, tmp_path):
     rng = np.random.default_rng(0)
     path = tmp_path / "rows.jsonl"

@@ -206,11 +206,6 @@ def test_settings_that_make_no_sense():
     RLConfig("ppo", group=1).check()
 
 
-@pytest.fixture
-def own(model_folder):
-    return LatentLM.from_pretrained(str(model_folder), "cpu", "float32")
-
-
 def token_episodes(own: LatentLM, tunable: TunableBase, group: int):
     """Rollouts of two tokens of the tiny base; the reward is the share of small ids."""
 

@@ -25,13 +25,6 @@ def small_letters(items) -> list[float]:
     return [sum("a" <= c <= "z" for c in text) / max(1, len(text)) for _, text in items]
 
 
-@pytest.fixture
-def own(model_folder):
-    lm = LatentLM.from_pretrained(str(model_folder), "cpu", "float32")
-    lm.require_latents().float()
-    return lm
-
-
 @pytest.mark.parametrize(("temperature", "top_k"), [(1.0, 0), (0.7, 3)])
 def test_codes_tokens_states_and_log_probabilities_fit_together(own, temperature, top_k):
     config = RolloutConfig(group=2, max_tokens=12, temperature=temperature, top_k=top_k, seed=3)
