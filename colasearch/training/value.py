@@ -221,7 +221,7 @@ class HeadLearner:
         """Held-out ``mse``, and ``mean_mse``: that of always saying the training states' mean. Weighted alike.
 
         With texts also ``order``, the share of a problem's pairs of a better and another text that their last states'
-        values put in order, and ``pairs``, how many there are.
+        values put in order, and ``pairs``, how many there are; neither where there is none.
         """
         rows = list(indices)
         targets, weights = self.data.targets[rows], self.data.weights[rows]
@@ -235,7 +235,8 @@ class HeadLearner:
             held = set(rows)
             last = {text: state for text, state in enumerate(self.texts.last_states()) if state in held}
             values = dict(zip(last, self.predict(list(last.values())).tolist(), strict=True)) if last else {}
-            result["order"], result["pairs"] = ordered_pairs(values, self.texts)
+            order, pairs = ordered_pairs(values, self.texts)
+            result |= {"order": order, "pairs": float(pairs)} if pairs else {}
         return result
 
 
