@@ -60,7 +60,8 @@ def countdown(
     Each stage is one colasearch command with a folder of its own in the run folder. Ctrl-C or a crash costs little:
     --resume goes on where it stopped. docs/experiments.md explains stages and report.
     """
-    from colasearch.experiments.countdown import SIZES, stages
+    from colasearch.experiments.countdown import stages
+    from colasearch.experiments.countdown_recipe import SIZES
     from colasearch.experiments.countdown_run import run_countdown
     from colasearch.experiments.overrides import override
 

@@ -286,7 +286,9 @@ class Actor:
     def tokens_under(self, hidden_BD: Tensor, codes_BM: Tensor) -> Tensor:
         """The token ``[B, M]`` that each of M codes leads to at each of B states, sought as ``surest`` does."""
         with self._timed():
-            states = world_model_states(self.lm.require_latents(), self.lm.base, hidden_BD[:, None], codes_BM)
+            latents = self.lm.require_latents()
+            final_norm = self.lm.base.apply_final_norm
+            states = latents.merge.merge_some(hidden_BD, latents.codebook.weight, codes_BM, final_norm)
             return self._likely_tokens(hidden_BD, states)
 
     @torch.inference_mode()

@@ -35,7 +35,8 @@ from colasearch.benchmarks.comparison import Run
 from colasearch.benchmarks.intervals import paired_ratio
 from colasearch.benchmarks.summary import compare_arms, is_right, share
 from colasearch.errors import CorruptFileError
-from colasearch.experiments.countdown import FINAL_BENCH, HARDER_BENCH, Recipe
+from colasearch.experiments.countdown import FINAL_BENCH, HARDER_BENCH
+from colasearch.experiments.countdown_recipe import Recipe
 from colasearch.experiments.stages import busy_seconds, records_by_name
 from colasearch.files import read_json
 
@@ -43,7 +44,8 @@ SCHEMA = 1
 LEVELS = {"codes": "rl-codes", "tokens": "rl-tokens"}
 GREEDY = {
     "bench-base": "base, on tokens",
-    "bench-guide": "base and policy, on codes, before RL",
+    "bench-policy": "stage 2, on codes",
+    "bench-guide": "after guided fine-tuning, on codes",
     "bench-rl-tokens": "after RL on tokens",
     "bench-rl-codes": "after RL on codes",
     FINAL_BENCH: "after search and RL in turn",

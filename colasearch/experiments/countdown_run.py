@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from colasearch.errors import PrerequisiteError
-from colasearch.experiments.countdown import Recipe, final_stage, stages
+from colasearch.experiments.countdown import final_stage, stages
+from colasearch.experiments.countdown_recipe import Recipe
 from colasearch.experiments.countdown_results import summarise
 from colasearch.experiments.stages import KEY, RECORDS_NAME, reuse_stages, run_stages
 from colasearch.files import folder_atomic

@@ -34,10 +34,17 @@ class MergeMLP(nn.Module):
             nn.init.normal_(linear.weight, std=math.sqrt(1 / (5 * width)))
         nn.init.normal_(self.down.weight, std=1 / (math.sqrt(ffn) * 4))
 
-    def forward(self, state: Tensor, code: Tensor) -> Tensor:
-        """Change of the state; ``state`` and ``code`` broadcast against each other over their leading axes."""
-        gate = self.gate_state(state) + self.gate_code(code)
-        up = self.up_state(state) + self.up_code(code)
+    def forward(self, state: Tensor, code: Tensor, which: Tensor | None = None) -> Tensor:
+        """Change of the state; ``state`` and ``code`` broadcast against each other over their leading axes.
+
+        With ``which``, integers, ``code`` is the codebook ``[K, D]``, and ``code[which]`` is meant: the code halves are
+        computed once for each code.
+        """
+        gate_code, up_code = self.gate_code(code), self.up_code(code)
+        if which is not None:
+            gate_code, up_code = gate_code[which], up_code[which]
+        gate = self.gate_state(state) + gate_code
+        up = self.up_state(state) + up_code
         return cast(Tensor, self.down(F.silu(gate) * up))
 
 
@@ -49,18 +56,30 @@ class MergeHead(nn.Module):
         self.output_form = config.output_form
         self.layers = nn.ModuleList(MergeMLP(config.hidden_size, config.merge_ffn) for _ in range(config.merge_layers))
 
-    def merge(self, hidden: Tensor, code_vectors: Tensor, final_norm: Callable[[Tensor], Tensor]) -> Tensor:
-        """Head input ``[..., D]`` for hidden states and code vectors whose leading axes broadcast.
+    def merge(
+        self,
+        hidden: Tensor,
+        code_vectors: Tensor,
+        final_norm: Callable[[Tensor], Tensor],
+        which: Tensor | None = None,
+    ) -> Tensor:
+        """Head input ``[..., D]`` for hidden states and code vectors (or rows ``which`` of them) that broadcast.
 
         Multiply by the base's output head to get logits. ``final_norm`` is the base's own final norm; only the
         ``subtractive`` form uses it.
         """
         state = hidden
         for layer in self.layers:
-            state = state + layer(state, code_vectors)
+            state = state + layer(state, code_vectors, which)
         if self.output_form == "subtractive":
             return final_norm(state) - hidden
         return state
+
+    def merge_some(
+        self, hidden: Tensor, codebook: Tensor, codes: Tensor, final_norm: Callable[[Tensor], Tensor]
+    ) -> Tensor:
+        """Head inputs ``[B, M, D]`` of M codes ``[B, M]`` at each of the states ``hidden`` ``[B, D]``."""
+        return self.merge(hidden[:, None], codebook, final_norm, codes)
 
     def merge_all(self, hidden: Tensor, codebook: Tensor, final_norm: Callable[[Tensor], Tensor]) -> Tensor:
         """Head inputs ``[B, K, D]`` of every code at each of the states ``hidden`` ``[B, D]``."""

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor, nn
@@ -18,8 +16,6 @@ from colasearch.training.tuning import TunableBase, mixed_precision, swapped
 Collect = Callable[[Sequence[int], int], list[Episode]]
 TokensUnder = Callable[[Tensor, Tensor], Tensor]
 """Tokens ``[B, M]`` that codes ``[B, M]`` lead to at states ``[B, D]``."""
-AT_ONCE = 32
-"""Episodes whose codes are compared in one pass."""
 
 
 class LatentAgent:
@@ -31,10 +27,10 @@ class LatentAgent:
         temperature, top_k: Of the sampler; log-probabilities are those of the same truncated distribution.
         base: Whose precision the policy is computed in; None computes in that of the states.
         tokens_under: What codes lead to, for ``merged``.
-        merged: So many of the most probable codes at a state are one action wherever they lead to the same token; 0
-            leaves every code an action of its own. Which of them was drawn changes nothing that follows, so this takes
-            noise from the reward's gradient without changing its expectation (Rao-Blackwell); the divergence becomes
-            that of the merged actions.
+        merged: So many of the codes that are most probable at a state before training are one action wherever they
+            lead to the same token; 0 leaves every code an action of its own. Which of them was drawn changes nothing
+            that follows, so this takes noise from the reward's gradient without changing its expectation
+            (Rao-Blackwell); the divergence becomes that of the merged actions.
     """
 
     def __init__(
@@ -58,47 +54,44 @@ class LatentAgent:
         return list(self.policy.parameters())
 
     def collect(self, problems: Sequence[int], round_number: int) -> list[Episode]:
-        """Roll out, and find the codes that are equal there."""
-        episodes = self._collect(problems, round_number)
-        if self.merged and self._tokens_under is not None:
-            for begin in range(0, len(episodes), AT_ONCE):
-                self._find_equal(episodes[begin : begin + AT_ONCE], self._tokens_under)
-        return episodes
+        """Roll out."""
+        return self._collect(problems, round_number)
 
     @torch.no_grad()
-    def _find_equal(self, episodes: Sequence[Episode], tokens_under: TokensUnder) -> None:
-        """Fill in ``equal_LK``, from the policy as it is now: the one that rolled out."""
-        begun = time.perf_counter()
-        log_probs_NLK, states_NLD, valid_NL = self._distributions(episodes, self.top_k)
-        codes_V = _actions(episodes, log_probs_NLK.device)[valid_NL]
+    def score_at_start(self, episodes: Sequence[Episode]) -> Tensor:
+        """Score codes by the policy as it was, which also says which are likely enough to be merged."""
+        with swapped(self.parameters(), self._start):
+            log_probs, states, valid = self._distributions(episodes, 0)
+        actions = _actions(episodes, log_probs.device)
+        if self.merged and self._tokens_under is not None:
+            self._find_equal(episodes, log_probs[valid], states[valid], actions[valid], self._tokens_under)
+        return _taken(log_probs, actions, valid, episodes)
+
+    def _find_equal(
+        self,
+        episodes: Sequence[Episode],
+        log_probs_VK: Tensor,
+        states_VD: Tensor,
+        codes_V: Tensor,
+        tokens_under: TokensUnder,
+    ) -> None:
+        """Fill in ``equal_LK``."""
         # The rest, improbable codes, stay apart: which are merged must not depend on which was drawn.
-        likely_VM = log_probs_NLK[valid_NL].topk(min(self.merged, log_probs_NLK.shape[-1]), sorted=False).indices
-        tokens_VM = tokens_under(states_NLD[valid_NL], likely_VM)
+        likely_VM = log_probs_VK.topk(min(self.merged, log_probs_VK.shape[-1]), sorted=False).indices
+        tokens_VM = tokens_under(states_VD, likely_VM)
         drawn_VM = likely_VM == codes_V[:, None]
         token_V = tokens_VM.masked_fill(~drawn_VM, -1).amax(-1)
-        equal_VK = torch.zeros(len(codes_V), log_probs_NLK.shape[-1], dtype=torch.bool, device=codes_V.device)
+        equal_VK = torch.zeros_like(log_probs_VK, dtype=torch.bool)
         equal_VK.scatter_(1, likely_VM, (tokens_VM == token_V[:, None]) & drawn_VM.any(-1, keepdim=True))
         equal_VK.scatter_(1, codes_V[:, None], True)
-        counts = [len(e.actions) for e in episodes]
-        seconds = (time.perf_counter() - begun) / len(episodes)
-        for episode, equal in zip(episodes, torch.split(equal_VK, counts), strict=True):
+        for episode, equal in zip(episodes, torch.split(equal_VK, [len(e.actions) for e in episodes]), strict=True):
             episode.equal_LK = equal
-            episode.state_seconds += seconds
 
-    def at_start(self) -> AbstractContextManager[None]:
-        """The policy as it was before training."""
-        return swapped(self.parameters(), self._start)
-
-    def score(self, episodes: Sequence[Episode], whole: bool = False) -> Scored:
+    def score(self, episodes: Sequence[Episode]) -> Scored:
         """Score codes by the policy alone: the base is not run."""
-        log_probs, states, valid = self._distributions(episodes, 0 if whole else self.top_k)
-        scored = _scored(log_probs, _actions(episodes, log_probs.device), states, valid)
-        equal = [e.equal_LK for e in episodes if e.equal_LK is not None]
-        if equal:
-            equal_NLK = torch.nn.utils.rnn.pad_sequence(equal, batch_first=True, padding_value=True)
-            together = log_probs.masked_fill(~equal_NLK, float("-inf")).logsumexp(-1)
-            scored.log_probs_NL = together.masked_fill(~valid, 0.0)
-        return scored
+        log_probs, states, valid = self._distributions(episodes, self.top_k)
+        taken = _taken(log_probs, _actions(episodes, log_probs.device), valid, episodes)
+        return _scored(taken, log_probs, states, valid)
 
     def _distributions(self, episodes: Sequence[Episode], top_k: int) -> tuple[Tensor, Tensor, Tensor]:
         """Log-probabilities of the codes ``[N, L, K]``, states ``[N, L, D]``, and where there is an action."""
@@ -137,12 +130,21 @@ class TokenAgent:
         """Roll out."""
         return self._collect(problems, round_number)
 
-    def at_start(self) -> AbstractContextManager[None]:
-        """The base as it was before training."""
-        return self.tunable.at_start()
+    @torch.no_grad()
+    def score_at_start(self, episodes: Sequence[Episode]) -> Tensor:
+        """Score tokens by a pass through the base as it was."""
+        with self.tunable.at_start():
+            log_probs, _, valid = self._distributions(episodes, 0)
+        return _taken(log_probs, _actions(episodes, self.base.device), valid)
 
-    def score(self, episodes: Sequence[Episode], whole: bool = False) -> Scored:
+    def score(self, episodes: Sequence[Episode]) -> Scored:
         """Score tokens by a pass through the whole base."""
+        log_probs, states, valid = self._distributions(episodes, self.top_k)
+        taken = _taken(log_probs, _actions(episodes, self.base.device), valid)
+        return _scored(taken, log_probs, states, valid)
+
+    def _distributions(self, episodes: Sequence[Episode], top_k: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Log-probabilities of the tokens ``[N, L, V]``, states ``[N, L, D]``, and where there is an action."""
         device = self.base.device
         rows = [torch.tensor(e.tokens) for e in episodes]
         tokens = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True).to(device)
@@ -150,8 +152,7 @@ class TokenAgent:
         with mixed_precision(self.base):
             states = _at(self.base.hidden(tokens), positions)
             logits = self.base.logits(states)
-        log_probs = sampling_log_probs(logits, self.temperature, 0 if whole else self.top_k)
-        return _scored(log_probs, _actions(episodes, device), states, valid)
+        return sampling_log_probs(logits, self.temperature, top_k), states, valid
 
 
 def _positions(episodes: Sequence[Episode], device: torch.device) -> tuple[Tensor, Tensor]:
@@ -174,9 +175,19 @@ def _actions(episodes: Sequence[Episode], device: torch.device) -> Tensor:
     return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True).to(device)
 
 
-def _scored(log_probs_NLA: Tensor, actions_NL: Tensor, states_NLD: Tensor, valid_NL: Tensor) -> Scored:
-    taken = log_probs_NLA.gather(2, actions_NL[..., None])[..., 0]
+def _taken(log_probs_NLA: Tensor, actions_NL: Tensor, valid_NL: Tensor, merging: Sequence[Episode] = ()) -> Tensor:
+    """Log-probabilities ``[N, L]`` of the actions taken; of all that count as one where ``merging`` says which do."""
+    equal = [e.equal_LK for e in merging if e.equal_LK is not None]
+    if equal:
+        equal_NLA = torch.nn.utils.rnn.pad_sequence(equal, batch_first=True, padding_value=True)
+        taken = log_probs_NLA.masked_fill(~equal_NLA, float("-inf")).logsumexp(-1)
+    else:
+        taken = log_probs_NLA.gather(2, actions_NL[..., None])[..., 0]
+    return taken.masked_fill(~valid_NL, 0.0)
+
+
+def _scored(taken_NL: Tensor, log_probs_NLA: Tensor, states_NLD: Tensor, valid_NL: Tensor) -> Scored:
     with torch.no_grad():
         finite = log_probs_NLA.masked_fill(log_probs_NLA == float("-inf"), 0.0)
         entropy = -(log_probs_NLA.exp() * finite).sum(-1)
-    return Scored(taken.masked_fill(~valid_NL, 0.0), entropy, states_NLD.detach().float(), valid_NL)
+    return Scored(taken_NL, entropy, states_NLD.detach().float(), valid_NL)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -43,8 +42,9 @@ class Episode:
         ended: The text is finished, rather than cut off.
         hidden_TD: The frozen base's states of ``tokens``, cached once; None where the base trains.
         form: Whether the text is well-formed, 0 or 1; None where nobody asked.
-        state_seconds: Its share of the time that ``hidden_TD`` and ``equal_LK`` took.
-        equal_LK: True at the codes that count as the one chosen, itself among them; None where each counts alone.
+        state_seconds: Its share of the time that ``hidden_TD`` took.
+        equal_LK: True at the codes that count as the one chosen, itself among them; None where each counts alone, or
+            nobody has looked yet.
     """
 
     problem: int
@@ -90,12 +90,16 @@ class Agent(Protocol):
         """``group`` episodes for each problem, in order."""
         ...
 
-    def score(self, episodes: Sequence[Episode], whole: bool = False) -> Scored:
-        """Score the episodes' actions under the policy as it is; ``whole``: without the sampler's truncation."""
+    def score_at_start(self, episodes: Sequence[Episode]) -> Tensor:
+        """Log-probabilities ``[N, L]`` of the actions under the policy as it was before training; asked first.
+
+        Without the sampler's truncation: truncated, it could give a sampled action no probability, which is an
+        infinite divergence.
+        """
         ...
 
-    def at_start(self) -> AbstractContextManager[None]:
-        """The policy as it was before training."""
+    def score(self, episodes: Sequence[Episode]) -> Scored:
+        """Score the episodes' actions under the policy as it is."""
         ...
 
 
@@ -148,12 +152,19 @@ class RLConfig:
 
 @dataclass(slots=True)
 class _Round:
-    """Episodes of one round with what the updates on them need, ``[N, L]`` each."""
+    """Episodes of one round with what the updates on them need.
+
+    The first update fills in ``old_NL`` and ``advantages_NL``: what it scores is the policy that rolled out, so that
+    takes no pass of its own.
+    """
 
     episodes: list[Episode]
+    start_NL: Tensor
+    credit_N: Tensor | None  # None: PPO's, which the critic gives
+    returns_N: Tensor
     old_NL: Tensor
     advantages_NL: Tensor
-    returns_N: Tensor
+    kl_N: Tensor
     metrics: Metrics
 
 
@@ -191,18 +202,22 @@ class RLLearner:
         """
         self._begun = time.perf_counter()
         rollout_seconds = 0.0
-        if step % self.config.updates == 0 or self._round is None:
+        fresh = step % self.config.updates == 0 or self._round is None
+        if fresh:
             episodes = self.agent.collect(problems, step // self.config.updates)
             states = sum(e.state_seconds for e in episodes)
             rollout_seconds = time.perf_counter() - self._begun - states
             self._begun += rollout_seconds
             self._round = self._begin(episodes)
+        assert self._round is not None
         this = self._round
         count = len(this.episodes)
         sums = dict.fromkeys(("loss", "entropy", "clipped", "value_loss"), 0.0)
         actions = 0
         for rows in self._micro(this.episodes):
             scored = self.agent.score([this.episodes[i] for i in rows])
+            if fresh:
+                self._credit(this, rows, scored)
             length = scored.valid_NL.shape[1]
             old, advantages = this.old_NL[rows, :length], this.advantages_NL[rows, :length]
             loss = surrogate(scored.log_probs_NL, old, advantages, scored.valid_NL, self.config.clip).sum() / count
@@ -222,6 +237,9 @@ class RLLearner:
             sums[key] /= max(1, actions)
         if self.critic is None:
             del sums["value_loss"]
+        if fresh:
+            this.metrics["kl"] = float(this.kl_N.mean())
+            this.metrics["nats"] = -float(this.old_NL.sum()) / actions
         times = {"rollout_seconds": rollout_seconds, "update_seconds": time.perf_counter() - self._begun}
         self._metrics = {**this.metrics, **sums, **times}
         return self._metrics
@@ -235,31 +253,18 @@ class RLLearner:
         config = self.config
         device = self.agent.parameters()[0].device
         count, longest = len(episodes), max(len(e.actions) for e in episodes)
-        old, start, values = (torch.zeros(count, longest, device=device) for _ in range(3))
-        valid = torch.zeros(count, longest, dtype=torch.bool, device=device)
+        start, old, advantages = (torch.zeros(count, longest, device=device) for _ in range(3))
         for rows in self._micro(episodes):
-            group = [episodes[i] for i in rows]
-            scored = self.agent.score(group)
-            length = scored.valid_NL.shape[1]
-            old[rows, :length], valid[rows, :length] = scored.log_probs_NL, scored.valid_NL
-            if self.critic is not None:
-                values[rows, :length] = self.critic(scored.states_NLD)
-            with self.agent.at_start():
-                # Truncated, the start policy could give a sampled action no probability: an infinite divergence.
-                start[rows, :length] = self.agent.score(group, whole=True).log_probs_NL
+            found = self.agent.score_at_start([episodes[i] for i in rows])
+            start[rows, : found.shape[1]] = found
         rewards = torch.tensor([e.reward for e in episodes], device=device)
-        kl = kl_to_go(old, start, valid)
-        if config.algorithm == "ppo":
-            credit = generalised_advantages(rewards, values, valid, config.gae_lambda)
-        elif config.algorithm == "remax":
-            greedy = torch.tensor([e.greedy_reward for e in episodes], device=device)
-            credit = (rewards - greedy)[:, None]
-        else:
-            credit = group_credit(config.algorithm, rewards, config.group, config.normalise)[:, None]
+        credit: Tensor | None = None
+        if config.algorithm == "remax":
+            credit = rewards - torch.tensor([e.greedy_reward for e in episodes], device=device)
+        elif config.algorithm != "ppo":
+            credit = group_credit(config.algorithm, rewards, config.group, config.normalise)
         metrics = {
             "reward": float(rewards.mean()),
-            "kl": float(kl[:, 0].mean()),
-            "nats": -float(old[valid].mean()),
             "length": sum(len(e.actions) for e in episodes) / count,
             "ended": sum(e.ended for e in episodes) / count,
             "actions_used": float(len({a for e in episodes for a in e.actions})),
@@ -267,7 +272,22 @@ class RLLearner:
         forms = [e.form for e in episodes if e.form is not None]
         if forms:
             metrics["format"] = sum(forms) / len(forms)
-        return _Round(episodes, old, (credit - config.beta * kl) * valid, rewards, metrics)
+        return _Round(episodes, start, credit, rewards, old, advantages, torch.zeros_like(rewards), metrics)
+
+    @torch.no_grad()
+    def _credit(self, this: _Round, rows: list[int], scored: Scored) -> None:
+        """Fill in what the episodes ``rows`` are worth, from their scores under the policy that rolled them out."""
+        length = scored.valid_NL.shape[1]
+        kl = kl_to_go(scored.log_probs_NL, this.start_NL[rows, :length], scored.valid_NL)
+        if this.credit_N is not None:
+            credit = this.credit_N[rows, None]
+        else:
+            assert self.critic is not None
+            values = self.critic(scored.states_NLD)
+            credit = generalised_advantages(this.returns_N[rows], values, scored.valid_NL, self.config.gae_lambda)
+        this.old_NL[rows, :length] = scored.log_probs_NL
+        this.advantages_NL[rows, :length] = (credit - self.config.beta * kl) * scored.valid_NL
+        this.kl_N[rows] = kl[:, 0]
 
     def _micro(self, episodes: Sequence[Episode]) -> Iterator[list[int]]:
         """Indices of episodes of like length whose padded size is at most ``micro_tokens``."""

@@ -9,8 +9,9 @@ import pytest
 
 from colasearch.benchmarks.intervals import paired_ratio
 from colasearch.benchmarks.summary import share
-from colasearch.experiments.countdown import SIZES, stages
+from colasearch.experiments.countdown import stages
 from colasearch.experiments.countdown_aims import aims
+from colasearch.experiments.countdown_recipe import SIZES
 from colasearch.experiments.countdown_results import _equal_time, clock
 
 PAIR = {"first": share(60, 100), "second": share(50, 100), "n": 100, "ratio": 1.2, "ratio_ci95": [1.05, 1.4]}

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from colasearch.benchmarks.intervals import wilson
-from colasearch.experiments.countdown import SIZES, stages
+from colasearch.experiments.countdown import stages
+from colasearch.experiments.countdown_recipe import SIZES
 from colasearch.experiments.stages import RECORDS_NAME
 from colasearch.model.latent_lm import LatentLM
 from colasearch.records import read_records

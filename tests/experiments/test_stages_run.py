@@ -15,7 +15,8 @@ import pytest
 
 from colasearch.cli.main import main
 from colasearch.errors import CorruptFileError, InputError, PrerequisiteError
-from colasearch.experiments.countdown import SIZES, Recipe, stages
+from colasearch.experiments.countdown import stages
+from colasearch.experiments.countdown_recipe import SIZES, Recipe
 from colasearch.experiments.overrides import override
 from colasearch.experiments.stages import (
     KEY,

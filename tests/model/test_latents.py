@@ -48,6 +48,9 @@ def test_fan_out_is_every_code_one_by_one(base, hidden, form):
     for code in range(8):
         alone = world_model_states(modules, base, states, torch.full((3,), code))
         torch.testing.assert_close(together[:, code], alone)
+    codes = torch.tensor([[7, 0], [3, 3], [0, 5]])
+    some = modules.merge.merge_some(states, modules.codebook.weight, codes, base.apply_final_norm)
+    torch.testing.assert_close(some, together.gather(1, codes[..., None].expand(-1, -1, together.shape[-1])))
 
 
 def test_output_forms_follow_the_published_formula(base, hidden):

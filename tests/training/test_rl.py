@@ -174,8 +174,7 @@ def test_log_probabilities_are_those_of_the_sampler(temperature, top_k):
         share = len(rows) / len(episodes)
         probability = float(scored.log_probs_NL[rows[0], 0].exp()) if rows else 0.0
         assert share == pytest.approx(probability, abs=4 * (0.25 / 2000) ** 0.5)
-    whole = learner.agent.score(episodes, whole=True)
-    assert torch.isfinite(whole.log_probs_NL).all()
+    assert torch.isfinite(learner.agent.score_at_start(episodes)).all()
     if top_k:
         assert len({e.actions for e in episodes}) == top_k
 
@@ -268,8 +267,7 @@ def test_the_learner_s_expected_gradient_is_the_objective_s(algorithm):
 
     episodes = [episode(s) for s in sequences]
     total = agent.score(episodes).log_probs_NL.sum(1)
-    with torch.no_grad(), agent.at_start():
-        start = agent.score(episodes).log_probs_NL.sum(1)
+    start = agent.score_at_start(episodes).sum(1)
     assert (total - start).abs().max() > 0.1
     rewards = torch.tensor([payoff[s] for s in sequences])
     objective = (total.exp() * (rewards - beta * (total - start))).sum()
@@ -301,6 +299,7 @@ class Merged:
             tokens_under=lambda states_BD, codes_BM: LEADS_TO[codes_BM],
         )  # fmt: skip
         with torch.no_grad():
+            self.start = self.token_log_probs()
             for p in self.policy.parameters():
                 p.add_(0.3 * torch.randn(p.shape, generator=torch.Generator().manual_seed(p.numel())))
         self.learner = RLLearner(self.agent, RLConfig("remax", group=1, beta=beta), width=WIDTH)
@@ -343,14 +342,12 @@ def test_codes_that_lead_to_the_same_token_are_one_action(beta):
     """The expected gradient is that of reward and of divergence over tokens, by exact enumeration."""
     toy = Merged(beta, CODES)
     found, weights, log_probs = toy.gradients()
-    with torch.no_grad(), toy.agent.at_start():
-        start = toy.token_log_probs()
-    assert (log_probs - start).abs().max() > 0.1
+    assert (log_probs - toy.start).abs().max() > 0.1
     first_of = {token: LEADS_TO.tolist().index(token) for token in (0, 1)}
     rewards = torch.tensor(
         [toy.episode((first_of[a], first_of[b])).reward for a, b in itertools.product(range(2), repeat=2)]
     )
-    objective = (log_probs.exp() * (rewards - beta * (log_probs - start))).sum()
+    objective = (log_probs.exp() * (rewards - beta * (log_probs - toy.start))).sum()
     exact = torch.cat([g.flatten() for g in torch.autograd.grad(objective, toy.agent.parameters())])
     torch.testing.assert_close((weights[:, None] * found).sum(0), exact, atol=2e-6, rtol=1e-3)
 
@@ -371,7 +368,8 @@ def test_merging_codes_takes_noise_and_leaves_what_is_expected():
 def test_which_codes_are_merged_does_not_depend_on_the_one_drawn():
     toy = Merged(0.0, 2)
     toy.now[:] = [toy.episode(codes) for codes in itertools.product(range(CODES), repeat=2)]
-    equal = {e.actions[0]: e.equal_LK[0].tolist() for e in toy.agent.collect([0], 0)}
+    toy.agent.score_at_start(toy.now)
+    equal = {e.actions[0]: e.equal_LK[0].tolist() for e in toy.now}
     assert len({e.actions for e in toy.now}) == 16
     for code, row in equal.items():
         assert row[code]
