@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 _USER_CACHE = os.environ.get("COLASEARCH_CACHE")
+ALONE = ("cluster", "verifiers", "benchmarks/test_bench_workers.py", "experiments/test_session.py")
+"""They start Ray, or hold work to deadlines: `make test` runs them after the others, which run two at a time."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -15,6 +17,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.is_relative_to(here) and item.path.relative_to(here).as_posix().startswith(ALONE):
+            item.add_marker(pytest.mark.alone)
     if not config.getoption("--slow"):
         for item in items:
             if "slow" in item.keywords:

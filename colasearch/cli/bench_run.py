@@ -153,8 +153,8 @@ def _run(
     from colasearch.cli.workers import with_workers
     from colasearch.runs import RunFolder
 
-    path = given["output"] or Path("runs") / f"{name.replace(':', '-')}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
-    _check_folder(path, given["resume"])
+    if given["output"]:
+        _check_folder(given["output"], given["resume"])
     with with_workers(
         given,
         lambda device, dtype: _load({**given, "device": device, "dtype": dtype}, display),
@@ -164,6 +164,7 @@ def _run(
     ) as (lm, pool):
         plan = _plan(name, searcher, {**given, "max_tokens": given["max_tokens"] or lm.base.text_length})
         manifest = _manifest(plan, data, lm, pool, given, context)
+        path = given["output"] or _new_folder(name)
         with ExitStack() as stack:
             folder = stack.enter_context(RunFolder(path, manifest, resume=given["resume"]))
             if folder.records:
@@ -184,6 +185,19 @@ def _run(
                 runner = PooledRunner(lm, data, plan, folder, listener, pool)
             summary = run_to_end(runner, lambda s: None, display.report)
     return summary, path
+
+
+def _new_folder(name: str) -> Path:
+    """An empty folder for a run without ``--output``, named by benchmark and time; one that nobody else has."""
+    stem = Path("runs") / f"{name.replace(':', '-')}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    path, number = stem, 1
+    while True:
+        try:
+            path.mkdir(parents=True)
+            return path
+        except FileExistsError:  # a run begun in the same second
+            number += 1
+            path = stem.with_name(f"{stem.name}-{number}")
 
 
 def _check_folder(path: Path, resume: bool) -> None:

@@ -9,11 +9,13 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from colasearch.cli import bench_run
 from colasearch.cli.main import main
 from colasearch.records import read_records
 from colasearch.runs import read_manifest
@@ -285,6 +287,18 @@ def test_people_see_tables_and_a_plain_word(bench):
     assert "problems/s" in err
     assert "tokens/s" in err
     assert "Run folder:" in err
+
+
+def test_runs_begun_in_the_same_second_have_a_folder_each(tmp_path, monkeypatch):
+    class Stopped(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return datetime(2026, 1, 2, 3, 4, 5, tzinfo=tz)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(bench_run, "datetime", Stopped)
+    names = [bench_run._new_folder("file:sums").name for _ in range(3)]
+    assert names == [f"file-sums-20260102-030405{more}" for more in ("", "-2", "-3")]
 
 
 def start(talker_folder: Path, sums: Path, output: Path, *more: object) -> subprocess.Popen[str]:
