@@ -35,15 +35,12 @@ def stages(recipe: Recipe) -> list[Stage]:
     )
     base = _base(plan, recipe, train, alone)
     policy = _latent(plan, recipe, base, actions_rows, alone)
-    # What is first in order is begun first: unless RL starts from it, guided fine-tuning can wait for a free core.
-    if recipe.rl_start == "guide":
-        guide = _guide(plan, recipe, policy, guide_rows, seeded)
-        codes, tokens = _rl(plan, recipe, policy, guide, rl_rows, seeded)
-    else:
-        codes, tokens = _rl(plan, recipe, policy, policy, rl_rows, seeded)
-        guide = _guide(plan, recipe, policy, guide_rows, seeded)
+    # What is first in order is begun first: unless RL starts from it, guided fine-tuning waits for a core that is free.
+    guide = _guide(plan, recipe, policy, guide_rows, seeded) if recipe.rl_start == "guide" else ""
+    codes, tokens = _rl(plan, recipe, policy, guide or policy, rl_rows, seeded)
     value = _value(plan, recipe, codes, trace_rows, seeded)
     final = _in_turn(plan, recipe, value, rl_rows, held_rows, seeded)
+    guide = guide or _guide(plan, recipe, policy, guide_rows, seeded)
     for name, about, folder, actions in (
         ("bench-base", "greedy: the base, on tokens", base, "sampled"),
         ("bench-policy", "greedy: codes of stage 2", policy, "latent"),

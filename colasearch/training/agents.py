@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -16,6 +17,8 @@ from colasearch.training.tuning import TunableBase, mixed_precision, swapped
 Collect = Callable[[Sequence[int], int], list[Episode]]
 TokensUnder = Callable[[Tensor, Tensor], Tensor]
 """Tokens ``[B, M]`` that codes ``[B, M]`` lead to at states ``[B, D]``."""
+LIKELY = 0.01
+"""Codes that are less probable are not merged: they are hardly ever drawn, so it would take no noise away."""
 
 
 class LatentAgent:
@@ -27,10 +30,10 @@ class LatentAgent:
         temperature, top_k: Of the sampler; log-probabilities are those of the same truncated distribution.
         base: Whose precision the policy is computed in; None computes in that of the states.
         tokens_under: What codes lead to, for ``merged``.
-        merged: So many of the codes that are most probable at a state before training are one action wherever they
-            lead to the same token; 0 leaves every code an action of its own. Which of them was drawn changes nothing
-            that follows, so this takes noise from the reward's gradient without changing its expectation
-            (Rao-Blackwell); the divergence becomes that of the merged actions.
+        merged: So many of the codes that are most probable at a state before training, ``LIKELY`` at least, are one
+            action wherever they lead to the same token; 0 leaves every code an action of its own. Which of them was
+            drawn changes nothing that follows, so this takes noise from the reward's gradient without changing its
+            expectation (Rao-Blackwell); the divergence becomes that of the merged actions.
     """
 
     def __init__(
@@ -77,15 +80,28 @@ class LatentAgent:
     ) -> None:
         """Fill in ``equal_LK``."""
         # The rest, improbable codes, stay apart: which are merged must not depend on which was drawn.
-        likely_VM = log_probs_VK.topk(min(self.merged, log_probs_VK.shape[-1]), sorted=False).indices
-        tokens_VM = tokens_under(states_VD, likely_VM)
+        likely_VM, tokens_VM = self._likely_tokens(log_probs_VK, states_VD, tokens_under)
         drawn_VM = likely_VM == codes_V[:, None]
-        token_V = tokens_VM.masked_fill(~drawn_VM, -1).amax(-1)
+        token_V = (tokens_VM * drawn_VM).sum(-1)
         equal_VK = torch.zeros_like(log_probs_VK, dtype=torch.bool)
         equal_VK.scatter_(1, likely_VM, (tokens_VM == token_V[:, None]) & drawn_VM.any(-1, keepdim=True))
         equal_VK.scatter_(1, codes_V[:, None], True)
         for episode, equal in zip(episodes, torch.split(equal_VK, [len(e.actions) for e in episodes]), strict=True):
             episode.equal_LK = equal
+
+    def _likely_tokens(
+        self, log_probs_VK: Tensor, states_VD: Tensor, tokens_under: TokensUnder
+    ) -> tuple[Tensor, Tensor]:
+        """The likely codes ``[V, M]``, and the tokens they lead to; a code that stays apart has a number of its own."""
+        likely = log_probs_VK.topk(min(self.merged, log_probs_VK.shape[-1]))
+        alone = -2 - torch.arange(likely.indices.shape[1], device=states_VD.device)
+        tokens_VM = alone.expand_as(likely.indices).clone()
+        counts_V = (likely.values >= math.log(LIKELY)).sum(-1)
+        for count in range(2, likely.indices.shape[1] + 1):  # states of equally many together: no work for the rest
+            rows = (counts_V == count).nonzero()[:, 0]
+            if len(rows):
+                tokens_VM[rows, :count] = tokens_under(states_VD[rows], likely.indices[rows, :count])
+        return likely.indices, tokens_VM
 
     def score(self, episodes: Sequence[Episode]) -> Scored:
         """Score codes by the policy alone: the base is not run."""
