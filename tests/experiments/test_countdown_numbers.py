@@ -121,3 +121,19 @@ def test_in_each_iteration_the_base_learns_what_the_search_found_before_policy_a
     assert not {"solutions-1", "guide-1"} & set(without)
     args = without["policy-1"].args
     assert args[args.index("--model") + 1] == f"{without['value'].folder}/model"
+
+
+def test_rl_starts_from_stage_2_or_from_guided_fine_tuning():
+    """Both on codes; where nothing starts from it, guided fine-tuning comes after the iterations, for a free core."""
+    for start, merged in (("policy", 8), ("guide", 0)):
+        found = stages(replace(SIZES["full"], rl_start=start, rl_merge_codes=merged))
+        plan, names = {s.name: s for s in found}, [s.name for s in found]
+        args = plan["rl-codes"].args
+        assert args[args.index("--model") + 1] == f"{plan[start].folder}/model"
+        assert all(("--merge-codes" in plan[name].args) == bool(merged) for name in ("rl-codes", "rl-1"))
+        control = plan["rl-tokens"].args
+        assert control[control.index("--model") + 1] == f"{plan['policy'].folder}/model"
+        assert "--merge-codes" not in control
+        assert (names.index("guide") < names.index("rl-codes")) == (start == "guide")
+        guided = plan["bench-guide"].args
+        assert guided[guided.index("--model") + 1] == f"{plan['guide'].folder}/model"

@@ -121,7 +121,7 @@ class Problems:
     type=click.IntRange(min=0),
     default=0,
     show_default=True,
-    help="Count so many of the likeliest codes as one action where they lead to the same token.",
+    help="Count so many of the codes likeliest at first as one action where they lead to the same token.",
 )
 @tuning_options
 @click.option("--match-policy", is_flag=True, help="--on tokens: the rank that trains as much as the policy has.")
