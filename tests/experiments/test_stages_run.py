@@ -297,11 +297,12 @@ def test_numbers_reach_the_commands(capsys):
 
 
 def test_both_rls_differ_in_what_trains_alone():
-    """Equal problems, rollouts, lengths and rewards; the control trains as many numbers as the policy has.
+    """Equal start, problems, rollouts, lengths and rewards; the control trains as many numbers as the policy has.
 
-    Each has its own learning rate: what suits low-rank changes of the base need not suit a policy.
+    Each has its own learning rate: what suits low-rank changes of the base need not suit a policy. Tokens have nothing
+    to merge.
     """
-    found = {stage.name: stage.args for stage in stages(Recipe())}
+    found = {stage.name: stage.args for stage in stages(Recipe(rl_lr=1e-3, rl_token_lr=1e-4))}
 
     def options(name: str) -> dict[str, str]:
         args = [a for a in found[name] if a != "--match-policy"]
@@ -309,7 +310,9 @@ def test_both_rls_differ_in_what_trains_alone():
 
     codes, tokens = options("rl-codes"), options("rl-tokens")
     assert "--match-policy" in found["rl-tokens"]
-    assert {k for k in {*codes, *tokens} if codes.get(k) != tokens.get(k)} == {"--model", "--on", "--output", "--lr"}
+    assert {k for k in {*codes, *tokens} if codes.get(k) != tokens.get(k)} == {
+        *("--on", "--output", "--lr", "--merge-codes"),
+    }
 
 
 def chain(first: int = 3, second: int = 4) -> list[Stage]:
