@@ -375,3 +375,20 @@ def test_which_codes_are_merged_does_not_depend_on_the_one_drawn():
         assert row[code]
         for other, theirs in equal.items():
             assert theirs == row if row[other] else not theirs[code]
+
+
+def test_improbable_codes_stay_apart_and_are_not_looked_at():
+    """All codes lead to the same token; those below a hundredth and those beyond the number asked for do not count."""
+    passes: list[tuple[int, ...]] = []
+
+    def tokens_under(states_BD, codes_BM):
+        passes.append(tuple(codes_BM.shape))
+        return torch.zeros_like(codes_BM)
+
+    agent = LatentAgent(make_policy(), lambda problems, number: [], merged=3)
+    likely = [[0.4, 0.3, 0.2, 0.1], [0.97, 0.02, 0.006, 0.004], [0.997, 0.001, 0.001, 0.001], [0.4, 0.3, 0.2, 0.1]]
+    episode = Episode(0, (0,) * 5, 1, (0, 1, 0, 3), 0.0)
+    codes = torch.tensor(episode.actions)
+    agent._find_equal([episode], torch.tensor(likely).log(), torch.zeros(4, WIDTH), codes, tokens_under)
+    assert episode.equal_LK.long().tolist() == [[1, 1, 1, 0], [1, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]]
+    assert passes == [(1, 2), (2, 3)]
