@@ -289,18 +289,23 @@ def _scores(drawn: _Drawn, sampler: Sampler, place: int, references: int) -> lis
         verifier = checkable_verifier(problem.task)
         verdicts = [None if s.answer is None else verifier.score(problem, s.answer).reward for s in drawn.samples]
         return [0.0 if reward is None else reward for reward in verdicts]
-    # A text that states something false is worth nothing, as in a search.
-    check = get_task(problem.task).refuted if sampler.config.check_steps else None
+    # As in a search, a text that states something false is worth nothing, and one that leaves numbers out less.
+    task, checked = get_task(problem.task), sampler.config.check_steps
+    check = task.refuted if checked else None
+    likely = [task.plausibility(problem, s.text) if checked else 1.0 for s in drawn.samples]
     sound = [s.answer is not None and not (check and check(s.text, complete=True)) for s in drawn.samples]
     values = sampler.values(place, [s for s, fine in zip(drawn.samples, sound, strict=True) if fine])
     if values is not None:
         drawn.calls += 1
         by_text = iter(values)
-        return [next(by_text) if fine else 0.0 for fine in sound]
+        return [next(by_text) * factor if fine else 0.0 for fine, factor in zip(sound, likely, strict=True)]
     first = drawn.samples[:references]
     keys = [canonical_key(s.answer, problem.task) if s.answer is not None else None for s in drawn.samples]
     agreeing = Counter(key for key, fine in zip(keys[:references], sound, strict=False) if fine)
-    return [(1 + agreeing[key]) / (2 + len(first)) if fine else 0.0 for key, fine in zip(keys, sound, strict=True)]
+    return [
+        factor * (1 + agreeing[key]) / (2 + len(first)) if fine else 0.0
+        for key, fine, factor in zip(keys, sound, likely, strict=True)
+    ]
 
 
 def _choose(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from colasearch.errors import InputError
 from colasearch.problem import Problem
-from colasearch.verifiers import false_equation, hopeless, in_result
+from colasearch.verifiers import false_equation, hopeless, in_result, unused_numbers
 
 
 def _math_request(problem: Problem) -> str:
@@ -36,12 +37,14 @@ class Task:
         request: The user's message for a problem.
         branch_below: Where steps of a search end, unless the user says otherwise; see ``WorldConfig.branch_below``.
         equations: Whether equations between numbers in a text claim to be true, so that a false one refutes it.
+        quantities: Whether a solution is expected to use the problem's numbers.
     """
 
     name: str
     request: Callable[[Problem], str]
     branch_below: float = 0.0
     equations: bool = False
+    quantities: bool = False
 
     def settled(self, text: str) -> bool:
         """Whether ``refuted`` will have a say in the token after ``text``: a part of an equation's result."""
@@ -55,9 +58,17 @@ class Task:
         """Whether a text (or its beginning, where it is not ``complete``) is surely wrong, by itself."""
         return self.equations and false_equation(text, complete=complete) is not None
 
+    def plausibility(self, problem: Problem, text: str) -> float:
+        """How often a text like this is right, up to a factor, by what it does not say; in (0, 1].
+
+        A factor e for each number of the problem that the text does not mention: of the texts that searches found on
+        training problems the right ones were this much likelier to use a number more (docs/results.md).
+        """
+        return math.exp(-len(unused_numbers(problem.text, text))) if self.quantities else 1.0
+
 
 TASKS = {
-    "math": Task("math", _math_request, branch_below=0.9, equations=True),
+    "math": Task("math", _math_request, branch_below=0.9, equations=True, quantities=True),
     "countdown": Task("countdown", _countdown_request, branch_below=0.9),
     "procedural": Task("procedural", _math_request),
 }

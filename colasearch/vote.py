@@ -17,10 +17,8 @@ def vote(finished: Sequence[Finished], task: str, rule: str = "weighted") -> tup
     Args:
         finished: Finished texts, in the order in which they count as found.
         task: Decides which answers are equal.
-        rule: ``weighted``: each text weighs its value times its share: how often the policy would write it. Texts that
-            are drawn come as often as that; a tree reaches each once, however improbable it is. ``equal``: each weighs
-            1 (majority). ``best``: the group of the one text of greatest value wins; groups are then ordered by their
-            best text.
+        rule: ``weighted``: each text has its own weight (``engine.nodes.Finished``). ``equal``: each weighs 1 (majority).
+            ``best``: the group of the one text of greatest value wins; groups are then ordered by their best text.
 
     Returns:
         The candidates, the winner first, and the best text of the winner (the first finished text when there is no
@@ -32,7 +30,10 @@ def vote(finished: Sequence[Finished], task: str, rule: str = "weighted") -> tup
         groups.setdefault(group, []).append(item)
 
     def weight(item: Finished) -> float:
-        return 1.0 if rule == "equal" else item.value * item.share
+        return 1.0 if rule == "equal" else item.weight
+
+    def order(item: Finished) -> tuple[float, float]:
+        return (item.value, item.weight) if rule == "best" else (item.weight, item.value)
 
     def strength(items: list[Finished]) -> float:
         return max(f.value for f in items) if rule == "best" else sum(weight(f) for f in items)
@@ -41,9 +42,9 @@ def vote(finished: Sequence[Finished], task: str, rule: str = "weighted") -> tup
     ranked = sorted(groups.values(), key=lambda items: (-strength(items), -len(items)))
     candidates = []
     for items in ranked:
-        best = max(items, key=lambda f: (f.value, f.share))
+        best = max(items, key=order)
         share = sum(weight(f) for f in items) / total if total else len(items) / len(answered)
         candidates.append(Candidate(best.answer or "", share, len(items)))
     if ranked:
-        return candidates, max(ranked[0], key=lambda f: (f.value, f.share)).text
+        return candidates, max(ranked[0], key=order).text
     return [], finished[0].text if finished else ""

@@ -7,6 +7,7 @@ from colasearch.verifiers.base import CheckableVerifier, GoldVerifier, Verdict
 from colasearch.verifiers.canonical import canonical_key, group_answers
 from colasearch.verifiers.equations import false_equation, hopeless, in_result
 from colasearch.verifiers.extract import extract_answer
+from colasearch.verifiers.quantities import unused_numbers
 from colasearch.verifiers.registry import checkable_verifier, get_verifier, gold_verifier, is_checkable
 
 __all__ = [
@@ -23,4 +24,5 @@ __all__ = [
     "hopeless",
     "in_result",
     "is_checkable",
+    "unused_numbers",
 ]

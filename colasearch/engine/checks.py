@@ -9,7 +9,8 @@ import numpy as np
 
 from colasearch.engine.decode import Rules
 from colasearch.engine.text import TextEnds
-from colasearch.tasks import Task
+from colasearch.problem import Problem
+from colasearch.tasks import Task, get_task
 
 RECENT = 24
 """Tokens at a text's end that show whether it ends within an equation's result."""
@@ -34,6 +35,10 @@ class Checks:
     def refuse(self, task: Task, text: str) -> bool:
         """Whether a whole text states something false, and that is looked at."""
         return self.on and task.refuted(text, complete=True)
+
+    def plausibility(self, problem: Problem, text: str) -> float:
+        """``Task.plausibility`` of a whole text, if that is looked at; else 1."""
+        return get_task(problem.task).plausibility(problem, text) if self.on else 1.0
 
     def refute(self, task: Task, written: Sequence[int], complete: bool) -> bool:
         """Whether the text so far states something false, and that is looked at."""

@@ -308,7 +308,8 @@ class Forest:
             job.order,
             judged=judged,
             refuted=self.checks.refuse(get_task(tree.problem.task), text),
-            share=1.0 if self._rollout or is_checkable(tree.problem.task) else job.share,
+            share=None if self._rollout or is_checkable(tree.problem.task) else job.share,
+            plausibility=self.checks.plausibility(tree.problem, text),
         )
 
     def _fan_out(self, features: Features, states: Sequence[int]) -> np.ndarray:

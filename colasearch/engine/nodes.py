@@ -17,6 +17,11 @@ NO_PARENT = -1
 ROOT, COMPLETED = -1, -2
 """In place of a ticket: what is evaluated is a root, or no node but a text that is now written to its end."""
 
+TEMPER = 1 / 3
+"""Power of its probability with which a text that a tree reached counts in a vote. That probability is a product over many
+choices of words, most of which have nothing to do with the answer, so as it stands it says too much. Chosen on the
+trees of training problems, where the value head's word added nothing to it (docs/results.md)."""
+
 
 @dataclass(slots=True)
 class Node:
@@ -61,6 +66,7 @@ class Finished:
         share: How many draws from the policy it stands for, up to a factor: 1 for a text that was drawn; for one that a
             tree reached by its edges, the product of their probabilities, since a tree reaches each text once. 1 where
             a verifier checks answers: then it does not matter how probable a text is.
+        weight: What it counts in a weighted vote.
     """
 
     order: int
@@ -68,6 +74,7 @@ class Finished:
     answer: str | None
     value: float
     share: float = 1.0
+    weight: float = 1.0
 
 
 @dataclass(slots=True)
@@ -155,19 +162,28 @@ class TreeState:
         *,
         judged: float | None = None,
         refuted: bool = False,
-        share: float = 1.0,
+        share: float | None = None,
+        plausibility: float = 1.0,
     ) -> float:
         """Record a finished text and value it: by ``judged`` where it has an answer that no verifier can check.
 
         A ``refuted`` text is worth nothing, unless a verifier can check its answer: that knows better.
+
+        Args:
+            order, text, answer: See ``Finished``.
+            judged: What a value head says of it.
+            refuted: Whether it states something false.
+            share: How probable it was, for a text that a tree reached; None for one that was drawn.
+            plausibility: ``Task.plausibility`` of it.
         """
         if answer is None or is_checkable(self.problem.task):
-            value = self.value_of(answer)
+            value = weight = self.value_of(answer)
         elif refuted:
-            value = 0.0
+            value = weight = 0.0
         else:
             value = self.value_of(answer) if judged is None else judged
-        self._finished.append(Finished(order, text, answer, value, share))
+            weight = plausibility * (value if share is None else share**TEMPER)
+        self._finished.append(Finished(order, text, answer, value, 1.0 if share is None else share, weight))
         return value
 
     @property

@@ -371,7 +371,7 @@ class Scheduler:
         answers = self.world.answer_texts(np.array(numbers, np.int64))
         texts = [self.world.ends.decode(self.world.nodes[n].written) for n in numbers]
         return [
-            Finished(order, text, answer, end.score)
+            Finished(order, text, answer, end.score, weight=end.score)
             for order, (end, text, answer) in enumerate(zip(ends, texts, answers, strict=True))
             for _ in range(end.count)
             if self.world.is_finished(self.world.nodes[states[end.node]])

@@ -86,6 +86,20 @@ class Texts:
                 found.append((above, [t for t in texts if self.rewards[t] <= mean]))
         return found
 
+    def told_apart(self) -> list[int]:
+        """The texts of problems whose texts differ in reward.
+
+        Raises:
+            InputError: There are none.
+        """
+        found = sorted(text for sides in self.better() for side in sides for text in side)
+        if not found:
+            raise InputError(
+                "every problem's rollouts have the same reward, so there is nothing to tell apart; roll out more "
+                "problems, or more --samples of each"
+            )
+        return found
+
     def last_states(self) -> list[int]:
         """Number of each text's last state."""
         return [end - 1 for end in accumulate(self.counts)]
@@ -100,17 +114,12 @@ def within_problems(data: ValueData, texts: Texts) -> tuple[ValueData, Texts]:
     Raises:
         InputError: No problem has texts of different rewards.
     """
+    kept = texts.told_apart()
     target_of, weight_of = {}, {}
     for sides in texts.better():
         for target, side in zip((1.0, 0.0), sides, strict=True):
             for text in side:
                 target_of[text], weight_of[text] = target, 1.0 / (len(side) * texts.counts[text])
-    if not target_of:
-        raise InputError(
-            "every problem's rollouts have the same reward, so there is nothing to tell apart; roll out more problems, "
-            "or more --samples of each"
-        )
-    kept = sorted(target_of)
     counts = torch.tensor(texts.counts)
     states = torch.isin(torch.arange(len(counts)).repeat_interleave(counts), torch.tensor(kept))
     device = data.states_ND.device

@@ -157,3 +157,16 @@ def test_shares_are_products_of_the_priors_on_the_way(wide_lm, refuting):
         found += len(ended)
         assert sorted(text.share for text in done.trace.texts) == pytest.approx(sorted(ended), rel=1e-3, abs=1e-5)
     assert found > 3
+
+
+def test_best_of_n_thinks_less_of_texts_that_leave_numbers_out_as_searches_do(wide_lm, refuting, monkeypatch):
+    def scores(left: list[str], check: bool = True) -> list[float]:
+        monkeypatch.setattr("colasearch.tasks.unused_numbers", lambda problem, text: left)
+        settings = ArmSettings(world=replace(WORLD, check_steps=check))
+        done = sample(wide_lm, [Job(problem, texts=4) for problem in PROBLEMS], ("best_of_n",), settings)
+        return [text.value for one in done for text in one["best_of_n"].trace.texts]
+
+    full = scores([])
+    assert sum(full) > 0
+    assert scores(["1", "2"]) == pytest.approx([value * np.exp(-2) for value in full], abs=1e-5)
+    assert scores(["1", "2"], check=False) == scores([], check=False)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from colasearch.engine.decode import seeded_uniforms
-from colasearch.engine.nodes import Finished
+from colasearch.engine.nodes import Finished, TreeState
 from colasearch.engine.scheduler import Scheduler, Searched, SearchSettings, search_problems
 from colasearch.engine.world import LatentWorld
 from colasearch.engine.world_config import WorldConfig
@@ -207,9 +207,13 @@ def test_bad_settings_are_refused(wide_lm, change, message):
         list(search_problems(wide_lm, PROBLEMS, SETTINGS, slots=0))
 
 
+def drawn(order: int, text: str, answer: str | None, value: float) -> Finished:
+    return Finished(order, text, answer, value, weight=value)
+
+
 FOUND = [
-    Finished(0, "a", "3", 0.9), Finished(1, "b", "4", 0.5), Finished(2, "c", "4.0", 0.3), Finished(3, "d", "5", 0.1),
-    Finished(4, "e", "5", 0.1), Finished(5, "f", "5.00", 0.1), Finished(6, "g", None, 0.0),
+    drawn(0, "a", "3", 0.9), drawn(1, "b", "4", 0.5), drawn(2, "c", "4.0", 0.3), drawn(3, "d", "5", 0.1),
+    drawn(4, "e", "5", 0.1), drawn(5, "f", "5.00", 0.1), drawn(6, "g", None, 0.0),
 ]  # fmt: skip
 
 
@@ -223,16 +227,30 @@ def test_votes(rule, winner):
 
 
 def test_the_heavier_group_wins_over_the_best_text():
-    found = [*FOUND, Finished(7, "h", "4", 0.4)]
+    found = [*FOUND, drawn(7, "h", "4", 0.4)]
     assert vote(found, "math")[0][0].answer == "4"
     assert vote(found, "math", "best")[0][0].answer == "3"
 
 
-def test_a_text_that_a_tree_reached_weighs_as_much_as_the_policy_would_write_it():
-    probable, rare = Finished(0, "a", "3", 0.5, share=0.4), [Finished(i, "b", "4", 0.9, share=0.05) for i in (1, 2)]
-    assert vote([probable, *rare], "math")[0][0].answer == "3"
-    assert vote([replace(f, share=1.0) for f in (probable, *rare)], "math")[0][0].answer == "4"
-    assert vote([probable, *rare], "math", "equal")[0][0].answer == "4"
+def votes(*texts: tuple[str, float, float | None, float]) -> list[float]:
+    """Weights of finished texts, each given as answer, value head's word, share and plausibility."""
+    tree = TreeState(Problem.from_text("1+1?"), 0, None)
+    for order, (answer, judged, share, plausibility) in enumerate(texts):
+        tree.finish("t", answer, order, judged=judged, share=share, plausibility=plausibility)
+    return [f.weight for f in tree.finished]
+
+
+def test_a_text_that_a_tree_reached_weighs_by_its_probability_and_one_that_was_drawn_by_its_value():
+    assert votes(("3", 0.5, 0.4, 1.0), ("4", 0.9, 0.05, 1.0)) == pytest.approx([0.4 ** (1 / 3), 0.05 ** (1 / 3)])
+    assert votes(("3", 0.5, None, 1.0), ("4", 0.9, None, 1.0)) == [0.5, 0.9]
+    assert votes(("3", 0.5, 0.4, 0.5), ("4", 0.9, None, 0.5)) == pytest.approx([0.5 * 0.4 ** (1 / 3), 0.45])
+
+
+def test_a_tree_holds_a_text_once_however_rare_it_is_so_many_rare_ones_do_not_outweigh_a_probable_one():
+    probable, *rare = votes(("3", 0.5, 0.4, 1.0), *[("4", 0.9, 0.001, 1.0)] * 5)
+    found = [Finished(0, "a", "3", 0.5, weight=probable), *(Finished(1, "b", "4", 0.9, weight=w) for w in rare)]
+    assert vote(found, "math")[0][0].answer == "3"
+    assert vote(found, "math", "equal")[0][0].answer == "4"
 
 
 def test_ctrl_c_before_any_problem_has_begun_is_raised(wide_lm, monkeypatch):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -182,20 +182,22 @@ def _from_rollouts(
         transitions,
     )
     from colasearch.training.rollout import read_rollouts
-    from colasearch.training.value import HeadLearner, Texts, within_problems
+    from colasearch.training.value import HeadLearner, within_problems
 
     modules = loaded.require_latents()
     found = [row for path in paths for row in read_rollouts(path)]
-    episodes = [episode for _, episode in found]
-    if not episodes:
+    if not found:
         raise click.UsageError(f"{', '.join(map(str, paths))} holds no rollouts; make some with `train rollouts`")
+    texts = _texts(found)
+    if within:  # before the hidden states, which are what takes time
+        found = [found[text] for text in texts.told_apart()]
+        texts = _texts(found)
+    episodes = [episode for _, episode in found]
     owners = [problem for problem, episode in found for _ in episode.actions]
     data = transitions(states_of(loaded, rollout_corpus(episodes)), episodes)
     table = final_rewards(data, episodes)
-    texts = Texts([problem for problem, _ in found], [len(e.actions) for e in episodes], [e.reward for e in episodes])
     if within:
-        table, texts = within_problems(table, texts)
-        owners = [problem for problem, count in zip(texts.problems, texts.counts, strict=True) for _ in range(count)]
+        table, _ = within_problems(table, texts)
     fresh(table.mean())
     if head == "q" and method == "returns":
         table = returns_of_codes(data, episodes, modules.config.num_codes)
@@ -203,3 +205,10 @@ def _from_rollouts(
         return modules, HeadLearner(modules, head, table, texts if head == "value" else None), owners
     learner = DoubleQLearner(modules.requires_grad_(False).q, data, discount, sync_every)
     return learner.holder, learner, owners
+
+
+def _texts(found: Sequence[tuple[str, Any]]) -> Any:
+    from colasearch.training.value import Texts
+
+    problems, episodes = zip(*found, strict=True)
+    return Texts(problems, [len(e.actions) for e in episodes], [e.reward for e in episodes])
