@@ -17,8 +17,9 @@ def vote(finished: Sequence[Finished], task: str, rule: str = "weighted") -> tup
     Args:
         finished: Finished texts, in the order in which they count as found.
         task: Decides which answers are equal.
-        rule: ``weighted``: each text has its own weight (``engine.nodes.Finished``). ``equal``: each weighs 1 (majority).
-            ``best``: the group of the one text of greatest value wins; groups are then ordered by their best text.
+        rule: ``weighted``: each text has a weight of its own (``engine.nodes.Finished``). ``equal``: each weighs 1
+            (majority). ``best``: the group of the one text of greatest value wins; groups are then ordered by their
+            best text.
 
     Returns:
         The candidates, the winner first, and the best text of the winner (the first finished text when there is no

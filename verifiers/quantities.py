@@ -1,7 +1,7 @@
 """Numbers of a problem that a solution never mentions. Needs no gold answer, and is a hint only.
 
-The problem says ``43 red apples, 32 green ones, 2 are eaten`` and the solution speaks of 43 and 2 alone: it may be right,
-since problems also tell what does not matter, but it is right less often than one that uses all three.
+The problem says ``43 red apples, 32 green ones, 2 are eaten`` and the solution speaks of 43 and 2 alone: it may be
+right, since problems also tell what does not matter, but it is right less often than one that uses all three.
 """
 
 from __future__ import annotations

@@ -18,8 +18,8 @@ ROOT, COMPLETED = -1, -2
 """In place of a ticket: what is evaluated is a root, or no node but a text that is now written to its end."""
 
 TEMPER = 1 / 3
-"""Power of its probability with which a text that a tree reached counts in a vote. That probability is a product over many
-choices of words, most of which have nothing to do with the answer, so as it stands it says too much. Chosen on the
+"""Power of its probability with which a text that a tree reached counts in a vote. That probability is a product over
+many choices of words, most of which have nothing to do with the answer, so as it stands it says too much. Chosen on
 trees of training problems, where the value head's word added nothing to it (docs/results.md)."""
 
 
@@ -170,7 +170,9 @@ class TreeState:
         A ``refuted`` text is worth nothing, unless a verifier can check its answer: that knows better.
 
         Args:
-            order, text, answer: See ``Finished``.
+            text: Without prompt and special tokens.
+            answer: None where it has none.
+            order: Its place in the order of asking.
             judged: What a value head says of it.
             refuted: Whether it states something false.
             share: How probable it was, for a text that a tree reached; None for one that was drawn.
