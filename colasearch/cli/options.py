@@ -57,7 +57,8 @@ def search_options(function: Any) -> Any:
         option(
             "--check-steps/--no-check-steps",
             default=True,
-            help="Give up texts that state a false equation, such as 3 + 4 = 8, and count their answers for nothing.",
+            help="Give up texts that state a false equation, such as 3 + 4 = 8, and count their answers for nothing; "
+            "count texts for less that never mention a number of the problem.",
         ),
         option(
             "--values",

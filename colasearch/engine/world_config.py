@@ -20,7 +20,8 @@ class WorldConfig:
         rollouts: Whether leaves are valued by rollouts where there is no value head. Without, an unfinished leaf is
             worth 0: right for algorithms that look at finished texts alone.
         check_steps: Whether a text that states something false (``3 + 4 = 8``) is given up and worth nothing, where the
-            task has such a check (``Task.refuted``).
+            task has such a check (``Task.refuted``), and one that leaves out numbers of the problem counts for less
+            (``Task.plausibility``).
         complete: Whether a search that ends without any finished text writes its most promising one to its end. Only
             searchers that value nodes: the others draw whole texts.
         references: Reference rollouts from each root (unused with a value head).
