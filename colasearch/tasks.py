@@ -59,10 +59,10 @@ class Task:
         return self.equations and false_equation(text, complete=complete) is not None
 
     def plausibility(self, problem: Problem, text: str) -> float:
-        """How often a text like this is right, up to a factor, by what it does not say; in (0, 1].
+        """How often texts like this are right, up to a factor, by what they leave out; in (0, 1].
 
-        A factor e for each number of the problem that the text does not mention: of the texts that searches found on
-        training problems the right ones were this much likelier to use a number more (docs/results.md).
+        Each number of the problem that the text does not mention divides it by e, which is what the texts that
+        searches found on training problems say (docs/results.md).
         """
         return math.exp(-len(unused_numbers(problem.text, text))) if self.quantities else 1.0
 

@@ -20,7 +20,7 @@ ROOT, COMPLETED = -1, -2
 TEMPER = 1 / 3
 """Power of its probability with which a text that a tree reached counts in a vote. That probability is a product over
 many choices of words, most of which have nothing to do with the answer, so as it stands it says too much. Chosen on
-trees of training problems, where the value head's word added nothing to it (docs/results.md)."""
+trees of word problems, where the value head's word added nothing to it (docs/results.md)."""
 
 
 @dataclass(slots=True)

@@ -370,8 +370,9 @@ class Scheduler:
         numbers = [states[end.node] for end in ends]
         answers = self.world.answer_texts(np.array(numbers, np.int64))
         texts = [self.world.ends.decode(self.world.nodes[n].written) for n in numbers]
+        problem, checks = self.world.trees[tree].problem, self.world.checks
         return [
-            Finished(order, text, answer, end.score, weight=end.score)
+            Finished(order, text, answer, end.score, weight=end.score * checks.plausibility(problem, text))
             for order, (end, text, answer) in enumerate(zip(ends, texts, answers, strict=True))
             for _ in range(end.count)
             if self.world.is_finished(self.world.nodes[states[end.node]])
