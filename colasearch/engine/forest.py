@@ -376,7 +376,7 @@ class Forest:
         sound = [a for a, wrong in zip(answers, false, strict=True) if a is not None and not wrong]
         tree.references.update(canonical_key(a, tree.problem.task) for a in sound)
         total = sum(
-            tree.finish(text, answer, order, refuted=wrong)
+            tree.finish(text, answer, order, refuted=wrong, plausibility=self.checks.plausibility(tree.problem, text))
             for (text, order), answer, wrong in zip(texts, answers, false, strict=True)
         )
         return float("nan") if any(r.broken for r in rows) else total / max(1, len(rows))

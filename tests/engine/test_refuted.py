@@ -170,3 +170,30 @@ def test_best_of_n_thinks_less_of_texts_that_leave_numbers_out_as_searches_do(wi
     assert sum(full) > 0
     assert scores(["1", "2"]) == pytest.approx([value * np.exp(-2) for value in full], abs=1e-5)
     assert scores(["1", "2"], check=False) == scores([], check=False)
+
+
+@pytest.mark.parametrize("searcher", ["weighted_vote", "rebase", "puct"])
+def test_votes_of_all_kinds_of_searches_think_less_of_texts_that_leave_numbers_out(
+    wide_lm, refuting, monkeypatch, searcher
+):
+    monkeypatch.setattr("colasearch.tasks.false_equation", lambda text, complete: None)
+    for module in ("forest", "world"):
+        monkeypatch.setattr(f"colasearch.engine.{module}.extract_answer", lambda text, task: str(len(text) % 3))
+    settings = SearchSettings(sims=24, world=replace(WORLD, rollouts=True), searcher=searcher)
+
+    def weights(left: list[str], answer: str) -> list[dict[str, float]]:
+        """Each problem's answers with their shares of the vote; texts with ``answer`` leave ``left`` out."""
+        monkeypatch.setattr(
+            "colasearch.tasks.unused_numbers", lambda problem, text: left if str(len(text) % 3) == answer else []
+        )
+        done = sorted(search_problems(wide_lm, PROBLEMS, settings), key=lambda one: one.problem.id)
+        return [{c.answer: c.weight for c in one.result.candidates} for one in done]
+
+    compared = 0
+    for before, after in zip(weights([], "0"), weights(["1", "2"], "0"), strict=True):
+        assert before.keys() == after.keys()
+        if "0" in before and len(before) > 1:
+            odds = [share["0"] / (1 - share["0"]) for share in (before, after)]
+            assert odds[1] == pytest.approx(odds[0] * np.exp(-2))
+            compared += 1
+    assert compared > 1
