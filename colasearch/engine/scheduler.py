@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from colasearch.engine.interrupts import HeldInterrupts
 from colasearch.engine.nodes import COMPLETED, Evaluation, Finished
 from colasearch.engine.record import trace_nodes, trace_of
 from colasearch.engine.world import LatentWorld
@@ -126,8 +127,9 @@ def search_problems(
 ) -> Iterator[Searched]:
     """Search ``problems``, ``slots`` of them at a time, and yield each as it finishes (in any order).
 
-    Ctrl-C ends the problems in progress: they are yielded with ``stop = interrupted``, and no more begin. Where none is
-    in progress, ``KeyboardInterrupt`` is raised.
+    Ctrl-C ends the problems in progress once the pass of the model that it meets is through: they are yielded with
+    ``stop = interrupted``, and no more begin. Where none is in progress, ``KeyboardInterrupt`` is raised; a second
+    Ctrl-C raises it at once.
 
     Raises:
         InputError: A bad setting. What is wrong with one problem alone is in its ``Searched.error``.
@@ -194,6 +196,7 @@ class Scheduler:
             self.rule = "best"
         self.world = LatentWorld(lm, config, settings.seed, settings.actions)
         self._runs: dict[int, _Run] = {}
+        self._ctrl_c = HeldInterrupts()
         self._begun = time.monotonic()
 
     def run(self, problems: Iterable[Problem]) -> Iterator[Searched]:
@@ -206,12 +209,14 @@ class Scheduler:
                     new = list(itertools.islice(waiting, self.free))
                     more = bool(new)
                     yield from self.add(new)
+                    self._ctrl_c.check()
                 if not self._runs:
                     return
                 yield from self.step()
+                self._ctrl_c.check()
         except KeyboardInterrupt:
-            if not self._runs:
-                raise  # nobody would hear of it otherwise
+            if not self._runs or self._ctrl_c.torn:
+                raise  # nobody would hear of it otherwise, or what is in progress is not to be relied on
             self.world.collect()
             for tree, run in list(self._runs.items()):
                 run.reason = StopReason.INTERRUPTED
@@ -224,11 +229,12 @@ class Scheduler:
 
     def step(self) -> Iterator[Searched]:
         """One batch of the model for all problems in slots; yields those that are done."""
-        for tree in list(self._runs):
-            if self._ask(tree):
-                yield self._end(tree)
-        for evaluation in self.world.advance():
-            self._take(evaluation)
+        with self._ctrl_c.held():
+            done = [self._end(tree) for tree in list(self._runs) if self._ask(tree)]
+        yield from done
+        with self._ctrl_c.held():
+            for evaluation in self.world.advance():
+                self._take(evaluation)
         self._show()
 
     def add(self, problems: Sequence[Problem]) -> Iterator[Searched]:
@@ -241,8 +247,9 @@ class Scheduler:
             except ColasearchError as error:
                 yield Searched(problem, None, None, error)
         now = time.monotonic()
-        for tree, problem in zip(self.world.open(fine), fine, strict=True):
-            self._runs[tree] = _Run(problem, now)
+        with self._ctrl_c.held():
+            for tree, problem in zip(self.world.open(fine), fine, strict=True):
+                self._runs[tree] = _Run(problem, now)
 
     def _ask(self, tree: int) -> bool:
         """Let an idle tree ask for its next leaves; true when it is done."""

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import signal
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
 import torch
 
-from colasearch.engine.decode import seeded_uniforms
+from colasearch.engine.decode import Decoder, seeded_uniforms
 from colasearch.engine.nodes import Finished, TreeState
+from colasearch.engine.rows import RowBatch
 from colasearch.engine.scheduler import Scheduler, Searched, SearchSettings, search_problems
 from colasearch.engine.world import LatentWorld
 from colasearch.engine.world_config import WorldConfig
@@ -173,6 +178,69 @@ def test_ctrl_c_yields_the_problems_in_progress_and_begins_no_more(wide_lm):
 
     done = list(search_problems(wide_lm, PROBLEMS, SETTINGS, slots=3, on_status=interrupt))
     assert [d.result.stop for d in done] == [StopReason.INTERRUPTED] * 3
+
+
+def interrupting(monkeypatch, owner, name: str, call: int, times: int = 1) -> None:
+    """Ctrl-C arrives just after the ``call``-th call of a method, ``times`` in a row."""
+    method, calls = getattr(owner, name), itertools.count(1)
+
+    def interrupted(self, *args, **options):
+        result = method(self, *args, **options)
+        if next(calls) == call:
+            for _ in range(times):
+                signal.raise_signal(signal.SIGINT)
+        return result
+
+    monkeypatch.setattr(owner, name, interrupted)
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "call"),
+    [
+        (Decoder, "take_done", 3),  # rows are in no list but the caller's
+        (RowBatch, "enter", 1),
+        (RowBatch, "enter", 20),  # the batch has a row that still waits
+        (RowBatch, "leave", 15),
+        (Scheduler, "_take", 5),
+        (Scheduler, "_end", 2),  # the problem has left its slot and was not yielded
+        (LatentWorld, "open", 1),
+        (LatentWorld, "submit", 4),
+    ],
+)
+def test_ctrl_c_in_the_midst_of_a_change_waits_for_its_end(wide_lm, monkeypatch, owner, name, call):
+    scheduler = Scheduler(wide_lm, SETTINGS, slots=3)
+    interrupting(monkeypatch, owner, name, call)
+    done = list(scheduler.run(PROBLEMS))
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert len({d.problem.id for d in done}) == len(done)
+    stops = Counter(d.result.stop for d in done)
+    interrupted = stops.pop(StopReason.INTERRUPTED)
+    assert (stops.total(), interrupted) == ((2, 2) if name == "_end" else (0, 3))
+
+
+def test_a_second_ctrl_c_is_not_held(wide_lm, monkeypatch):
+    scheduler = Scheduler(wide_lm, SETTINGS, slots=3)
+    interrupting(monkeypatch, RowBatch, "enter", 20, times=2)
+    with pytest.raises(KeyboardInterrupt):
+        list(scheduler.run(PROBLEMS))
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_handler_of_the_callers_own_is_left_alone(wide_lm, monkeypatch):
+    heard = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: heard.append(number))
+    try:
+        interrupting(monkeypatch, Scheduler, "_take", 5)
+        assert by_id(wide_lm, PROBLEMS[:3]).keys() == {p.id for p in PROBLEMS[:3]}
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert heard == [signal.SIGINT]
+
+
+def test_searches_run_outside_the_main_thread(wide_lm):
+    with ThreadPoolExecutor(1) as pool:
+        found = pool.submit(by_id, wide_lm, PROBLEMS[:3]).result()
+    assert found == by_id(wide_lm, PROBLEMS[:3])
 
 
 def test_samplers_pay_for_their_texts_alone(wide_lm):
