@@ -12,12 +12,12 @@ import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from types import FrameType
 
 import click
 
 from colasearch import __version__
 from colasearch.errors import ColasearchError
+from colasearch.interrupts import AfterImports
 
 # name: (module, one line of help). The help stands here so that `colasearch --help` imports no command.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -70,10 +70,6 @@ class Terminated(BaseException):
     """SIGTERM arrived."""
 
 
-def _raise_terminated(signum: int, frame: FrameType | None) -> None:
-    raise Terminated
-
-
 def _fail(message: str, code: int) -> int:
     click.echo(f"Error: {message}", err=True)
     return code
@@ -81,9 +77,9 @@ def _fail(message: str, code: int) -> int:
 
 def prepare() -> None:
     """Say what signals do, and how threads wait; to be done before anything heavy is imported."""
-    signal.signal(signal.SIGTERM, _raise_terminated)
+    signal.signal(signal.SIGTERM, AfterImports(Terminated, main.__code__))
     # Shells start background jobs with SIGINT ignored; `kill -INT` must end those with what they have, too.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGINT, AfterImports(KeyboardInterrupt, main.__code__))
     # torch's threads spin while they wait for each other, which collapses where other programs want the cores
     # (docs/results.md); on an idle machine sleeping costs about a fifth. Takes effect because torch is imported later;
     # whoever sets the variable keeps their choice.

@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from colasearch.engine.interrupts import HeldInterrupts
 from colasearch.engine.nodes import COMPLETED, Evaluation, Finished
 from colasearch.engine.record import trace_nodes, trace_of
 from colasearch.engine.world import LatentWorld
 from colasearch.engine.world_config import WorldConfig
 from colasearch.errors import ColasearchError, InputError
+from colasearch.interrupts import HeldInterrupts
 from colasearch.model.latent_lm import LatentLM
 from colasearch.problem import Problem, SolveResult, StopReason
 from colasearch.searchers import (
