@@ -6,28 +6,33 @@ Python raises what a signal's handler raises at any line. Two places cannot bear
 
 from __future__ import annotations
 
-import _thread
+import os
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import CodeType, FrameType
 
 IMPORTS = "<frozen importlib._bootstrap>"
-LOOK_AGAIN_S = 0.02
 
 
-class AfterImports:
-    """A signal handler that raises ``error``: at once, or, where the signal meets an import, when that has ended.
+class Stop:
+    """A signal handler that raises ``error``, but where the signal meets an import ends the process then and there.
 
-    A second signal raises at once wherever it comes.
+    That loses nothing that is finished: all that is written survives a kill. An import may take long, and what would
+    be cleaned up after it is mostly not there yet.
     """
 
-    def __init__(self, error: type[BaseException], entry: CodeType | None = None) -> None:
-        """``entry`` is the code at which the program begins; what imports the program itself does not count."""
-        self._error, self._entry = error, entry
-        self._waiting = self._resent = False
+    def __init__(self, error: type[BaseException], message: str, code: int, entry: CodeType | None = None) -> None:
+        """What to raise, or to say and the exit code.
+
+        Args:
+            error: Raised.
+            message: Said on standard error, where the process ends here.
+            code: Its exit code then.
+            entry: The code at which the program begins; what imports the program itself does not count.
+        """
+        self._error, self._message, self._code, self._entry = error, message, code, entry
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         """Handle the signal.
@@ -35,14 +40,9 @@ class AfterImports:
         Raises:
             BaseException: ``error``.
         """
-        resent, self._resent = self._resent, False
-        if resent and not self._waiting:
-            return  # a second signal was quicker
-        if self._imports(frame) and (resent or not self._waiting):
-            self._waiting = True
-            _thread.start_new_thread(self._resend, (number,))  # takes no lock that the import may hold
-            return
-        self._waiting = False
+        if self._imports(frame):
+            os.write(2, f"Error: {self._message}\n".encode())  # sys.stderr may be in the midst of something itself
+            os._exit(self._code)
         raise self._error
 
     def _imports(self, frame: FrameType | None) -> bool:
@@ -52,11 +52,6 @@ class AfterImports:
             frame = frame.f_back
         return False
 
-    def _resend(self, number: int) -> None:
-        time.sleep(LOOK_AGAIN_S)
-        self._resent = True
-        signal.raise_signal(number)
-
 
 class HeldInterrupts:
     """Keeps Ctrl-C until work that must not be torn apart is whole.
@@ -65,8 +60,7 @@ class HeldInterrupts:
     no cleaning up can tell from a whole one. Work inside ``with held():`` goes on to its end after the first Ctrl-C and
     ``check()`` raises it then; a second Ctrl-C raises at once.
 
-    Outside the main thread, and where SIGINT has another handler than Python's own or ``AfterImports``, nothing is
-    changed.
+    Outside the main thread, and where SIGINT has another handler than Python's own or ``Stop``, nothing is changed.
 
     Attributes:
         torn: A second Ctrl-C has cut work short; what it worked on may be inconsistent.
@@ -80,7 +74,7 @@ class HeldInterrupts:
     def held(self) -> Iterator[None]:
         """Hold the first Ctrl-C while the block runs. Raises none of it at the end: results can be handed on first."""
         before = signal.getsignal(signal.SIGINT)
-        known = before is signal.default_int_handler or isinstance(before, AfterImports)
+        known = before is signal.default_int_handler or isinstance(before, Stop)
         if not known or threading.current_thread() is not threading.main_thread():
             yield
             return

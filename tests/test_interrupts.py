@@ -3,28 +3,14 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from importlib import import_module
-from pathlib import Path
 
 import pytest
 
-from colasearch.cli.main import Terminated
-from colasearch.interrupts import AfterImports, HeldInterrupts
-
-SWALLOWS = """
-import signal, time
-try:
-    for _ in range({times}):
-        signal.raise_signal(signal.{name})
-    time.sleep(0.1)
-except:
-    swallowed = True
-else:
-    swallowed = False
-"""
+from colasearch.interrupts import HeldInterrupts, Stop
 
 
 @pytest.fixture(autouse=True)
@@ -35,43 +21,29 @@ def handlers() -> Iterator[None]:
         signal.signal(number, handler)
 
 
-def module(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, times: int = 1) -> str:
-    """The name of a module whose import meets signals and swallows what they raise."""
-    named = f"meets_{times}_{name.lower()}"
-    (folder / f"{named}.py").write_text(SWALLOWS.format(name=name, times=times))
-    monkeypatch.syspath_prepend(folder)
-    return named
-
-
-def import_and_rest(named: str) -> None:
-    import_module(named)
-    for _ in range(500):
-        time.sleep(0.01)
-
-
 def interrupt(times: int) -> None:
     for _ in range(times):
         signal.raise_signal(signal.SIGINT)
 
 
-@pytest.mark.parametrize(("name", "error"), [("SIGINT", KeyboardInterrupt), ("SIGTERM", Terminated)])
-def test_a_signal_in_the_midst_of_an_import_waits_for_its_end(tmp_path, monkeypatch, name, error):
-    signal.signal(getattr(signal, name), AfterImports(error))
-    named = module(tmp_path, monkeypatch, name)
-    with pytest.raises(error):
-        import_and_rest(named)
-    assert not sys.modules[named].swallowed
-
-
-def test_a_second_signal_does_not_wait_and_nothing_comes_after_it(tmp_path, monkeypatch):
-    signal.signal(signal.SIGINT, AfterImports(KeyboardInterrupt))
-    named = module(tmp_path, monkeypatch, "SIGINT", times=2)
-    assert import_module(named).swallowed
-    time.sleep(0.1)
+@pytest.mark.parametrize(("name", "code", "said"), [("SIGINT", 130, "interrupted"), ("SIGTERM", 143, "terminated")])
+def test_a_command_that_is_stopped_in_the_midst_of_an_import_ends_whatever_the_library_swallows(
+    tmp_path, name, code, said
+):
+    (tmp_path / "swallows.py").write_text(
+        f"import signal, time\ntry:\n    signal.raise_signal(signal.{name})\n    time.sleep(1)\nexcept:\n    pass\n"
+    )
+    program = (
+        "import sys\nfrom colasearch.cli import main\n"
+        "main.COMMANDS['env'] = 'swallows', ''\n"
+        "sys.exit(main.main(['env']))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", f"Error: {said}\n")
 
 
 def test_elsewhere_a_signal_is_obeyed_at_once():
-    signal.signal(signal.SIGINT, AfterImports(KeyboardInterrupt))
+    signal.signal(signal.SIGINT, Stop(KeyboardInterrupt, "interrupted", 130))
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
@@ -79,9 +51,9 @@ def test_elsewhere_a_signal_is_obeyed_at_once():
 
 def test_a_program_that_is_itself_imported_is_interrupted(tmp_path, monkeypatch):
     (tmp_path / "imported_program.py").write_text(
-        "import signal\nfrom colasearch.interrupts import AfterImports\n"
+        "import signal\nfrom colasearch.interrupts import Stop\n"
         "def main():\n"
-        "    signal.signal(signal.SIGINT, AfterImports(KeyboardInterrupt, main.__code__))\n"
+        "    signal.signal(signal.SIGINT, Stop(KeyboardInterrupt, 'interrupted', 130, main.__code__))\n"
         "    signal.raise_signal(signal.SIGINT)\n"
         "main()\n"
     )
@@ -91,7 +63,7 @@ def test_a_program_that_is_itself_imported_is_interrupted(tmp_path, monkeypatch)
 
 
 def test_held_work_comes_to_its_end_first():
-    for handler in (signal.default_int_handler, AfterImports(KeyboardInterrupt)):
+    for handler in (signal.default_int_handler, Stop(KeyboardInterrupt, "interrupted", 130)):
         signal.signal(signal.SIGINT, handler)
         ctrl_c, steps = HeldInterrupts(), []
         with ctrl_c.held():

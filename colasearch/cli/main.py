@@ -17,7 +17,7 @@ import click
 
 from colasearch import __version__
 from colasearch.errors import ColasearchError
-from colasearch.interrupts import AfterImports
+from colasearch.interrupts import Stop
 
 # name: (module, one line of help). The help stands here so that `colasearch --help` imports no command.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -77,9 +77,9 @@ def _fail(message: str, code: int) -> int:
 
 def prepare() -> None:
     """Say what signals do, and how threads wait; to be done before anything heavy is imported."""
-    signal.signal(signal.SIGTERM, AfterImports(Terminated, main.__code__))
+    signal.signal(signal.SIGTERM, Stop(Terminated, "terminated", 143, main.__code__))
     # Shells start background jobs with SIGINT ignored; `kill -INT` must end those with what they have, too.
-    signal.signal(signal.SIGINT, AfterImports(KeyboardInterrupt, main.__code__))
+    signal.signal(signal.SIGINT, Stop(KeyboardInterrupt, "interrupted", 130, main.__code__))
     # torch's threads spin while they wait for each other, which collapses where other programs want the cores
     # (docs/results.md); on an idle machine sleeping costs about a fifth. Takes effect because torch is imported later;
     # whoever sets the variable keeps their choice.
