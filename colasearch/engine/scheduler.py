@@ -209,11 +209,9 @@ class Scheduler:
                     new = list(itertools.islice(waiting, self.free))
                     more = bool(new)
                     yield from self.add(new)
-                    self._ctrl_c.check()
                 if not self._runs:
                     return
                 yield from self.step()
-                self._ctrl_c.check()
         except KeyboardInterrupt:
             if not self._runs or self._ctrl_c.torn:
                 raise  # nobody would hear of it otherwise, or what is in progress is not to be relied on
@@ -232,9 +230,11 @@ class Scheduler:
         with self._ctrl_c.held():
             done = [self._end(tree) for tree in list(self._runs) if self._ask(tree)]
         yield from done
+        self._ctrl_c.check()
         with self._ctrl_c.held():
             for evaluation in self.world.advance():
                 self._take(evaluation)
+        self._ctrl_c.check()
         self._show()
 
     def add(self, problems: Sequence[Problem]) -> Iterator[Searched]:
@@ -250,6 +250,7 @@ class Scheduler:
         with self._ctrl_c.held():
             for tree, problem in zip(self.world.open(fine), fine, strict=True):
                 self._runs[tree] = _Run(problem, now)
+        self._ctrl_c.check()
 
     def _ask(self, tree: int) -> bool:
         """Let an idle tree ask for its next leaves; true when it is done."""
