@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -116,3 +118,13 @@ def model_folder(base_folder: Path, base, tmp_path_factory: pytest.TempPathFacto
     folder = tmp_path_factory.mktemp("models") / "latents"
     save_latents(speaking(new_latents(base, seed=1, num_codes=8)), folder)
     return folder
+
+
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    """Ctrl-C as Python handles it, whatever this run was started with (a shell's background job ignores it)."""
+    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    for number, handler in kept.items():
+        signal.signal(number, handler)

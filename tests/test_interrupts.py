@@ -5,20 +5,13 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from importlib import import_module
 
 import pytest
 
 from colasearch.interrupts import HeldInterrupts, Stop
 
-
-@pytest.fixture(autouse=True)
-def handlers() -> Iterator[None]:
-    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    yield
-    for number, handler in kept.items():
-        signal.signal(number, handler)
+pytestmark = pytest.mark.usefixtures("handlers")
 
 
 def interrupt(times: int) -> None:

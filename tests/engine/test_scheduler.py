@@ -194,6 +194,7 @@ def interrupting(monkeypatch, owner, name: str, call: int, times: int = 1) -> No
     monkeypatch.setattr(owner, name, interrupted)
 
 
+@pytest.mark.usefixtures("handlers")
 @pytest.mark.parametrize(
     ("owner", "name", "call"),
     [
@@ -218,6 +219,7 @@ def test_ctrl_c_in_the_midst_of_a_change_waits_for_its_end(wide_lm, monkeypatch,
     assert (stops.total(), interrupted) == ((2, 2) if name == "_end" else (0, 3))
 
 
+@pytest.mark.usefixtures("handlers")
 def test_a_second_ctrl_c_is_not_held(wide_lm, monkeypatch):
     scheduler = Scheduler(wide_lm, SETTINGS, slots=3)
     interrupting(monkeypatch, RowBatch, "enter", 20, times=2)
@@ -226,14 +228,12 @@ def test_a_second_ctrl_c_is_not_held(wide_lm, monkeypatch):
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+@pytest.mark.usefixtures("handlers")
 def test_a_handler_of_the_callers_own_is_left_alone(wide_lm, monkeypatch):
     heard = []
-    before = signal.signal(signal.SIGINT, lambda number, frame: heard.append(number))
-    try:
-        interrupting(monkeypatch, Scheduler, "_take", 5)
-        assert by_id(wide_lm, PROBLEMS[:3]).keys() == {p.id for p in PROBLEMS[:3]}
-    finally:
-        signal.signal(signal.SIGINT, before)
+    signal.signal(signal.SIGINT, lambda number, frame: heard.append(number))
+    interrupting(monkeypatch, Scheduler, "_take", 5)
+    assert by_id(wide_lm, PROBLEMS[:3]).keys() == {p.id for p in PROBLEMS[:3]}
     assert heard == [signal.SIGINT]
 
 
