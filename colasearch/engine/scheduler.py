@@ -227,9 +227,12 @@ class Scheduler:
 
     def step(self) -> Iterator[Searched]:
         """One batch of the model for all problems in slots; yields those that are done."""
-        with self._ctrl_c.held():
-            done = [self._end(tree) for tree in list(self._runs) if self._ask(tree)]
-        yield from done
+        done: list[Searched] = []
+        try:
+            with self._ctrl_c.held():
+                done.extend(self._end(tree) for tree in list(self._runs) if self._ask(tree))
+        finally:
+            yield from done  # those that ended before an error are not lost
         self._ctrl_c.check()
         with self._ctrl_c.held():
             for evaluation in self.world.advance():

@@ -228,6 +228,23 @@ def test_a_second_ctrl_c_is_not_held(wide_lm, monkeypatch):
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+def test_problems_that_ended_before_an_error_are_not_lost(wide_lm, monkeypatch):
+    end, ended = Scheduler._end, []
+
+    def failing(self, tree):
+        ended.append(tree)
+        if len(ended) == 3:
+            raise RuntimeError("of our own")
+        return end(self, tree)
+
+    monkeypatch.setattr(Scheduler, "_end", failing)
+    done = []
+    # With no time at all they end in one step.
+    with pytest.raises(RuntimeError, match="of our own"):
+        done.extend(search_problems(wide_lm, PROBLEMS, replace(SETTINGS, max_seconds=1e-9)))
+    assert [one.result.stop for one in done] == [StopReason.MAX_SECONDS] * 2
+
+
 @pytest.mark.usefixtures("handlers")
 def test_a_handler_of_the_callers_own_is_left_alone(wide_lm, monkeypatch):
     heard = []
