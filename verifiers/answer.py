@@ -33,7 +33,7 @@ _NOTHING = re.compile(r"no(?:real)?(?:solutions?|roots?)|(?:the)?emptyset", re.I
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer as read.
+    r"""An answer as read.
 
     Attributes:
         text: The tidied text.
@@ -76,10 +76,11 @@ def parse(answer: str) -> Answer:
         return Answer(text, squash(text), ("pct", number) if plain.percent else number)
     if _NOTHING.fullmatch(squash(text)):
         return Answer(text, squash(text), ("set", ()))
+    whole = squash(text)
     text, domain = _without_domain(text)
     moduli = frozenset(squash(m.strip("{} ")) for m in _MODULUS.findall(text))
     node, costly = _node(text)
-    return Answer(text, squash(text), node, costly, _amount(text), moduli, domain)
+    return Answer(text, whole, node, costly, _amount(text), moduli, domain)
 
 
 def _node(text: str) -> tuple[Node | None, bool]:
@@ -93,7 +94,9 @@ def _node(text: str) -> tuple[Node | None, bool]:
 def _without_domain(text: str) -> tuple[str, str]:
     r"""A text without what it says at its end about a variable in it: ``n = 3k, k \in \mathbb{N}``."""
     match = _DOMAIN.search(text)
-    if match is None or not re.search(rf"(?<![A-Za-z\\]){match['name']}(?![A-Za-z])|\d{match['name']}", text[: match.start()]):
+    if match is None or not re.search(
+        rf"(?<![A-Za-z\\]){match['name']}(?![A-Za-z])|\d{match['name']}", text[: match.start()]
+    ):
         return text, ""
     return text[: match.start()].rstrip(" ,;"), squash(match["set"])
 

@@ -63,7 +63,7 @@ def _same_frame(gold: Answer, pred: Answer) -> bool:
         return False
     other = pred if gold.moduli else gold
     congruence = gold if gold.moduli else pred
-    return r"\equiv" not in congruence.text or "=" not in other.text and r"\equiv" not in other.text
+    return r"\equiv" not in congruence.text or ("=" not in other.text and r"\equiv" not in other.text)
 
 
 def _is_number(node: Node) -> bool:

@@ -33,6 +33,8 @@ def _product(left: Node, right: Node, sign: str) -> Node:
         name.startswith(_VECTORS) for name in symbols(right)
     ):
         return ("mul", left, right)
+    if left[0] == "neg":
+        return ("neg", _product(left[1], right, sign))
     if left[0] != "sym" or right[0] != "sym":
         raise Undefined("products of vectors that are not worked out")
     first, second = sorted((left[1], right[1]))

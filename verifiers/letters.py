@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import re
 
-_FONT = re.compile(r"\\(?:text|textbf|mathrm|mathbf|textit|mathit|emph|boldsymbol|rm|bf)(?![A-Za-z])\s*|[{}$*`_]|\\[()\[\]]")
+_FONT = re.compile(
+    r"\\(?:text|textbf|mathrm|mathbf|textit|mathit|emph|boldsymbol|rm|bf)(?![A-Za-z])\s*|[{}$*`_]|\\[()\[\]]"
+)
 _LETTER = r"\(?(?P<{0}>[A-J])\)?(?![A-Za-z0-9'’+=^-])"
 _VERB = (
     r"(?:is|was|are|and|or|nor|but|not|fails?|holds?|works?|because|since|as|so|for|by|with|would|gives?|has|can|cannot|"
@@ -24,7 +26,7 @@ _MARK = re.compile(
     r"\s*(?:\b(?:is|are|was|must\s+be|should\s+be|would\s+be|will\s+be|has\s+to\s+be|seems\s+to\s+be)\b|[:=.–—-])?\s*"
     r"|\b(?:it|this|that)\s+(?:must|has\s+to|should|can\s+only)\s+be\s+|\b(?:it'?s|it\s+is|that\s+is|that'?s)\s+(?=\(?[A-J]\b)"
     r"|\b(?:I|we|I'll|I'd|we'll)\s+(?:\w+\s+)?(?:pick|choose|select|take|go\s+(?:with|for)|went\s+with|chose|picked|say|answer|get|vote\s+for)\s+"
-    r"|(?:^|[.\n]\s*)(?:so|thus|hence|therefore|then)\b,?\s*",
+    r"|(?:^|[.,;\n]\s*)(?:so|thus|hence|therefore|then)\b,?\s*",
     re.I | re.M,
 )
 _FILLER = re.compile(
@@ -33,11 +35,15 @@ _FILLER = re.compile(
     re.I,
 )
 _FIRST = re.compile(_LETTER.format("a"))
-_NEXT = re.compile(r"\s*(?:,?\s*(?:and|or|&)\s*|/\s*|,\s*)(?:also\s+|both\s+)?\(?[A-J]\)?(?![A-Za-z0-9'’])(?!\s+(?!and\b|or\b)[a-z])")
+_NEXT = re.compile(
+    r"\s*(?:,?\s*(?:and|or|&)\s*|/\s*|,\s*)(?:also\s+|both\s+)?\(?[A-J]\)?(?![A-Za-z0-9'’])(?!\s+(?!and\b|or\b)[a-z])"
+)
 _NOT = re.compile(r"(?:not|neither|never|none|n't|cannot)\b", re.I)
 _BUT = re.compile(r"\b(?:but|rather|instead)\b,?\s*(?:rather\s+)?(?:it\s+is\s+|option\s+)?" + _LETTER.format("a"))
 _IS_IT = re.compile(
-    r"(?<![A-Za-z0-9\\'’])" + _LETTER.format("a") + r"\s+(?:is|must\s+be|has\s+to\s+be|seems|looks)\s+(?:indeed\s+|clearly\s+|thus\s+|"
+    r"(?<![A-Za-z0-9\\'’])"
+    + _LETTER.format("a")
+    + r"\s+(?:is|must\s+be|has\s+to\s+be|seems|looks)\s+(?:indeed\s+|clearly\s+|thus\s+|"
     r"therefore\s+|definitely\s+)?(?:the\s+)?(?:only\s+)?(?:correct|right|true|best|answer|one\b|it\b|solution)"
 )
 _LABEL = re.compile(r"^\W*?(?:\(\s*(?P<a>[A-J])\s*\)|(?P<b>[A-J])\s*[.):](?!\d))", re.M)
@@ -125,13 +131,27 @@ def _labelled(text: str) -> str | None:
     return labels.pop() if len(labels) == 1 else None
 
 
+_NAME_BEFORE = re.compile(
+    r"\b(?!(?:and|either|both|not|but|nor|the|thus|then|hence|therefore|option|choice|answer|letter|pick|take|choose|select|leaves|"
+    r"leaving|only|with|for|that|would|must|should|are|was|has|have|keep|say|means|gives|yields|surely|clearly)\b)[a-z]{3,}\s+$"
+)
+"""A noun, whose name the letter is: line B, vitamin C."""
+
+
 def _left_over(text: str) -> str | None:
     """The letter of the last sentence that has one which is not ruled out, if it has only one."""
+    text = _LABEL.sub(" ", text)  # several choices written out
     for sentence in reversed(re.split(r"(?<=[.!?;])\s+|\n", text[-2000:])):
         letters = set()
         for match in _ANY.finditer(sentence):
             before, behind = sentence[: match.start()], sentence[match.end() :]
-            if _stands(match, sentence) and not _OUT_BEFORE.search(before) and not _OUT_AFTER.match(behind):
+            named = _NAME_BEFORE.search(before)
+            if (
+                _stands(match, sentence)
+                and not named
+                and not _OUT_BEFORE.search(before)
+                and not _OUT_AFTER.match(behind)
+            ):
                 letters.add(match["a"])
         if letters and not sentence.rstrip().endswith("?"):
             return letters.pop() if len(letters) == 1 else None

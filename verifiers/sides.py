@@ -61,7 +61,7 @@ def states_value(first: Node, last: Node) -> bool:
     """Whether an equation states the value of its left side, rather than something that is still to be solved."""
     if names_a_value(first) or not symbols(first):
         return True
-    if symbols(last) or last[0] == "num" and last[1] == 0:  # an equation brought to one side
+    if symbols(last) or (last[0] == "num" and last[1] == 0):  # an equation brought to one side
         return False
     return len(symbols(first)) > 1 or not _has_power(first)
 

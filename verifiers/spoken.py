@@ -15,11 +15,8 @@ from colasearch.verifiers.units import is_unit
 MAX_CHARS = 120
 """A longer answer is no amount in words."""
 
-_ONES = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-    "eighteen nineteen"
-).split()
-_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+_ONES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"]
+_TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 _CARDINALS = {word: n for n, word in enumerate(_ONES)} | {word: 10 * n for n, word in enumerate(_TENS, 2)}
 _SCALES = {
     "hundred": 100, "hundreds": 100, "thousand": 10**3, "thousands": 10**3, "million": 10**6, "millions": 10**6,
@@ -36,7 +33,7 @@ _PARTS = {
 }  # fmt: skip
 _PLURALS = {f"{word}s": n for word, n in _PARTS.items() if word != "half"} | {"halves": 2, "halfs": 2}
 POWERS = {"squared": 2, "cubed": 3}
-_ABOUT = frozenset("about approximately approx around roughly nearly almost exactly just only".split())
+_ABOUT = frozenset(["about", "approximately", "approx", "around", "roughly", "nearly", "almost", "exactly", "just", "only"])
 
 _TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
 _FRACTION = r"\\frac\s*(?:\{\s*\d+\s*\}|\d)\s*(?:\{\s*\d+\s*\}|\d)|\d+\s*/\s*\d+"
@@ -45,7 +42,9 @@ _NUMERAL = re.compile(
     rf"(?:\{{\s*\d+\s*\}}|\d)\s*(?:\{{\s*\d+\s*\}}|\d))?|\.\d+)(?![\d.,^_!])"
 )
 _ONE_FRACTION = re.compile(_FRACTION)
-_UNIT_WORDS = re.compile(r"[A-Za-z][A-Za-z' .-]*(?:\^\s*\{?\s*[23]\s*\}?)?(?:\s*/\s*[A-Za-z][A-Za-z .-]*(?:\^\s*\{?\s*[23]\s*\}?)?)?\.?")
+_UNIT_WORDS = re.compile(
+    r"[A-Za-z][A-Za-z' .-]*(?:\^\s*\{?\s*[23]\s*\}?)?(?:\s*/\s*[A-Za-z][A-Za-z .-]*(?:\^\s*\{?\s*[23]\s*\}?)?)?\.?"
+)
 _RATE = re.compile(
     r"(?P<unit>[A-Za-z][A-Za-z' -]*?)?\s*(?:/\s*|\b(?:per|an?|each|every)\s+)"
     r"(?P<per>(?:(?:square|cubic|sq|cu)\.?\s+)?[A-Za-z]+)(?:\s*\^\s*\{?\s*(?P<power>[23])\s*\}?)?"
@@ -221,7 +220,7 @@ def _unit(rest: str, worked: bool) -> str | None:
 
 AMOUNT_WORDS = frozenset(_SCALES) | frozenset(_PLURALS) | frozenset(_PARTS)
 """Words that are part of a value and never a unit."""
-_BREAKS = frozenset("and or plus minus divided over less more than not but to factorial".split())
+_BREAKS = frozenset(["and", "or", "plus", "minus", "divided", "over", "less", "more", "than", "not", "but", "to", "factorial"])
 """Words behind which an amount goes on, or becomes another one."""
 
 
