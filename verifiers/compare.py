@@ -72,7 +72,7 @@ def _is_number(node: Node) -> bool:
 
 
 def for_worker(gold: str, pred: str) -> tuple[str, str]:
-    """What is left for a worker of two answers that ``compare`` cannot decide: right sides, their left ones compared."""
+    """What is left for a worker of two answers that ``compare`` cannot decide: right sides, the left ones done."""
     texts = []
     for answer in (gold, pred):
         cut = sides(parse(answer).text)

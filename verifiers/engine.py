@@ -89,7 +89,14 @@ def _agree(gold: Any, pred: Any) -> bool:
 
 
 _KNOWN = frozenset(
-    ["int", "iint", "oint", "sum", "prod", "lim", "infty", "to", "rightarrow", "frac", "dfrac", "tfrac", "sqrt", "pi", "sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh", "ln", "log", "exp", "partial", "cdot", "times", "left", "right", "le", "ge", "leq", "geq", "ne", "text", "mathrm", "operatorname", "quad", "qquad", "begin", "end", "cup", "cap", "infinity", "degree", "circ", "binom", "pm", "mp", "alpha", "beta", "gamma", "theta", "lambda", "mu", "sigma", "phi", "omega", "displaystyle", "boxed", "limits", "mathop", "in", "mathbb", "emptyset", "varnothing", "setminus", "ldots", "cdots", "div", "lbrace", "rbrace", "langle", "rangle", "mathbf", "d", ",", ";", "!", ":"]
+    re.findall(
+        r"\w+",
+        "int iint oint sum prod lim infty to rightarrow frac dfrac tfrac sqrt pi sin cos tan cot sec csc "
+        "arcsin arccos arctan sinh cosh tanh ln log exp partial cdot times left right le ge leq geq ne text "
+        "mathrm operatorname quad qquad begin end cup cap infinity degree circ binom pm mp alpha beta gamma "
+        "theta lambda mu sigma phi omega displaystyle boxed limits mathop in mathbb emptyset varnothing "
+        "setminus ldots cdots div lbrace rbrace langle rangle mathbf d",
+    )
 )
 """Commands whose meaning math-verify takes into account, or that have none."""
 _COMMAND = re.compile(r"\\([A-Za-z]+)|(?<![A-Za-z\\])([fghuvFGHPE])'*\s*(?:\\left\s*)?(?=\()")

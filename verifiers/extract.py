@@ -106,7 +106,7 @@ def _last_box(text: str) -> str | None:
 _GLUE = re.compile(
     r"\\(?:text|mbox|textrm|mathrm)\s*\{\s*(?:,?\s*and|,?\s*or|,|;)?\s*\}|\\(?:begin|end)\s*\{[a-z]+\*?\}"
     r"|\\(?:q?quad|land|lor|vee|wedge|newline|hfill)(?![A-Za-z])|\\[\[\]()\\,;:! ]"
-    r"|(?<![A-Za-z\\])(?:and|or)(?![A-Za-z])|(?:(?<=\n)|^)[ \t]*(?:[-+\u2022]|\(?[0-9a-z]{1,2}[.)])(?=\s)"
+    r"|(?<![A-Za-z\\])(?:and|or)(?![A-Za-z])|(?<=\n)[ \t]*(?:[-+\u2022]|\(?[0-9a-z]{1,2}[.)])(?=\s)"
     r"|[A-Za-z](?:_\{?[A-Za-z0-9]{1,4}\}?)?\s*=|[$,;.*&\s]"
 )
 MAX_GAP_CHARS = 80
@@ -205,8 +205,9 @@ def _formulas(text: str) -> list[tuple[int, int, str]]:
     return found
 
 
+_LONGEST_FIRST = sorted(AMOUNT_WORDS | set(POWERS) | {"factorial"}, key=len, reverse=True)
 _AMOUNT_TAIL = re.compile(
-    rf"(?:[\s-]|\\text\s*\{{\s*)*(?P<words>(?:{'|'.join(sorted(AMOUNT_WORDS | set(POWERS) | {'factorial'}, key=len, reverse=True))})"
+    rf"(?:[\s-]|\\text\s*\{{\s*)*(?P<words>(?:{'|'.join(_LONGEST_FIRST)})"
     r"(?![A-Za-z]))|(?P<letter>[kKmMbB]|bn|mn)(?![A-Za-z0-9])"
 )
 

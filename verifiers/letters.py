@@ -50,7 +50,11 @@ _LABEL = re.compile(r"^\W*?(?:\(\s*(?P<a>[A-J])\s*\)|(?P<b>[A-J])\s*[.):](?!\d))
 _ALONE = re.compile(r"^\W*\(?(?P<a>[A-J])\)?\W*$", re.M)
 _LOWER = re.compile(r"\W*(?P<a>[a-j])\W*")
 _ANY = re.compile(r"(?<![A-Za-z0-9\\'’])" + _LETTER.format("a"))
-_OUT_BEFORE = re.compile(r"(?:\bnot|\bnor|\bneither|\bexclud\w+|\beliminat\w+|\bruled?\s+out|\breject\w*|\bdiscard\w*|\bthan|\bagainst|\bunlike)\s+(?:options?\s+|choices?\s+)?(?:\(?[A-J]\)?\s*(?:,\s*(?:and\s+|or\s+)?|and\s+|or\s+|nor\s+))*$", re.I)  # fmt: skip
+_OUT_BEFORE = re.compile(
+    r"(?:\bnot|\bnor|\bneither|\bexclud\w+|\beliminat\w+|\bruled?\s+out|\breject\w*|\bdiscard\w*|\bthan|\bagainst|\bunlike)"
+    r"\s+(?:options?\s+|choices?\s+)?(?:\(?[A-J]\)?\s*(?:,\s*(?:and\s+|or\s+)?|and\s+|or\s+|nor\s+))*$",
+    re.I,
+)
 _OUT_AFTER = re.compile(
     r"(?:\s*(?:,|and|or)\s*(?:and\s+|or\s+)?\(?[A-J]\)?)*\s+(?:fails?\b|is\s+(?:wrong|false|not|out|impossible|incorrect|too)|isn't|"
     r"are\s+(?:wrong|false|not|out|all|both|incorrect|impossible)|can(?:not|'t)|do(?:es)?\s*(?:not|n't)|was\s+(?:wrong|not))"
@@ -90,7 +94,7 @@ def _lone(text: str) -> str | None:
     if match := _ALONE.fullmatch(text) or _LOWER.fullmatch(text):
         return match["a"].upper()
     label = _LABEL.match(text)
-    if label is None or len(set(m["a"] or m["b"] for m in _LABEL.finditer(text))) > 1:
+    if label is None or len({m["a"] or m["b"] for m in _LABEL.finditer(text)}) > 1:
         return None
     return label["a"] or label["b"]
 

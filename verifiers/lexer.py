@@ -39,8 +39,8 @@ FUNCTIONS = frozenset(
     re.findall(
         r"\w+",
         "sin cos tan cot sec csc arcsin arccos arctan arccot arcsec arccsc asin acos atan sinh cosh tanh coth sech "
-        "csch arsinh arcosh artanh arcsinh arccosh arctanh ln log lg exp sqrt cbrt abs min max gcd lcm det floor ceil binomial "
-        "Rational Integer factorial",
+        "csch arsinh arcosh artanh arcsinh arccosh arctanh ln log lg exp sqrt cbrt abs min max gcd lcm det floor ceil "
+        "binomial Rational Integer factorial",
     )
 )
 _CONSTANTS = {"pi": "pi", "infinity": "infty", "inf": "infty", "oo": "infty", "infty": "infty"}

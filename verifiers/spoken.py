@@ -15,8 +15,15 @@ from colasearch.verifiers.units import is_unit
 MAX_CHARS = 120
 """A longer answer is no amount in words."""
 
-_ONES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"]
-_TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
+_ONES = re.findall(
+    r"\w+",
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
+    "sixteen seventeen eighteen nineteen",
+)
+_TENS = re.findall(
+    r"\w+",
+    "twenty thirty forty fifty sixty seventy eighty ninety",
+)
 _CARDINALS = {word: n for n, word in enumerate(_ONES)} | {word: 10 * n for n, word in enumerate(_TENS, 2)}
 _SCALES = {
     "hundred": 100, "hundreds": 100, "thousand": 10**3, "thousands": 10**3, "million": 10**6, "millions": 10**6,
@@ -33,7 +40,12 @@ _PARTS = {
 }  # fmt: skip
 _PLURALS = {f"{word}s": n for word, n in _PARTS.items() if word != "half"} | {"halves": 2, "halfs": 2}
 POWERS = {"squared": 2, "cubed": 3}
-_ABOUT = frozenset(["about", "approximately", "approx", "around", "roughly", "nearly", "almost", "exactly", "just", "only"])
+_ABOUT = frozenset(
+    re.findall(
+        r"\w+",
+        "about approximately approx around roughly nearly almost exactly just only",
+    )
+)
 
 _TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
 _FRACTION = r"\\frac\s*(?:\{\s*\d+\s*\}|\d)\s*(?:\{\s*\d+\s*\}|\d)|\d+\s*/\s*\d+"
@@ -220,7 +232,12 @@ def _unit(rest: str, worked: bool) -> str | None:
 
 AMOUNT_WORDS = frozenset(_SCALES) | frozenset(_PLURALS) | frozenset(_PARTS)
 """Words that are part of a value and never a unit."""
-_BREAKS = frozenset(["and", "or", "plus", "minus", "divided", "over", "less", "more", "than", "not", "but", "to", "factorial"])
+_BREAKS = frozenset(
+    re.findall(
+        r"\w+",
+        "and or plus minus divided over less more than not but to factorial",
+    )
+)
 """Words behind which an amount goes on, or becomes another one."""
 
 

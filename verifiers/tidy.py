@@ -141,7 +141,7 @@ _BOLD = re.compile(r"\\(?:mathbf|boldsymbol|bm|pmb)(?![A-Za-z])\s*" + _LETTER)
 
 
 def _upright(match: re.Match[str]) -> str:
-    r"""An upright letter is a variable (``2\mathrm{e}``), but a unit behind a number and a blank (``5\,\mathrm{m}``)."""
+    r"""An upright letter is a variable (``2\mathrm{e}``), behind a number and a blank a unit (``5\,\mathrm{m}``)."""
     letter = match["a"] or match["b"]
     if match["gap"] and match["before"][0].isdigit() and letter in LETTER_UNITS:
         return rf"{match['before']}\text{{{letter}}}"
@@ -156,7 +156,7 @@ def _bold_letters(answer: str) -> str:
 
 
 def _named(match: re.Match[str]) -> str:
-    r"""Words in front of a value: the name of what it is (``\text{maximum: }2``), or nothing that tells one from another."""
+    r"""Words in front of a value name what it is (``\text{maximum: }2``), or do not (``\text{the answer is }2``)."""
     name = " ".join(_NO_NAME.sub(" ", match["name"]).split())
     return rf"\text{{{name}}} = " if name else ""
 

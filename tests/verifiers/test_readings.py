@@ -1,13 +1,21 @@
 """Near misses by kind of reading: what a text says where one word, sign or letter makes another answer of it."""
 
-import pytest
+from pathlib import Path
 
+import pytest
+from click.testing import CliRunner
+
+from colasearch.benchmarks.countdown import BENCHMARK, RULE_ALL, RULE_SOME, with_rule
+from colasearch.benchmarks.data import load
+from colasearch.cli.verify import command
 from colasearch.problem import LabelledProblem, Problem
+from colasearch.tasks import prompt_text
 from colasearch.verifiers import extract_answer
 from colasearch.verifiers.compare import compare, for_worker
 from colasearch.verifiers.countdown import Countdown
 from colasearch.verifiers.engine import judge
 from colasearch.verifiers.math import Math
+from colasearch.verifiers.pool import WorkerPool
 
 READINGS: dict[str, list[tuple[str, str, bool]]] = {
     'amounts in words': [
@@ -330,3 +338,36 @@ def test_a_worker_gets_no_left_sides() -> None:
 )
 def test_what_math_verify_reads_as_letters_is_not_believed(gold: str, pred: str) -> None:
     assert judge([gold, pred])["verdict"] is not True
+
+
+def test_a_countdown_run_under_the_rule_of_every_number_once() -> None:
+    data = with_rule(load(BENCHMARK, limit=3), exactly=True)
+    assert data.remarks[-1] == RULE_ALL
+    assert all("each exactly once" in prompt_text(None, item.problem) for item in data.items)
+    partial = with_rule(load(BENCHMARK, limit=3), exactly=False)
+    assert partial.remarks[-1] == RULE_SOME
+    assert partial.selected_sha256 != data.selected_sha256
+    assert [item.problem.id for item in partial.items] == [item.problem.id for item in data.items]
+
+
+def test_verify_exactly(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text('{"id": 1, "numbers": [4, 6, 5], "target": 24, "pred": "4*6"}\n')
+    for options, verdict in (([], "true"), (["--exactly"], "false")):
+        result = CliRunner().invoke(command, [str(file), "--task", "countdown", *options])
+        assert f'"verdict": {verdict}' in result.output
+
+
+def test_the_clock_of_an_answer_is_its_workers() -> None:
+    with WorkerPool("probe", workers=1, deadline_s=0.3) as pool:
+        pool.run([["echo", 1]])
+        # Asleep it uses no processor time, as a worker does that waits for one on a busy machine.
+        assert pool.run([["sleep", 0.5]])[0].status == "done"
+        assert pool.run([["spin", 7]])[0].status == "timeout"
+        assert pool.run([["sleep", 60]])[0].status == "timeout"
+
+
+def test_answers_behind_a_timeout_have_all_of_their_time() -> None:
+    with WorkerPool("probe", workers=1, deadline_s=0.4) as pool:
+        jobs = [["spin", 7], ["sleep", 0.2], ["spin", 7], ["spin", 7], ["sleep", 0.2]]
+        assert [r.status for r in pool.run(jobs)] == ["timeout", "done", "timeout", "timeout", "done"]
