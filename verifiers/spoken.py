@@ -28,7 +28,8 @@ _CARDINALS = {word: n for n, word in enumerate(_ONES)} | {word: 10 * n for n, wo
 _SCALES = {
     "hundred": 100, "hundreds": 100, "thousand": 10**3, "thousands": 10**3, "million": 10**6, "millions": 10**6,
     "mil": 10**6, "mill": 10**6, "mn": 10**6, "billion": 10**9, "billions": 10**9, "bn": 10**9, "trillion": 10**12,
-    "trillions": 10**12, "quadrillion": 10**15, "quintillion": 10**18, "dozen": 12, "dozens": 12, "lakh": 10**5,
+    "trillions": 10**12, "quadrillion": 10**15, "quintillion": 10**18, "dozen": 12, "dozens": 12,
+    "doz": 12, "lakh": 10**5,
     "lakhs": 10**5, "crore": 10**7, "crores": 10**7,
 }  # fmt: skip
 LETTER_SCALES = {"bn": 10**9, "mn": 10**6, "k": 10**3, "K": 10**3, "m": 10**6, "M": 10**6, "b": 10**9, "B": 10**9}
@@ -95,8 +96,11 @@ class _Words:
 
 def spoken(answer: str) -> str:
     """An amount in words as a formula with its unit; any other answer as it is."""
-    if len(answer) > MAX_CHARS or not any(c.isalpha() for c in answer) or "=" in answer:
+    if len(answer) > MAX_CHARS or not any(c.isalpha() for c in answer):
         return answer
+    left, equals, right = answer.rpartition("=")
+    if equals:  # x = 2 million
+        return f"{left}= {spoken(right.strip())}" if left[-1:] not in tuple("<>!:=") else answer
     words = _Words(re.sub(r"\s+", " ", _TEXT.sub(r" \1 ", answer)))
     worked = False
     while words.take(*_ABOUT):
@@ -230,7 +234,9 @@ def _unit(rest: str, worked: bool) -> str | None:
     return rf" \text{{{rest}}}"
 
 
-AMOUNT_WORDS = frozenset(_SCALES) | frozenset(_PLURALS) | frozenset(_PARTS)
+AMOUNT_WORDS = (
+    frozenset(_SCALES) | frozenset(_PLURALS) | frozenset(_PARTS) | frozenset(("rds", "ths", "rd", "th", "nd"))
+)
 """Words that are part of a value and never a unit."""
 _BREAKS = frozenset(
     re.findall(
