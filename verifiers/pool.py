@@ -31,7 +31,7 @@ from colasearch.errors import PrerequisiteError
 
 DEADLINE_S = 2.0
 """Seconds that one answer may take, of the worker's own time."""
-WALL_FACTOR = 4
+WALL_FACTOR = 1.2
 """So many times its deadline an answer may take by the wall clock, if its worker did not get the processor."""
 MEMORY_BYTES = 1 << 30
 """Address space of a worker."""
