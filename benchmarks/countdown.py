@@ -12,12 +12,15 @@ problem's set of numbers nor its target occurs in any training row, whatever the
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from functools import partial
 
-from colasearch.benchmarks.data import Benchmark, Item, make_item
+from colasearch.benchmarks.data import Benchmark, DataSet, Item, make_item, selected_sha256
 from colasearch.training.countdown import split_of
 
 COUNT = 500
+RULE_SOME = "rule: each number at most once"
+RULE_ALL = "rule: every number exactly once"
 
 
 def make(name: str, sizes: tuple[int, int], targets: tuple[int, int]) -> list[Item]:
@@ -45,6 +48,28 @@ def make(name: str, sizes: tuple[int, int], targets: tuple[int, int]) -> list[It
         text = f"Make {target} from {', '.join(map(str, numbers))}."
         items.append(make_item(f"{name}-{len(items):03d}", text, None, "countdown", data, level=f"{size} numbers"))
     return items
+
+
+def with_rule(data: DataSet, exactly: bool) -> DataSet:
+    """A run's problems under one rule, which its remarks name.
+
+    Args:
+        data: Problems of Countdown.
+        exactly: Every number must be used exactly once, as TinyZero asks; otherwise the problems' own rule holds, which
+            is at most once unless they say ``"use": "all"``.
+    """
+    items = [_exact(item) for item in data.items] if exactly else data.items
+    rules = {RULE_ALL if item.problem.data.get("use") == "all" else RULE_SOME for item in items}
+    return replace(data, items=items, selected_sha256=selected_sha256(items), remarks=(*data.remarks, *sorted(rules)))
+
+
+def _exact(item: Item) -> Item:
+    problem = item.problem
+    if problem.data.get("use") == "all":
+        return item
+    text = f"{problem.text.rstrip('.')}, using each exactly once."
+    problem = replace(problem, text=text, data={**problem.data, "use": "all"})
+    return replace(item, labelled=replace(item.labelled, problem=problem))
 
 
 def _below(rng: random.Random, count: int) -> int:

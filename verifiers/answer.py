@@ -4,35 +4,54 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import lru_cache
 
 from colasearch.verifiers.grammar import read
-from colasearch.verifiers.lexer import TooCostly, Unreadable
+from colasearch.verifiers.lexer import TooCostly, Undefined, Unreadable
 from colasearch.verifiers.matrices import has_matrix, worked_out
 from colasearch.verifiers.nodes import Node
 from colasearch.verifiers.plain import parse_plain
+from colasearch.verifiers.spoken import LETTER_SCALES
 from colasearch.verifiers.tidy import tidy
 
 MAX_ANSWER_CHARS = 4096
 """A longer answer is not read."""
+_DIGITS = re.compile(r"-?[0-9]{1,18}")
+_MODULUS = re.compile(r"\\[pb]?mod(?![A-Za-z])\s*(\{[^{}]*\}|[A-Za-z0-9]+)")
+_DOMAIN = re.compile(
+    r"(?:[,;(]|\\text\s*\{\s*,?\s*(?:where|for|with|and)[^{}]*\}|(?:where|for|with)(?![A-Za-z]))[\s(]*(?:\\text\s*\{[^{}]*\}\s*)?"
+    r"(?P<name>[A-Za-z])\s*\\in\s*(?P<set>\\mathbb\{[A-Z]\}(?:[_^]\{?[^{}\s]{1,4}\}?)?)[\s)]*"
+    r"(?:\\text\s*\{\s*(?:any|an)?\s*integers?\s*\})?$"
+)
+_SCALED = re.compile(r"(?P<number>[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+)?)(?P<letter>bn|mn|[kKmMbB]|\{[A-Za-z]\})")
+_AND_PART = re.compile(
+    r"(?P<whole>-?\d+)\s*(?:and|\\text\s*\{\s*and\s*\})\s*(?P<part>\d+\s*/\s*\d+|\\frac\s*\{\s*\d+\s*\}\s*\{\s*\d+\s*\})"
+)
 _NOTHING = re.compile(r"no(?:real)?(?:solutions?|roots?)|(?:the)?emptyset", re.I)
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer as read.
+    r"""An answer as read.
 
     Attributes:
         text: The tidied text.
         squashed: The text without spaces and fonts, for comparison letter by letter.
         node: Its syntax tree; ``None`` if it is outside the grammar.
-        costly: It is inside the grammar, but working it out would cost too much.
+        costly: It is inside the grammar, but has no value that can be worked out, here or in a worker.
+        amount: What it says where a number is asked for, if that is another reading (``5M``, ``3 and 1/2``).
+        moduli: What its remainders are taken by.
+        domain: What a variable runs over, as said behind the answer (``k \in \mathbb{Z}``).
     """
 
     text: str
     squashed: str
     node: Node | None
     costly: bool = False
+    amount: Node | None = None
+    moduli: frozenset[str] = frozenset()
+    domain: str = ""
 
 
 def squash(text: str) -> str:
@@ -48,6 +67,8 @@ def parse(answer: str) -> Answer:
     """Read an answer; never raises."""
     if len(answer) > MAX_ANSWER_CHARS:
         return Answer(answer, answer, None)
+    if _DIGITS.fullmatch(answer):  # the commonest answer of all needs no tidying
+        return Answer(answer, answer, ("num", Fraction(int(answer)), None))
     text = tidy(answer)
     plain = parse_plain(text)
     if plain is not None:
@@ -55,11 +76,40 @@ def parse(answer: str) -> Answer:
         return Answer(text, squash(text), ("pct", number) if plain.percent else number)
     if _NOTHING.fullmatch(squash(text)):
         return Answer(text, squash(text), ("set", ()))
+    whole = squash(text)
+    text, domain = _without_domain(text)
+    moduli = frozenset(squash(m.strip("{} ")) for m in _MODULUS.findall(text))
+    node, costly = _node(text)
+    return Answer(text, whole, node, costly, _amount(text), moduli, domain)
+
+
+def _node(text: str) -> tuple[Node | None, bool]:
+    """The syntax tree of a tidied text, or ``None`` and whether nothing else can find a value either."""
     try:
-        node = _simplified(read(text))
+        return _simplified(read(text)), False
     except Unreadable as error:
-        return Answer(text, squash(text), None, isinstance(error, TooCostly))
-    return Answer(text, squash(text), node)
+        return None, isinstance(error, TooCostly | Undefined)
+
+
+def _without_domain(text: str) -> tuple[str, str]:
+    r"""A text without what it says at its end about a variable in it: ``n = 3k, k \in \mathbb{N}``."""
+    match = _DOMAIN.search(text)
+    if match is None or not re.search(
+        rf"(?<![A-Za-z\\]){match['name']}(?![A-Za-z])|\d{match['name']}", text[: match.start()]
+    ):
+        return text, ""
+    return text[: match.start()].rstrip(" ,;"), squash(match["set"])
+
+
+def _amount(text: str) -> Node | None:
+    """The number that ``5M``, ``12k`` or ``3 and 1/2`` is where a number is asked for; ``None`` for other texts."""
+    scaled = _SCALED.fullmatch(text)
+    if scaled is not None:
+        letter = scaled["letter"].strip("{}")
+        scale = LETTER_SCALES.get(letter)
+        return _node(f"{scaled['number']} \\cdot {scale}")[0] if scale and scaled["number"] else ("sym", letter)
+    both = _AND_PART.fullmatch(text)
+    return _node(f"{both['whole']} {both['part']}")[0] if both else None
 
 
 def _simplified(node: Node) -> Node:

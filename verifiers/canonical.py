@@ -11,11 +11,12 @@ from collections.abc import Hashable, Sequence
 from functools import lru_cache
 
 from colasearch.verifiers.answer import parse
-from colasearch.verifiers.compare import is_equation, is_name, spelled
+from colasearch.verifiers.compare import is_equation, spelled
 from colasearch.verifiers.countdown import ExpressionError, evaluate_expression
 from colasearch.verifiers.extract import plain_arithmetic
 from colasearch.verifiers.nodes import Node
 from colasearch.verifiers.scalar import proportion_key, scalar_key
+from colasearch.verifiers.sides import is_name
 
 
 def canonical_key(answer: str, task: str = "math") -> Hashable:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from colasearch.verifiers.lexer import FUNCTIONS, Unreadable
-from colasearch.verifiers.nodes import Node, plain_name, replaced
+from colasearch.verifiers.lexer import FUNCTIONS, Undefined, Unreadable
+from colasearch.verifiers.nodes import Node, plain_name, replaced, symbols
 
 if TYPE_CHECKING:
     from colasearch.verifiers.grammar import Reader
@@ -17,6 +17,8 @@ _ALIASES = {
     "asin": "arcsin", "acos": "arccos", "atan": "arctan", "lg": "log", "arcsinh": "arsinh", "arccosh": "arcosh",
     "arctanh": "artanh",
 }  # fmt: skip
+_SPELLED = {"binomial": "binom"}
+"""Functions that LaTeX writes as commands and plain text with brackets."""
 
 
 def command(reader: Reader, name: str) -> Node:
@@ -74,6 +76,8 @@ def _series(reader: Reader, name: str) -> Node:
     reader.expect("^")
     high = reader.argument(whole_number=True)
     body = reader.term()
+    if any(name.endswith(f"_{variable.text}") for name in symbols(body)):
+        raise Undefined("the terms of the series are not known")
     if variable.text in ("i", "e"):  # here it counts, and is no constant
         body = replaced(body, ("const", variable.text), ("sym", variable.text))
     return ("series", name, variable.text, low, high, body)
@@ -121,10 +125,20 @@ def _function(reader: Reader, name: str) -> Node:
         args = (_bare_argument(reader),)
     if base is not None:
         args = (*args, base)
+    if name in ("Rational", "Integer"):
+        return _rational(args)
+    name = _SPELLED.get(name, name)
     if power is not None and name in FUNCTIONS and power == ("neg", ("num", Fraction(1), None)):
         return ("fn", "arc" + name, *args)
     node: Node = ("fn", name, *args)
     return node if power is None else ("pow", node, power)
+
+
+def _rational(args: tuple[Node, ...]) -> Node:
+    """SymPy's ``Rational(3, 4)`` and ``Integer(3)``."""
+    if len(args) not in (1, 2):
+        raise Unreadable("a rational number has one part or two")
+    return args[0] if len(args) == 1 else ("div", args[0], args[1])
 
 
 def _bare_argument(reader: Reader) -> Node:

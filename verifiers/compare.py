@@ -16,11 +16,12 @@ import re
 from collections.abc import Sequence
 from fractions import Fraction
 
-from colasearch.verifiers.answer import MAX_ANSWER_CHARS, parse
-from colasearch.verifiers.evaluate import sample_points, symbols
+from colasearch.verifiers.answer import MAX_ANSWER_CHARS, Answer, parse
+from colasearch.verifiers.evaluate import sample_points
 from colasearch.verifiers.lexer import TooCostly, Undefined, Unreadable
-from colasearch.verifiers.nodes import Node
+from colasearch.verifiers.nodes import Node, symbols
 from colasearch.verifiers.scalar import equal_scalars, fingerprint, proportional
+from colasearch.verifiers.sides import COLLECTIONS, is_name, names_a_value, sides, states_value
 from colasearch.verifiers.units import conflicting_units, without_letter_units
 
 MAX_LIST = 64
@@ -36,14 +37,77 @@ def compare(gold: str, pred: str) -> bool | None:
         return True
     if len(g.text) > MAX_ANSWER_CHARS or len(p.text) > MAX_ANSWER_CHARS:
         return False
+    if not _same_frame(g, p):
+        return False
     if g.node is None or p.node is None:
-        return False if g.costly or p.costly else None
+        return False if g.costly or p.costly else _unread(g, p)
     try:
+        if p.amount is not None and _is_number(g.node):
+            return same(g.node, p.amount)
+        if g.amount is not None and _is_number(p.node):
+            return same(g.amount, p.node)
         return same(g.node, p.node)
     except (TooCostly, Undefined):
         return alike(g.node, p.node)
     except (ValueError, ArithmeticError, TypeError, LookupError, RecursionError):
         return None  # unreadable, or beyond what this grammar foresees: a worker may know better
+
+
+def _same_frame(gold: Answer, pred: Answer) -> bool:
+    """Whether moduli and what variables run over agree where both say so; ``n = 1`` is no congruence."""
+    if gold.domain and pred.domain and gold.domain != pred.domain:
+        return False
+    if gold.moduli == pred.moduli:
+        return True
+    if gold.moduli and pred.moduli:
+        return False
+    other = pred if gold.moduli else gold
+    congruence = gold if gold.moduli else pred
+    return r"\equiv" not in congruence.text or ("=" not in other.text and r"\equiv" not in other.text)
+
+
+def _is_number(node: Node) -> bool:
+    """Whether a tree is a mere number, with or without a unit."""
+    return node[0] not in (*COLLECTIONS, "rel", "text") and not symbols(node)
+
+
+def for_worker(gold: str, pred: str) -> tuple[str, str]:
+    """What is left for a worker of two answers that ``compare`` cannot decide: right sides, the left ones done."""
+    texts = []
+    for answer in (gold, pred):
+        cut = sides(parse(answer).text)
+        texts.append(cut[1] if cut else answer)
+    return texts[0], texts[1]
+
+
+def _unread(gold: Answer, pred: Answer) -> bool | None:
+    """Two answers of which one is outside the grammar: their sides one by one where they are equations."""
+    g, p = sides(gold.text), sides(pred.text)
+    if g is None and p is None:
+        return None
+    if g is not None and p is not None and not _same_left(g[0], p[0]):
+        return False
+    if g is not None and p is None and (node := parse(g[0]).node) is not None and not names_a_value(node):
+        return False
+    if g is None and p is not None and not _left_may_go(*p):
+        return False
+    return compare(g[1] if g else gold.text, p[1] if p else pred.text)
+
+
+def _same_left(gold: str, pred: str) -> bool:
+    """Whether two left sides are spelled alike or worked out to be the same."""
+    g, p = parse(gold), parse(pred)
+    if g.squashed == p.squashed:
+        return True
+    return g.node is not None and p.node is not None and compare(gold, pred) is True
+
+
+def _left_may_go(left: str, right: str) -> bool:
+    """Whether a left side says what the right one is the value of; sums that are zero are equations to be solved."""
+    first, last = parse(left).node, parse(right).node
+    if first is not None and last is not None:
+        return states_value(first, last)
+    return last is None or last[0] != "num" or last[1] != 0 or not re.search(r"[-+]", left)
 
 
 def alike(gold: Node, pred: Node) -> bool:
@@ -66,7 +130,6 @@ def alike(gold: Node, pred: Node) -> bool:
 
 
 _CHOICES = frozenset("ABCDE")
-_COLLECTIONS = ("list", "set", "group", "union", "setop", "matrix")
 
 
 def same(gold: Node, pred: Node) -> bool:
@@ -91,7 +154,7 @@ def same(gold: Node, pred: Node) -> bool:
         return all(same(a, b) for a, b in zip(gold[1:], pred[1:], strict=True)) or (
             len(gold) == 3 and equal_scalars(gold, pred)
         )
-    if gold[0] in _COLLECTIONS or pred[0] in _COLLECTIONS:
+    if gold[0] in COLLECTIONS or pred[0] in COLLECTIONS:
         return _same_collections(gold, pred)
     if gold[0] == pred[0] == "sym" and gold[1].upper() == pred[1].upper() and gold[1].upper() in _CHOICES:
         return True
@@ -184,7 +247,7 @@ def _same_collections(gold: Node, pred: Node) -> bool:
         return same(gold[1][0], pred)
     if pred[0] in ("set", "list") and len(pred[1]) == 1:
         return same(gold, pred[1][0])
-    if pred[0] == "list" and gold[0] not in _COLLECTIONS:  # one value said in several ways: 3/2 or 1.5
+    if pred[0] == "list" and gold[0] not in COLLECTIONS:  # one value said in several ways: 3/2 or 1.5
         return all(same(gold, n) for n in pred[1])
     if gold[0] == "list" and pred[0] == "union":
         intervals = [_interval(n) if n[0] == "rel" else n for n in gold[1]]
@@ -217,17 +280,6 @@ def _unordered(gold: Sequence[Node], pred: Sequence[Node]) -> bool:
 _ASCENDING = {"<": "<", "<=": "<=", ">": "<", ">=": "<="}
 
 
-def is_name(node: Node) -> bool:
-    """Whether a left side only names what is asked for: ``x``, ``f(x)``, ``AB``, ``(x, y)``, words."""
-    if node[0] in ("sym", "text"):
-        return True
-    if node[0] == "mul":
-        return all(is_name(n) for n in node[1:])
-    if node[0] == "group":
-        return all(is_name(n) for n in node[3])
-    return node[0] in ("unit", "neg") and is_name(node[1])
-
-
 def is_equation(node: Node) -> bool:
     """Whether a tree is an equation or a chain of them."""
     return node[0] == "rel" and all(op in ("=", "~", "==") for op in node[1])
@@ -246,11 +298,12 @@ def _same_relations(gold: Node, pred: Node) -> bool:
         return _answers_value(gold, pred)
     if pred[0] != "rel":
         if is_equation(gold):
-            if not is_name(gold[2][0]) and (symbols(gold[2][0]) or gold[2][0][0] in _COLLECTIONS):
+            first = gold[2][0]
+            if not names_a_value(first) and (symbols(first) or first[0] in COLLECTIONS):
                 return False
             return same(gold[2][-1], pred) or (gold[1][-1] == "~" and same(gold[2][-2], pred))
         interval = _interval(gold)
-        return interval is not None and pred[0] in _COLLECTIONS and same(interval, pred)
+        return interval is not None and pred[0] in COLLECTIONS and same(interval, pred)
     if is_equation(gold) and is_equation(pred):
         return _same_equations(gold, pred)
     return _same_inequalities(gold, pred)
@@ -261,7 +314,9 @@ def _answers_value(gold: Node, pred: Node) -> bool:
     if not is_equation(pred):
         return False
     first = pred[2][0]
-    if not is_name(first) and (first[0] in _COLLECTIONS or symbols(first) - symbols(gold)):
+    if first[0] in COLLECTIONS and not is_name(first):
+        return False
+    if symbols(first) - symbols(gold) and not states_value(first, pred[2][-1]):
         return False
     if same(gold, pred[2][-1]):
         return True
@@ -273,7 +328,7 @@ def _answers_value(gold: Node, pred: Node) -> bool:
 
 def _same_equations(gold: Node, pred: Node) -> bool:
     first_g, last_g, first_p, last_p = gold[2][0], gold[2][-1], pred[2][0], pred[2][-1]
-    if is_name(first_g) and is_name(first_p) and _name(first_g) == _name(first_p):
+    if first_g == first_p or (is_name(first_g) and is_name(first_p) and _name(first_g) == _name(first_p)):
         return same(last_g, last_p)
     if not symbols(gold) and not symbols(pred):  # 2/3 ~ 0.67 says its two sides, nothing can be solved
         sides_p = (first_p, last_p)
@@ -295,7 +350,8 @@ def _same_equations(gold: Node, pred: Node) -> bool:
 
 
 def _name(node: Node) -> str:
-    return re.sub(r"\W", "", repr(node))
+    """A name for comparison; an arrow over a letter is left to the writer."""
+    return re.sub(r"(?:vec|overrightarrow)\((\w+)\)", r"\1", repr(node))
 
 
 def _ascending(node: Node) -> Node | None:

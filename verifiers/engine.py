@@ -9,6 +9,7 @@ equation for its right side (3x + 4y + 14 = 0 for 0).
 from __future__ import annotations
 
 import logging
+import re
 from typing import Any
 
 import sympy
@@ -87,6 +88,34 @@ def _agree(gold: Any, pred: Any) -> bool:
     return any(bool(abs(a - b * factor) <= _AGREE * max(scale, abs(b * factor))) for factor in percent)
 
 
+_KNOWN = frozenset(
+    re.findall(
+        r"\w+",
+        "int iint oint sum prod lim infty to rightarrow frac dfrac tfrac sqrt pi sin cos tan cot sec csc "
+        "arcsin arccos arctan sinh cosh tanh ln log exp partial cdot times left right le ge leq geq ne text "
+        "mathrm operatorname quad qquad begin end cup cap infinity degree circ binom pm mp alpha beta gamma "
+        "theta lambda mu sigma phi omega displaystyle boxed limits mathop in mathbb emptyset varnothing "
+        "setminus ldots cdots div lbrace rbrace langle rangle mathbf d",
+    )
+)
+"""Commands whose meaning math-verify takes into account, or that have none."""
+_COMMAND = re.compile(r"\\([A-Za-z]+)|(?<![A-Za-z\\])([fghuvFGHPE])'*\s*(?:\\left\s*)?(?=\()")
+_BOUND = re.compile(r"\\(?:sum|prod)\s*_\s*\{\s*([A-Za-z])\s*=")
+
+
+def _same_unknown(gold: str, pred: str) -> bool:
+    """Whether what math-verify reads as mere letters (unknown commands, functions without a formula) is in both alike.
+
+    It takes f(x) for a product, and drops the difference between an infimum and a supremum.
+    """
+    if any(
+        re.search(rf"_\s*\{{?\s*{name}(?![A-Za-z])", text) for text in (gold, pred) for name in _BOUND.findall(text)
+    ):
+        return False  # terms of a series that are not known
+    unknown = [sorted(a or b for a, b in _COMMAND.findall(text) if b or a not in _KNOWN) for text in (gold, pred)]
+    return unknown[0] == unknown[1] and not (unknown[0] and any(b for _, b in _COMMAND.findall(gold)))
+
+
 def judge(job: list[str]) -> dict[str, Any]:
     """Compare ``job`` = [gold, predicted answer], both bare.
 
@@ -109,6 +138,6 @@ def judge(job: list[str]) -> dict[str, Any]:
         return {"verdict": False, "reason": "too large to compute"}
     for g in gold:
         for p in pred:
-            if verify(g, p, timeout_seconds=None) and _agree(g, p):
+            if verify(g, p, timeout_seconds=None) and _agree(g, p) and _same_unknown(gold_text, pred_text):
                 return {"verdict": True, "reason": "equal (math-verify)"}
     return {"verdict": False, "reason": "different (math-verify)"}

@@ -15,7 +15,7 @@ from typing import Any
 
 from colasearch.verifiers import functions
 from colasearch.verifiers.lexer import MAX_BITS, TooCostly, Undefined, Unreadable
-from colasearch.verifiers.nodes import Node
+from colasearch.verifiers.nodes import Node, symbols
 
 MAX_WORK = 1 << 20
 """Bits that one evaluation may handle in all; a millisecond or so."""
@@ -25,6 +25,10 @@ POINTS = 3
 """Sample points for variables; at the last one they are negative."""
 WHOLE_POINTS = 48
 """Sample points with whole numbers, for trees with floors, ceilings or remainders."""
+BROKEN_POINTS = 16
+"""Sample points between whole numbers and on both sides of zero, for floors and ceilings of what is not whole."""
+_WHOLE_NAMES = frozenset("ijklmnpqN")
+"""Variables that stand for whole numbers by custom."""
 CONSECUTIVE = 36
 """So many of them follow each other, so that every remainder and the neighbours of squares occur."""
 MAX_TERMS = 1000
@@ -53,9 +57,12 @@ def _context() -> Any:
 def sample(name: str, point: int) -> Fraction:
     """Value of a variable at a sample point: between 0.4 and 2.4, negative at the last of ``POINTS``.
 
-    Points behind those are whole numbers up to 1,000, where floors and remainders show what they are.
+    Points behind those are whole numbers up to 1,000, where floors and remainders show what they are, and at last
+    numbers from -5 to 5 for variables that need not be whole.
     """
     spread = zlib.crc32(f"{point}/{name}".encode()) % 20011
+    if point >= POINTS + WHOLE_POINTS:
+        return Fraction(spread % 29 + 1) if name in _WHOLE_NAMES else Fraction(spread, 2003) - 5
     if point >= POINTS + CONSECUTIVE:
         return Fraction(spread % 997 + 3)
     if point >= POINTS:
@@ -64,28 +71,18 @@ def sample(name: str, point: int) -> Fraction:
     return -value if point == POINTS - 1 else value
 
 
-def symbols(node: Node) -> frozenset[str]:
-    """Names of the variables in a tree."""
-    if node[0] == "sym":
-        return frozenset((node[1],))
-    if node[0] == "series":
-        return symbols(node[3]) | symbols(node[4]) | (symbols(node[5]) - {node[2]})
-    found: frozenset[str] = frozenset()
-    for child in node[1:]:
-        if isinstance(child, tuple) and child and isinstance(child[0], str):
-            found |= symbols(child)
-        elif isinstance(child, tuple):
-            for grandchild in child:
-                if isinstance(grandchild, tuple) and grandchild:
-                    found |= symbols(grandchild if isinstance(grandchild[0], str) else ("row", *grandchild))
-    return found
-
-
 def stepped(node: Node) -> bool:
     """Whether a tree has floors, ceilings or remainders, which hardly change from one small value to the next."""
-    if node[0] == "fn" and node[1] in ("floor", "ceil", "mod", "gcd", "lcm"):
+    if node[0] == "set" or (node[0] == "fn" and node[1] in ("floor", "ceil", "mod", "gcd", "lcm")):
         return True
     return any(isinstance(c, tuple) and c and isinstance(c[0], str) and stepped(c) for c in node[1:])
+
+
+def _of_whole(node: Node) -> bool:
+    """Whether a tree has remainders or divisors, which are of whole numbers."""
+    if node[0] == "fn" and node[1] in ("mod", "gcd", "lcm"):
+        return True
+    return any(isinstance(c, tuple) and c and isinstance(c[0], str) and _of_whole(c) for c in node[1:])
 
 
 def sample_points(*nodes: Node) -> list[int]:
@@ -93,7 +90,9 @@ def sample_points(*nodes: Node) -> list[int]:
     if not any(symbols(node) for node in nodes):
         return [0]
     if any(stepped(node) for node in nodes):
-        return list(range(POINTS, POINTS + WHOLE_POINTS))
+        names = frozenset().union(*(symbols(node) for node in nodes))
+        broken = BROKEN_POINTS if names - _WHOLE_NAMES and not any(_of_whole(node) for node in nodes) else 0
+        return list(range(POINTS, POINTS + WHOLE_POINTS + broken))
     return list(range(POINTS))
 
 
@@ -274,9 +273,10 @@ class Evaluator:
         return self._div(a, b)
 
     def _set(self, members: tuple[Node, ...]) -> Value:
-        if len(members) != 1:
+        if len(members) != 1 or members[0][0] != "sym":
             raise Undefined("a set has no single value")
-        return self.value(members[0])  # braces used as brackets
+        value = self.value(members[0])  # the part of x behind the point
+        return self._plus(value, -functions.apply(self, "floor", (members[0],)))
 
     def _matrix(self, rows: tuple[tuple[Node, ...], ...]) -> Value:
         raise Undefined("a matrix has no single value")

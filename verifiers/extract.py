@@ -9,6 +9,10 @@ from __future__ import annotations
 
 import re
 
+from colasearch.verifiers.letters import letter_of
+from colasearch.verifiers.spoken import AMOUNT_WORDS, POWERS
+from colasearch.verifiers.tidy import visible
+
 MAX_TEXT_CHARS = 200_000
 """Only this much of the end of a text is searched; answers stand at the end."""
 MAX_ANSWER_CHARS = 4096
@@ -99,6 +103,16 @@ def _last_box(text: str) -> str | None:
     return None
 
 
+_GLUE = re.compile(
+    r"\\(?:text|mbox|textrm|mathrm)\s*\{\s*(?:,?\s*and|,?\s*or|,|;)?\s*\}|\\(?:begin|end)\s*\{[a-z]+\*?\}"
+    r"|\\(?:q?quad|land|lor|vee|wedge|newline|hfill)(?![A-Za-z])|\\[\[\]()\\,;:! ]"
+    r"|(?<![A-Za-z\\])(?:and|or)(?![A-Za-z])|(?<=\n)[ \t]*(?:[-+\u2022]|\(?[0-9a-z]{1,2}[.)])(?=\s)"
+    r"|[A-Za-z](?:_\{?[A-Za-z0-9]{1,4}\}?)?\s*=|[$,;.*&\s]"
+)
+MAX_GAP_CHARS = 80
+"""Boxes that are further apart make no list."""
+
+
 def joined_boxes(text: str) -> str | None:
     r"""The last boxes as one list when only "and", "or" or commas stand between them (``\boxed{1} and \boxed{2}``).
 
@@ -109,11 +123,16 @@ def joined_boxes(text: str) -> str | None:
     contents: list[str] = []
     right = -1
     for start, end, content in reversed(boxes):
-        if right >= 0 and not _CONNECTIVE.match(text[end:right]):
+        if right >= 0 and not _joins(text[end:right]):
             break
         contents.append(content)
         right = start
     return ", ".join(reversed(contents)) if len(contents) > 1 else None
+
+
+def _joins(gap: str) -> bool:
+    """Whether what stands between two boxes only makes a list of them: "and", marks, bullets, line ends, ``x_2 =``."""
+    return len(gap) <= MAX_GAP_CHARS and not _GLUE.sub("", gap).strip()
 
 
 def prose_words(text: str) -> list[str]:
@@ -135,6 +154,7 @@ def looks_like_answer(text: str) -> bool:
         return True
     if not text or "\n" in text or len(text) > 400:
         return False
+    text = text.replace(r"\$", "")
     words = prose_words(text)
     if not words:
         return True
@@ -185,6 +205,22 @@ def _formulas(text: str) -> list[tuple[int, int, str]]:
     return found
 
 
+_LONGEST_FIRST = sorted(AMOUNT_WORDS | set(POWERS) | {"factorial"}, key=len, reverse=True)
+_AMOUNT_TAIL = re.compile(
+    rf"(?:[\s-]|\\text\s*\{{\s*)*(?P<words>(?:{'|'.join(_LONGEST_FIRST)})"
+    r"(?![A-Za-z]))|(?P<letter>[kKmMbB]|bn|mn)(?![A-Za-z0-9])"
+)
+
+
+def _amount(number: re.Match[str], text: str) -> str:
+    """A number found in a text, with the words behind it that scale it: ``5 million``, ``2 thirds``."""
+    found, end = number.group().strip(), number.end()
+    while tail := _AMOUNT_TAIL.match(text, end):
+        found += f" {tail['words']}" if tail["words"] else tail["letter"]
+        end = tail.end()
+    return found
+
+
 def _from_statement(rest: str) -> str | None:
     """The answer at the start of what follows "answer is"."""
     rest = rest[:1000].lstrip()
@@ -208,7 +244,7 @@ def _from_statement(rest: str) -> str | None:
         return result  # "is 15 gallons * 8 pints = 120 pints"
     number = _NUMBER.search(sentence)
     if number:
-        return number.group().strip()
+        return _amount(number, sentence)
     words = sentence.split()
     return sentence if 0 < len(words) <= 8 else None
 
@@ -260,13 +296,14 @@ def _last_formula_or_number(text: str) -> str | None:
     tail = text[formula[1] :] if formula else text
     numbers = list(_NUMBER.finditer(tail))
     if numbers:
-        return numbers[-1].group().strip()
+        return _amount(numbers[-1], tail)
     return formula[2] if formula else None
 
 
 def body(text: str) -> str:
     """The part of a text that may hold the answer: the end of it, behind ``</think>``, inside ``<answer>``."""
-    text = _BLANKS.sub(lambda m: "\n\n" if "\n" in m.group() else " ", text[-MAX_TEXT_CHARS:])
+    text = visible(text[-MAX_TEXT_CHARS:])
+    text = _BLANKS.sub(lambda m: "\n\n" if "\n" in m.group() else " ", text)
     _, tag, after = text.rpartition("</think>")
     if tag and after.strip():
         text = after
@@ -316,26 +353,20 @@ def extract_math(text: str) -> str | None:
     return answer.strip()
 
 
-_CHOICE = re.compile(r"(?<![A-Za-z\\])\(?([A-J])\)?(?![A-Za-z])")
-
-
 def extract_choice(text: str) -> str | None:
     """The letter (A to J) that a text settles on; ``None`` when there is none."""
     text = body(text)
-    stated = _last_box(text) or _answer_is(text)
-    for part in (stated, text if stated is None else None):
-        if part:
-            bare = re.sub(r"\\(?:text|mathrm|textbf|mathbf)\s*", "", part).replace("{", " ").replace("}", " ")
-            letters = _CHOICE.findall(bare)
-            if letters:
-                return str(letters[0] if part is stated else letters[-1])
-            if re.fullmatch(r"\W*[a-j]\W*", bare):
-                return bare.strip(" ().*").upper()
-    return None
+    return letter_of(text, _last_box(text))
 
 
 _EXPRESSION = re.compile(r"[0-9(+\-−*/×÷·) .\t]*[0-9)][0-9(+\-−*/×÷·) .\t]*")
-_OPERATORS: dict[str, str | int | None] = {"−": "-", "×": "*", "÷": "/", "·": "*", "–": "-"}
+_OPERATORS: dict[str, str | int | None] = {
+    "−": "-", "–": "-", "—": "-", "‐": "-", "‑": "-", "‒": "-", "﹣": "-", "➖": "-", "﹢": "+", "➕": "+", "×": "*",
+    "·": "*", "⋅": "*", "∙": "*", "∗": "*", "✕": "*", "✖": "*", "⨯": "*", "÷": "/", "➗": "/", "∕": "/", "⁄": "/",
+    "[": "(", "]": ")", "{": "(", "}": ")",
+}  # fmt: skip
+_BESIDE = re.compile(r"(?<=\d)(?=\()|(?<=\))\s*(?=\()|(?<=\))(?=\d)")
+"""Where 5(3), (2)(3) and (2)3 are products."""
 _COUNTDOWN_TEX = (
     (re.compile(r"\\(?:times|cdot|ast)(?![A-Za-z])"), "*"),
     (re.compile(r"\\div(?![A-Za-z])"), "/"),
@@ -348,12 +379,14 @@ _COUNTDOWN_TEX = (
 
 def plain_arithmetic(text: str) -> str:
     """LaTeX's and typewriter's spellings of + − × ÷ and fractions as ``+ - * /``; inner fractions first."""
+    text = visible(text)
     for pattern, replacement in _COUNTDOWN_TEX:
         for _ in range(8 if "frac" in pattern.pattern else 1):
             text, changed = pattern.subn(replacement, text)
             if not changed:
                 break
-    return text.translate(str.maketrans(_OPERATORS))
+    text = text.translate(str.maketrans(_OPERATORS))
+    return _BESIDE.sub("*", text)
 
 
 def extract_countdown(text: str) -> str | None:

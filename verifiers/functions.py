@@ -117,7 +117,7 @@ def _exact(name: str, values: list[Fraction]) -> Value:
         return Fraction(math.comb(int(n), int(k)))
     if name in ("floor", "ceil") and len(values) == 1:
         return Fraction(math.floor(values[0]) if name == "floor" else math.ceil(values[0]))
-    if name in ("min", "max"):
+    if name in ("min", "max") and len(values) > 1:  # of one value it is the extremum of a function
         return min(values) if name == "min" else max(values)
     if name == "mod" and len(values) == 2 and values[1] != 0:
         return values[0] % values[1]

@@ -6,11 +6,13 @@ number of nodes are bounded, so reading is too.
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 
 from colasearch.verifiers.commands import WRAPPERS, command
-from colasearch.verifiers.lexer import FUNCTIONS, Token, TooCostly, Unreadable, tokenize
-from colasearch.verifiers.nodes import Node, is_proper, mixed, number, plain_name
+from colasearch.verifiers.lexer import FUNCTIONS, Token, TooCostly, Undefined, Unreadable, tokenize
+from colasearch.verifiers.nodes import Node, applied_name, is_proper, mixed, number, plain_name, symbols
+from colasearch.verifiers.spoken import AMOUNT_WORDS, POWERS
 
 MAX_DEPTH = 40
 """Deepest nesting that is read."""
@@ -20,8 +22,38 @@ _RELATIONS = {
     "equiv": "==", "in": "in", "to": "to", "rightarrow": "to",
 }  # fmt: skip
 _TIMES = frozenset({"cdot", "times", "ast"})
+_VECTORS = ("vec(", "overrightarrow(", "cross(")
 _OPEN = {"(": ")", "[": "]"}
 _END = Token("end", "")
+
+
+def _product(left: Node, right: Node, sign: str) -> Node:
+    """A product; of two vectors it is a name of its own, which depends on the sign and, for a cross, on the order."""
+    if not any(name.startswith(_VECTORS) for name in symbols(left)) or not any(
+        name.startswith(_VECTORS) for name in symbols(right)
+    ):
+        return ("mul", left, right)
+    if left[0] == "neg":
+        return ("neg", _product(left[1], right, sign))
+    if left[0] != "sym" or right[0] != "sym":
+        raise Undefined("products of vectors that are not worked out")
+    first, second = sorted((left[1], right[1]))
+    if sign != "times":
+        return ("sym", f"dot({first},{second})")
+    cross: Node = ("sym", f"cross({first},{second})")
+    return cross if left[1] == first else ("neg", cross)
+
+
+def _with_unit(node: Node, words: str) -> Node:
+    """A quantity with its unit; operations and scales in words are no units."""
+    bare = re.findall(r"[a-z]+", words.lower().partition("per ")[0])
+    if words.lower() in POWERS:
+        return ("pow", node, ("num", Fraction(POWERS[words.lower()]), None))
+    if words.lower() == "factorial":
+        return ("fn", "factorial", node)
+    if AMOUNT_WORDS.intersection(bare) or bare[:1] in (["squared"], ["cubed"]):
+        raise Undefined(f"{words!r} is part of an amount that is not worked out")
+    return ("unit", node, words)
 
 
 class Reader:
@@ -102,7 +134,7 @@ class Reader:
             return self.words()
         node = self.sum()
         if self.peek().kind == "text":
-            return ("unit", node, self.words()[1])
+            return _with_unit(node, self.words()[1])
         if self.accept("pmod"):
             return ("unit", node, f"mod {plain_name(self.argument(whole_number=True))}")
         return node
@@ -158,7 +190,7 @@ class Reader:
             token = self.peek()
             if (token.kind == "op" and token.text == "*") or (token.kind == "cmd" and token.text in _TIMES):
                 self.take()
-                node = ("mul", node, self.factor())
+                node = _product(node, self.factor(), token.text)
             elif (token.kind == "op" and token.text == "/") or (token.kind == "cmd" and token.text == "div"):
                 self.take()
                 node = ("div", node, self.factor())
@@ -191,6 +223,8 @@ class Reader:
             part: Node = ("num", Fraction(int(top.text), int(bottom.text)), None)
             return mixed(left, part)
         right = self.factor()
+        if left[0] == "sym" and token.text == "(" and (name := applied_name(left, right)):
+            return ("sym", name)
         if whole is not None and token.text == "frac" and is_proper(right):
             return mixed(left, ("num", right[1][1] / right[2][1], None))
         return ("mul", left, right)
@@ -221,7 +255,7 @@ class Reader:
             )
         if token.text == "|":
             return self.bars == 0
-        return token.kind == "op" and token.text in ("(", "{", "[")
+        return token.kind == "op" and token.text in ("(", "{", "[", r"\{")
 
     def factor(self) -> Node:
         """An atom with its sign and what stands behind it."""
@@ -347,6 +381,8 @@ class Reader:
         if len(found) == 1:
             if closer.text != _OPEN[opener]:
                 raise Unreadable("brackets do not match")
+            if opener == "[" and found[0][0] == "sym":  # nobody brackets a single letter: the floor, as Gauss wrote it
+                return ("fn", "floor", found[0])
             return found[0] if found[0][0] not in ("rel", "text") else ("group", "(", ")", tuple(found))
         return ("group", opener, closer.text, tuple(found))
 

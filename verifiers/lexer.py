@@ -39,11 +39,12 @@ FUNCTIONS = frozenset(
     re.findall(
         r"\w+",
         "sin cos tan cot sec csc arcsin arccos arctan arccot arcsec arccsc asin acos atan sinh cosh tanh coth sech "
-        "csch arsinh arcosh artanh arcsinh arccosh arctanh ln log lg exp sqrt cbrt abs min max gcd lcm det floor ceil",
+        "csch arsinh arcosh artanh arcsinh arccosh arctanh ln log lg exp sqrt cbrt abs min max gcd lcm det floor ceil "
+        "binomial Rational Integer factorial",
     )
 )
 _CONSTANTS = {"pi": "pi", "infinity": "infty", "inf": "infty", "oo": "infty", "infty": "infty"}
-_GREEK = frozenset(
+GREEK = frozenset(
     re.findall(
         r"\w+",
         "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi rho sigma tau "
@@ -83,6 +84,8 @@ def _split_word(word: str, after_quantity: bool) -> list[tuple[str, str]]:
         return [("cmd", word)]
     if word in _CONSTANTS:
         return [("cmd", _CONSTANTS[word])]
+    if word in GREEK:
+        return [("sym", word)]
     if word in ("and", "or"):
         return [("sep", word)]
     if after_quantity and word in UNITS:
@@ -134,7 +137,7 @@ def tokenize(text: str) -> list[Token]:
             else:
                 tokens.append(Token("num", raw.replace(",", ""), spaced))
         elif kind == "cmd":
-            tokens.append(Token("sym" if raw[1:] in _GREEK else "cmd", raw[1:], spaced))
+            tokens.append(Token("sym" if raw[1:] in GREEK else "cmd", raw[1:], spaced))
         elif kind == "word":
             after = bool(tokens) and (tokens[-1].kind in ("num", "text") or tokens[-1].text in (")", "}"))
             for part_kind, part in _split_word(raw, after):
@@ -143,6 +146,8 @@ def tokenize(text: str) -> list[Token]:
         elif kind == "esc":
             tokens.append(Token("op", raw, spaced))
             depth += (raw == r"\{") - (raw == r"\}")
+        elif raw == "!=" and not spaced and tokens and tokens[-1].kind == "num":  # 5!=120
+            tokens += (Token("op", "!"), Token("op", "="))
         elif kind == "op" and raw in _TWO:
             two = _TWO[raw]
             tokens.append(Token("cmd", two[1:], spaced) if two[0] == "\\" else Token("op", two, spaced))

@@ -18,7 +18,7 @@ from typing import ClassVar
 from colasearch.problem import LabelledProblem, Problem
 from colasearch.verifiers.answer import MAX_ANSWER_CHARS, Answer, parse
 from colasearch.verifiers.base import Verdict
-from colasearch.verifiers.compare import compare
+from colasearch.verifiers.compare import compare, for_worker
 from colasearch.verifiers.extract import extract_answer, joined_boxes, joined_formulas, stated_answer
 from colasearch.verifiers.pool import DEADLINE_S, Reply, shared_pool
 
@@ -151,7 +151,7 @@ class Math:
             return Verdict(None, f"the gold answer cannot be read: {why}")
         if why := over_caps(undecided):
             return Verdict(0.0, f"not read: {why}")
-        return (wanted, undecided)
+        return for_worker(wanted, undecided)
 
     def _remember(self, key: tuple[str, str], verdict: Verdict) -> None:
         with self._lock:

@@ -44,11 +44,46 @@ def number(token: Token) -> Node:
     return ("num", Fraction(int((whole or "0") + digits), 10 ** len(digits)), len(digits) or None)
 
 
+def symbols(node: Node) -> frozenset[str]:
+    """Names of the variables in a tree."""
+    if node[0] == "sym":
+        return frozenset((node[1],))
+    if node[0] == "series":
+        return symbols(node[3]) | symbols(node[4]) | (symbols(node[5]) - {node[2]})
+    found: frozenset[str] = frozenset()
+    for child in node[1:]:
+        if isinstance(child, tuple) and child and isinstance(child[0], str):
+            found |= symbols(child)
+        elif isinstance(child, tuple):
+            for grandchild in child:
+                if isinstance(grandchild, tuple) and grandchild:
+                    found |= symbols(grandchild if isinstance(grandchild[0], str) else ("row", *grandchild))
+    return found
+
+
 def replaced(node: Node, old: Node, new: Node) -> Node:
     """A tree with each ``old`` in it replaced."""
     if node == old:
         return new
     return tuple(replaced(n, old, new) if isinstance(n, tuple) else n for n in node)
+
+
+def applied_name(letter: Node, argument: Node) -> str | None:
+    """The name of a letter in front of a number in brackets (``f(3)``): nothing is known of f, and it is no product."""
+    negative = argument[0] == "neg"
+    inner = argument[1] if negative else argument
+    if inner[0] == "num":
+        return f"{letter[1]}({'-' if negative else ''}{inner[1]})"
+    if is_whole_fraction(inner):
+        return f"{letter[1]}({'-' if negative else ''}{inner[1][1] / inner[2][1]})"
+    if argument[0] == "sym" and argument[1].endswith(")"):  # f(g(2))
+        return f"{letter[1]}({argument[1]})"
+    return None
+
+
+def is_whole_fraction(node: Node) -> bool:
+    """Whether a node is a fraction of written numbers that has a value."""
+    return bool(node[0] == "div" and node[1][0] == node[2][0] == "num" and node[2][1] != 0)
 
 
 def is_proper(node: Node) -> bool:

@@ -11,11 +11,11 @@ from colasearch.errors import InputError
 from colasearch.problem import LabelledProblem
 from colasearch.verifiers.answer import parse
 from colasearch.verifiers.base import Verdict
-from colasearch.verifiers.evaluate import Evaluator, symbols
+from colasearch.verifiers.evaluate import Evaluator
 from colasearch.verifiers.extract import extract_answer
 from colasearch.verifiers.lexer import Unreadable
 from colasearch.verifiers.math import gold_answer
-from colasearch.verifiers.nodes import Node
+from colasearch.verifiers.nodes import Node, symbols
 from colasearch.verifiers.units import conflicting_units, without_letter_units
 
 

@@ -3,7 +3,9 @@
 A worker is a fresh interpreter (never a fork), fed JSON lines through a pipe. When an answer's deadline passes its
 worker is killed with SIGKILL, which nothing that it computes can hold up, and a spare that is ready takes over while
 a thread starts the next one. No signals are used in this process, so the pool works on any thread, under asyncio and
-inside Ray actors. The time an answer waits for a free worker does not count against its deadline.
+inside Ray actors. An answer's clock starts when a ready worker has it: neither the wait for a free worker nor the start
+of one counts against its deadline. A start is bounded by ``START_S`` and three failed ones in a row are an error, so a
+call ends after at most a start and a deadline for each of its answers.
 
 Workers die with this process, also when it is killed: the kernel sends them SIGKILL then (``PR_SET_PDEATHSIG``, tied
 to the thread that started them, hence the one starting thread), and elsewhere they see their pipe close or run into
@@ -28,7 +30,9 @@ from typing import Any
 from colasearch.errors import PrerequisiteError
 
 DEADLINE_S = 2.0
-"""Seconds that one answer may take."""
+"""Seconds that one answer may take, of the worker's own time."""
+WALL_FACTOR = 1.2
+"""So many times its deadline an answer may take by the wall clock, if its worker did not get the processor."""
 MEMORY_BYTES = 1 << 30
 """Address space of a worker."""
 START_S = 120.0
@@ -72,6 +76,30 @@ class _Worker:
         self.stdin, self.stdout = self.process.stdin.fileno(), self.process.stdout.fileno()
         os.set_blocking(self.stdin, False)
         self.buffer = bytearray()
+
+    def cpu_seconds(self) -> float:
+        """Processor time that the worker has used so far; infinite where the system does not tell."""
+        if not sys.platform.startswith("linux"):
+            return float("inf")
+        with contextlib.suppress(OSError, OverflowError):
+            return time.clock_gettime((~self.process.pid << 3) | 2)  # the kernel's CPUCLOCK_SCHED of a process
+        return float("inf")
+
+    def work(self, pending: bytearray, seconds: float) -> bytes | None:
+        """``exchange`` within ``seconds`` of the worker's own time: on a busy machine it may wait for the processor.
+
+        By the wall clock it has at most ``WALL_FACTOR`` times as long.
+        """
+        start, used = time.monotonic(), self.cpu_seconds()
+        latest = start + WALL_FACTOR * seconds
+        deadline = start + seconds
+        while True:
+            line = self.exchange(pending, deadline)
+            left = seconds - (self.cpu_seconds() - used)
+            now = time.monotonic()
+            if line is not None or now >= latest or not left > 0:
+                return line
+            deadline = min(latest, now + max(left, 0.01))
 
     def exchange(self, pending: bytearray, deadline: float) -> bytes | None:
         """Write what is pending and return the next line; ``None`` when the deadline passes.
@@ -168,31 +196,26 @@ class WorkerPool:
         """
         replies: list[Reply] = []
         deadline_s = deadline_s or self.deadline_s
-        # Nobody else is to blame for the time that the first worker takes to start, so the first answer bears it, but
-        # never has less than a quarter of its time left.
-        start = time.monotonic()
-        cold = not self.pids()
         while len(replies) < len(jobs):
             worker = self._acquire()
-            spent = min(time.monotonic() - start, deadline_s * 0.75) if cold else 0.0
-            cold = False
             healthy = False
             try:
-                healthy = self._run_on(worker, jobs[len(replies) :], deadline_s, replies, spent)
+                healthy = self._run_on(worker, jobs[len(replies) :], deadline_s, replies)
             finally:
                 self._release(worker, healthy)
         return replies
 
-    def _run_on(
-        self, worker: _Worker, jobs: Sequence[Any], deadline_s: float, replies: list[Reply], spent: float
-    ) -> bool:
-        """Do jobs on one worker until one of them costs it its life; whether it can be used again."""
+    def _run_on(self, worker: _Worker, jobs: Sequence[Any], deadline_s: float, replies: list[Reply]) -> bool:
+        """Do jobs on one worker until one of them costs it its life; whether it can be used again.
+
+        The worker is ready, so an answer's clock starts when the worker has it: the first job's now, the next one's
+        when the reply before it is here.
+        """
         pending = bytearray(b"".join(json.dumps(job).encode() + b"\n" for job in jobs))
         for _ in jobs:
             start = time.monotonic()
             try:
-                line = worker.exchange(pending, start + deadline_s - spent)
-                spent = 0.0
+                line = worker.work(pending, deadline_s)
             except EOFError:
                 replies.append(Reply("crash", None, time.monotonic() - start))
                 return False

@@ -10,7 +10,7 @@ from collections.abc import Hashable
 from fractions import Fraction
 from typing import Any
 
-from colasearch.verifiers.evaluate import POINTS, Evaluator, Value, sample_points
+from colasearch.verifiers.evaluate import POINTS, WHOLE_POINTS, Evaluator, Value, sample_points
 from colasearch.verifiers.nodes import Node
 
 MIN_DECIMALS = 6
@@ -21,7 +21,7 @@ _AGREE = Fraction(1, 10**35)
 def fingerprint(node: Node, points: list[int] | None = None) -> tuple[Value, ...]:
     """Values of a tree: one if it has no variables, else one at each sample point (``points``, or its own).
 
-    A value is ``None`` at the negative point if the tree has a root or logarithm there that is not real: formulas
+    A value is ``None`` at a negative point if the tree has a root or logarithm there that is not real: formulas
     with those are written with positive variables in mind.
 
     Raises:
@@ -32,7 +32,8 @@ def fingerprint(node: Node, points: list[int] | None = None) -> tuple[Value, ...
     for point in points or sample_points(node):
         evaluator = Evaluator(point)
         value = evaluator.value(node)
-        values.append(None if evaluator.branched and point == POINTS - 1 else value)
+        negative = point == POINTS - 1 or point >= POINTS + WHOLE_POINTS
+        values.append(None if evaluator.branched and negative else value)
     return tuple(values)
 
 

@@ -71,6 +71,7 @@ def make_command(name: str) -> click.Command:
     @option("--arms", callback=arm_names, help="What it is compared with [default: greedy,majority,best_of_n].")
     @option("--sims", default="64", callback=sims_list, help="Simulations; several, as in 1,4,16,64, give a curve.")
     @option("--data", type=click.Path(path_type=Path), help="A jsonl file in place of the benchmark's own rows.")
+    @option("--exactly", is_flag=True, help="Countdown: every number exactly once, not at most once.")
     @option("--limit", type=click.IntRange(min=1), help="Only so many problems.")
     @option("--skip", type=click.IntRange(min=0), default=0, help="Leave out so many problems before the first.")
     @option("--shuffle-seed", type=int, help="Take problems in an order drawn from this seed.")
@@ -114,6 +115,8 @@ def run(name: str, context: click.Context, given: dict[str, Any]) -> int:
     benchmark = registry.get(name)
     searcher = _searcher(given)
     make(searcher, given["options"])  # a wrong option must not cost the loading of data and model
+    if given["exactly"] and benchmark.task != "countdown":
+        raise click.UsageError(f"--exactly is a rule of Countdown; {name} has no numbers to use: leave it out")
     if given["resume"] and given["output"] is None:
         raise click.UsageError("--resume needs --output, the folder of the run to go on with")
     with Display() as display, _warnings_to(display):
@@ -127,6 +130,11 @@ def run(name: str, context: click.Context, given: dict[str, Any]) -> int:
         )
         for remark in data.remarks:
             display.warn(remark)
+        if benchmark.task == "countdown":
+            from colasearch.benchmarks.countdown import with_rule
+
+            data = with_rule(data, given["exactly"])
+            display.say(data.remarks[-1])
         summary, folder = _run(name, searcher, data, given, context, display)
     click.echo(f"Run folder: {folder}", err=True)
     if given["as_json"]:

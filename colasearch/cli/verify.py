@@ -22,6 +22,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from colasearch.errors import InputError
 from colasearch.problem import LabelledProblem, Problem
 from colasearch.verifiers import Verdict, is_checkable
+from colasearch.verifiers.countdown import Countdown
 from colasearch.verifiers.math import Math
 from colasearch.verifiers.pool import DEADLINE_S
 from colasearch.verifiers.registry import TASKS, get_verifier
@@ -62,10 +63,10 @@ def _text(row: dict[str, Any], name: str, line: int) -> str:
 class _Grader:
     """Makes of one row a call of the right verifier."""
 
-    def __init__(self, task: str, deadline_s: float, workers: int | None) -> None:
+    def __init__(self, task: str, deadline_s: float, workers: int | None, exactly: bool = False) -> None:
         self.task = task
         self.math = Math(deadline_s=deadline_s, workers=workers)
-        self.countdown = get_verifier("countdown")
+        self.countdown = Countdown(use_all=exactly)
         self.other = get_verifier(task)
 
     def prepare(self, row: Any, line: int) -> Callable[[], Verdict]:
@@ -233,11 +234,12 @@ def _open(name: str) -> tuple[int, int | None]:
     help="Seconds that one answer may take.",
 )
 @click.option("--workers", type=click.IntRange(min=1), default=None, help="Worker processes for hard answers.")
-def command(file: str, task: str, deadline: float, workers: int | None) -> int:
+@click.option("--exactly", is_flag=True, help="Countdown: every number exactly once, not at most once.")
+def command(file: str, task: str, deadline: float, workers: int | None, exactly: bool) -> int:
     """Grade the outputs in FILE (jsonl; - for standard input)."""
     is_checkable(task)  # an unknown task is reported before anything is read
     fd, size = _open(file)
-    grader = _Grader(task, deadline, workers)
+    grader = _Grader(task, deadline, workers, exactly)
     rows: queue.Queue[_Row | BaseException | None] = queue.Queue(maxsize=_IN_FLIGHT)
     executor = ThreadPoolExecutor(max_workers=max(2, workers or 2), thread_name_prefix="verify")
 
