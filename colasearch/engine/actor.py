@@ -1,7 +1,8 @@
 """The model as the engine runs it: what follows from tokens, and how the next token is chosen.
 
 With latent actions a code is drawn from the policy and the world model's most probable token under that code is taken;
-without them a token is drawn from the base itself. Knows nothing of trees, problems or the order of work.
+without them a token is drawn from the base itself. Knows nothing of trees, problems or the order of work. The most
+probable token is that of the output head's largest product, whatever scale and cap make logits of it (model/output.py).
 """
 
 from __future__ import annotations
