@@ -103,6 +103,7 @@ class BaseModel:
         identity: Name, revision and SHA-256 of the weights.
         packed: Whether the engine runs it with linear weights packed in float16 (``model/packed.py``).
         compiled: Whether the engine runs it through ``torch.compile``.
+        autocast: Whether training computes in bfloat16 though the weights are float32.
         output: From the output head's products to logits; what the config declares where none is given.
     """
 
@@ -111,6 +112,7 @@ class BaseModel:
     identity: BaseIdentity
     packed: bool = False
     compiled: bool = False
+    autocast: bool = False
     output: OutputMap = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
