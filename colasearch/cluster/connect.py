@@ -135,6 +135,26 @@ def _take_signals_back() -> None:
                 signal.signal(number, handler)
 
 
+def check_own_ray() -> None:
+    """Look after the Ray that ``connect`` has started here: without it nothing goes on, and it ends our process later.
+
+    Where one of its agents is killed, its raylet ends itself.
+
+    Raises:
+        PrerequisiteError: A process of it has ended.
+    """
+    worker = getattr(getattr(import_ray(), "_private", None), "worker", None)
+    node = getattr(worker, "_global_node", None)
+    if node is None or not hasattr(node, "dead_processes"):
+        return
+    dead = sorted({str(kind) for kind, _ in node.dead_processes()} & {"raylet", "gcs_server"})
+    if dead:
+        raise PrerequisiteError(
+            f"Ray on this machine has ended ({', '.join(dead)}): one of its processes was killed, or memory ran out; "
+            "what is finished is kept: run again with --resume, or without --workers"
+        )
+
+
 def _resolve(address: str) -> str:
     """What ``auto`` stands for: RAY_ADDRESS, else the cluster that this machine last belonged to.
 

@@ -78,6 +78,22 @@ def test_what_is_no_address_is_refused(address):
         connect(address, None)
 
 
+def test_the_end_of_ray_s_own_processes_is_told(monkeypatch):
+    worker = pytest.importorskip("ray._private.worker", reason="ray is not installed")
+
+    class Node:
+        ended: tuple[str, ...] = ("log_monitor",)
+
+        def dead_processes(self) -> list[tuple[str, object]]:
+            return [(kind, None) for kind in self.ended]
+
+    monkeypatch.setattr(worker, "_global_node", Node())
+    module.check_own_ray()  # Ray goes on without its log monitor
+    Node.ended = ("raylet",)
+    with pytest.raises(PrerequisiteError, match=r"Ray on this machine has ended \(raylet\)"):
+        module.check_own_ray()
+
+
 def test_a_pool_that_cannot_begin_leaves_nothing_behind(closed_port):
     ray = pytest.importorskip("ray", reason="ray is not installed")
     with pytest.raises(PrerequisiteError), Pool(None, address=f"127.0.0.1:{closed_port}"):
