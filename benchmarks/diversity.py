@@ -17,8 +17,8 @@ import numpy.typing as npt
 import torch
 
 from colasearch.engine.decode import Actor, Row, Rules, Sampling, decode, prefill, seeded_uniforms
+from colasearch.model.ends import encode
 from colasearch.model.latent_lm import LatentLM
-from colasearch.tasks import encode
 
 Embed = Callable[[Sequence[str]], npt.NDArray[np.float64]]
 """Texts to unit vectors ``[texts, width]``."""

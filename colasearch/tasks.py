@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from colasearch.errors import InputError
+from colasearch.model.ends import chat_text, encode, first_tokens
 from colasearch.problem import Problem
 from colasearch.verifiers import false_equation, hopeless, in_result, unused_numbers
 
@@ -85,20 +86,15 @@ def get_task(name: str) -> Task:
     return TASKS[name]
 
 
-def encode(tokenizer: Any, text: str) -> list[int]:
-    """Token ids of ``text``, with no special tokens added."""
-    return [int(i) for i in tokenizer(text, add_special_tokens=False)["input_ids"]]
-
-
 def prompt_text(tokenizer: Any, problem: Problem) -> str:
     """The prompt of ``problem``: the tokenizer's chat template where it has one, else a plain layout."""
     request = get_task(problem.task).request(problem)
     if getattr(tokenizer, "chat_template", None):
-        message = [{"role": "user", "content": request}]
-        return str(tokenizer.apply_chat_template(message, add_generation_prompt=True, tokenize=False))
+        return chat_text(tokenizer, [{"role": "user", "content": request}], answer_next=True)
     return f"Problem: {request}\nSolution: "
 
 
 def prompt_tokens(tokenizer: Any, problem: Problem) -> list[int]:
-    """Token ids of the prompt of ``problem``."""
-    return encode(tokenizer, prompt_text(tokenizer, problem))
+    """Token ids of the prompt of ``problem``; a plain layout begins as the tokenizer begins texts (BOS)."""
+    tokens = encode(tokenizer, prompt_text(tokenizer, problem))
+    return tokens if getattr(tokenizer, "chat_template", None) else [*first_tokens(tokenizer), *tokens]

@@ -97,7 +97,7 @@ def _prefixes(lm: object, data: Path | None, count: int, tokens: int) -> list[st
     """
     from colasearch.benchmarks.diversity import PREFIXES
     from colasearch.errors import InputError
-    from colasearch.tasks import encode
+    from colasearch.model.ends import encode
     from colasearch.training.data import read_rows
 
     if data is None:

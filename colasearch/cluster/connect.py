@@ -11,6 +11,8 @@ import logging
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +21,20 @@ from typing import Any
 import colasearch
 from colasearch.errors import PrerequisiteError
 
-KNOCK_S = 10.0
-"""How long an address may take to answer before there is no cluster."""
+KNOCK_S = 5.0
+"""How long an address may take to be reached before there is no cluster."""
+TRIAL_S = 22.0
+"""How long a first connection may take; both together stay below half a minute."""
+TRIAL = """
+import sys
+try:
+    import ray
+    ray.init(address=sys.argv[1], log_to_driver=False, logging_level=40, configure_logging=False)
+except Exception as error:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    print((lines or [type(error).__name__])[0])
+    sys.exit(1)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +96,8 @@ def connect(address: str | None, workers: int | None) -> bool:
         # under other names, would hide the installed package.
         with contextlib.chdir(Path(colasearch.__file__).parent.parent):
             if address is not None:
-                _knock(address)
+                _knock(_resolve(address))
+                _try(address)
                 ray.init(address=address, **common)
             else:
                 # RAY_ADDRESS, set where `ray job submit` runs us, must not turn a local run into a cluster's.
@@ -118,6 +133,63 @@ def _take_signals_back() -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             if (handler := signal.getsignal(number)) is not None:
                 signal.signal(number, handler)
+
+
+def check_own_ray() -> None:
+    """Look after the Ray that ``connect`` has started here: without it nothing goes on, and it ends our process later.
+
+    Where one of its agents is killed, its raylet ends itself.
+
+    Raises:
+        PrerequisiteError: A process of it has ended.
+    """
+    worker = getattr(getattr(import_ray(), "_private", None), "worker", None)
+    node = getattr(worker, "_global_node", None)
+    if node is None or not hasattr(node, "dead_processes"):
+        return
+    dead = sorted({str(kind) for kind, _ in node.dead_processes()} & {"raylet", "gcs_server"})
+    if dead:
+        raise PrerequisiteError(
+            f"Ray on this machine has ended ({', '.join(dead)}): one of its processes was killed, or memory ran out; "
+            "what is finished is kept: run again with --resume, or without --workers"
+        )
+
+
+def _resolve(address: str) -> str:
+    """What ``auto`` stands for: RAY_ADDRESS, else the cluster that this machine last belonged to.
+
+    Raises:
+        ConnectionError: This machine knows of none.
+    """
+    if address != "auto":
+        return address
+    from ray._private import services
+
+    return str(os.environ.get("RAY_ADDRESS") or services.canonicalize_bootstrap_address("auto"))
+
+
+def _try(address: str) -> None:
+    """Connect in a process of its own, which can be ended; in ours Ray tries for 15 minutes, deaf to Ctrl-C.
+
+    Raises:
+        ConnectionError: It cannot connect.
+        TimeoutError: It has not in ``TRIAL_S``.
+    """
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", TRIAL, address],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            timeout=TRIAL_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise TimeoutError(f"it takes connections but has not answered in {TRIAL_S:.0f} s") from None
+    if done.returncode:
+        lines = done.stdout.strip().splitlines()
+        raise ConnectionError(lines[-1] if lines else f"Ray ended with exit code {done.returncode}")
 
 
 def _knock(address: str) -> None:

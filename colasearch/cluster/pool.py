@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from colasearch.cluster.connect import Layout, connect, import_ray, lay_out
+from colasearch.cluster.connect import Layout, check_own_ray, connect, import_ray, lay_out
 from colasearch.cluster.crew import Crew, Member
 from colasearch.cluster.ledger import Ledger, Unit
 from colasearch.cluster.progress import PoolStatus, Tally
@@ -255,6 +255,7 @@ class Pool:
         if since < POLL_S:
             return
         self._listened = now
+        check_own_ray()
         for member in self.crew.members():
             if not self.ledger.flying(member.number):
                 member.silent = 0.0

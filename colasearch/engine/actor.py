@@ -1,7 +1,8 @@
 """The model as the engine runs it: what follows from tokens, and how the next token is chosen.
 
 With latent actions a code is drawn from the policy and the world model's most probable token under that code is taken;
-without them a token is drawn from the base itself. Knows nothing of trees, problems or the order of work.
+without them a token is drawn from the base itself. Knows nothing of trees, problems or the order of work. The most
+probable token is that of the output head's largest product, whatever scale and cap make logits of it (model/output.py).
 """
 
 from __future__ import annotations
@@ -67,11 +68,13 @@ class Chosen:
         token_B: The tokens.
         code_B: The codes drawn; None without latent actions.
         fine_B: Whether the row's scores and logits were usable; a token of a row that is not means nothing.
+        kept_BA: True at the codes (or tokens) among which was drawn; None unless ``Actor.note_kept``.
     """
 
     token_B: Tensor
     code_B: Tensor | None
     fine_B: Tensor
+    kept_BA: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +107,7 @@ class Actor:
         repeated_tokens: Tokens run through the base again because their keys and values had been evicted.
         model_seconds: Time spent in the model.
         poll: Called before each forward pass; what it raises ends the decoding.
+        note_kept: Whether ``next_tokens`` says among what it drew, which RL under truncation wants.
     """
 
     def __init__(
@@ -126,6 +130,7 @@ class Actor:
         self.model_calls = self.prompt_tokens = self.generated_tokens = self.repeated_tokens = 0
         self.model_seconds = 0.0
         self.poll = poll
+        self.note_kept = False
 
     def new_batch(self) -> RowBatch | WholeBatch:
         """An empty batch of rows."""
@@ -298,13 +303,14 @@ class Actor:
             fine = features.usable()
             if not self.latent:
                 log_probs = self._token_log_probs(features)
-                return Chosen(sample_codes(log_probs, uniforms_B), None, fine & ~log_probs.isnan().any(-1))
+                usable = fine & ~log_probs.isnan().any(-1)
+                return Chosen(sample_codes(log_probs, uniforms_B), None, usable, self._kept(log_probs))
             assert features.scores_BA is not None
             log_probs = sampling_log_probs(features.scores_BA, self.sampling.temperature, self.sampling.top_k)
             codes = sample_codes(log_probs, uniforms_B)
             states = world_model_states(self.lm.require_latents(), self.lm.base, features.hidden_BD, codes)
             best = self.lm.base.head(states).max(-1)
-            return Chosen(best.indices, codes, fine & best.values.isfinite())
+            return Chosen(best.indices, codes, fine & best.values.isfinite(), self._kept(log_probs))
 
     @torch.inference_mode()
     def greedy_tokens(self, features: Features) -> Tensor:
@@ -312,6 +318,9 @@ class Actor:
         with self._timed():
             tokens: Tensor = self.lm.base.head(features.hidden_BD).argmax(-1)
             return tokens
+
+    def _kept(self, log_probs_BA: Tensor) -> Tensor | None:
+        return log_probs_BA > float("-inf") if self.note_kept else None
 
     def _token_log_probs(self, features: Features) -> Tensor:
         logits = self.lm.base.logits(features.hidden_BD)

@@ -109,6 +109,8 @@ class Row:
         last: Filled in: of a text that ended: features before its last token; None if that was its first.
         recovered: Filled in: the lost nodes' keys and values.
         states: Filled in, where a list is given: the base's hidden state ``[D]`` before each token after the first.
+        kept: Filled in, where a list is given and the actor notes it: the codes (or tokens) among which that of each
+            token after the first was drawn.
     """
 
     path: Sequence[Segment]
@@ -129,6 +131,7 @@ class Row:
     last: Features | None = None
     recovered: list[tuple[Hashable, Segment]] = field(default_factory=list)
     states: list[Tensor] | None = None
+    kept: list[Tensor] | None = None
 
     @property
     def full(self) -> bool:
@@ -167,6 +170,7 @@ class Row:
         self.ended = self.step_ended = self.broken = False
         self.step_tokens, self.passes, self.segment, self.features, self.last = 0, 0, None, None, None
         self.states = None if self.states is None else []
+        self.kept = None if self.kept is None else []
 
 
 @dataclass(slots=True)
@@ -340,6 +344,10 @@ class Decoder:
             asked = features if len(open_) == len(going) else features.rows(open_)
             chosen = self.actor.next_tokens(asked, torch.from_numpy(numbers).to(features.hidden_BD.device))
             codes = [None] * len(rows) if chosen.code_B is None else chosen.code_B.tolist()
+            if chosen.kept_BA is not None:
+                for row, kept_A in zip(rows, chosen.kept_BA, strict=True):
+                    if row.kept is not None:
+                        row.kept.append(kept_A.nonzero()[:, 0])
             for row, token, code, fine in zip(
                 rows, chosen.token_B.tolist(), codes, chosen.fine_B.tolist(), strict=True
             ):

@@ -18,6 +18,7 @@ from colasearch.engine.kv_tree import KVShape
 from colasearch.engine.rows import ATTENTION_NAME, PromptBatch, RowBatch, rows_attention
 from colasearch.errors import InputError, PrerequisiteError
 from colasearch.model.latent_lm import LatentLM
+from colasearch.model.output import own_outputs
 from colasearch.model.packed import inference_copy
 
 ENGINES = ("auto", "tree", "whole")
@@ -127,7 +128,7 @@ def _probe(lm: LatentLM, inference: Inference) -> None:
     """Try the copy on a few tokens against the model itself: an architecture may attend in ways of its own.
 
     Raises:
-        PrerequisiteError: It does not reach our attention, or gives other hidden states.
+        PrerequisiteError: It does not reach our attention, or gives other hidden states or logits.
     """
     base, shape = lm.base, inference.shape
     assert shape is not None
@@ -143,10 +144,15 @@ def _probe(lm: LatentLM, inference: Inference) -> None:
         ours = inference.hidden(tokens[:, -1:], part.begin()[None], part)[0, -1].float()
     except (KeyError, TypeError, RuntimeError, AttributeError) as error:
         raise PrerequisiteError(f"{name}: {advice} ({type(error).__name__}: {error})") from None
-    theirs = base.hidden(tokens)[0, -1].float()
+    hidden, logits = own_outputs(base.model, tokens)
+    theirs = hidden[0, -1].float()
     if not bool(theirs.isfinite().all()):
         return  # broken weights are no matter of architecture; rows with NaN stop one by one
     slack = 0.02 if base.dtype == torch.float32 else 0.2
-    difference = float((ours - theirs).norm() / theirs.norm().clamp_min(1e-9))
-    if not difference <= slack:
-        raise PrerequisiteError(f"{name}: {advice} (hidden states differ by {difference:.1%})")
+    for what, mine, own in (
+        ("hidden states", ours, theirs),
+        ("logits", inference.lm.base.logits(ours.to(base.dtype)), logits[0, -1]),
+    ):
+        difference = float((mine - own).norm() / own.norm().clamp_min(1e-9))
+        if not difference <= slack:
+            raise PrerequisiteError(f"{name}: {advice} ({what} differ by {difference:.1%})")

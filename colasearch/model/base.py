@@ -15,8 +15,11 @@ from torch import Tensor, nn
 
 from colasearch.errors import CorruptFileError, PrerequisiteError
 from colasearch.model.config import BaseIdentity
+from colasearch.model.ends import chat_text, end_tokens
+from colasearch.model.output import OutputMap, try_model
 from colasearch.model.packed import can_pack
 from colasearch.model.sources import BaseFolder, Report, find_base, silent
+from colasearch.model.tensors import check_tensors
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 FINAL_NORMS = ("norm", "ln_f", "final_layernorm", "final_layer_norm")
@@ -100,6 +103,8 @@ class BaseModel:
         identity: Name, revision and SHA-256 of the weights.
         packed: Whether the engine runs it with linear weights packed in float16 (``model/packed.py``).
         compiled: Whether the engine runs it through ``torch.compile``.
+        autocast: Whether training computes in bfloat16 though the weights are float32.
+        output: From the output head's products to logits; what the config declares where none is given.
     """
 
     model: Any
@@ -107,6 +112,12 @@ class BaseModel:
     identity: BaseIdentity
     packed: bool = False
     compiled: bool = False
+    autocast: bool = False
+    output: OutputMap = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        if self.output is None:
+            self.output = OutputMap.candidates(self.model.config)[0]
 
     @classmethod
     def load(cls, name: str, device: str = "auto", dtype: str = "auto", report: Report = silent) -> BaseModel:
@@ -124,7 +135,12 @@ class BaseModel:
 
     @classmethod
     def from_folder(cls, found: BaseFolder, device: torch.device, dtype: torch.dtype) -> BaseModel:
-        """Load the model in ``found``."""
+        """Load the model in ``found``, and try it on a few tokens.
+
+        Raises:
+            PrerequisiteError: It is no causal LM that transformers knows, or one that we cannot run or prompt.
+            CorruptFileError: Its files are damaged, or are not those of its config.
+        """
         from safetensors import SafetensorError
 
         with quiet_transformers():
@@ -133,9 +149,11 @@ class BaseModel:
             common = {"local_files_only": True, "trust_remote_code": False}
             try:
                 tokenizer = AutoTokenizer.from_pretrained(str(found.path), **common)
-                model = AutoModelForCausalLM.from_pretrained(
-                    str(found.path), dtype=dtype, use_safetensors=True, **common
-                )
+                # Tensors of other shapes are reported with the others, by name.
+                model, loading = AutoModelForCausalLM.from_pretrained(
+                    str(found.path), dtype=dtype, use_safetensors=True, output_loading_info=True,
+                    ignore_mismatched_sizes=True, **common,
+                )  # fmt: skip
             except SafetensorError as error:
                 raise CorruptFileError(f"{found.path} has a damaged safetensors file: {error}") from None
             except (ValueError, OSError, KeyError) as error:
@@ -144,8 +162,15 @@ class BaseModel:
                     f"{found.path} cannot be loaded as a causal LM ({first[:200]}); the folder needs config.json, "
                     "tokenizer files and safetensors of an architecture that transformers knows"
                 ) from None
+        check_tensors(found.path, loading)
+        _check_vocabulary(found, model, tokenizer)
         model.requires_grad_(False).eval().to(device)
-        return cls(model=model, tokenizer=tokenizer, identity=found.identity)
+        base = cls(model, tokenizer, found.identity, output=OutputMap.of(model, try_model(model)))
+        # What every text needs fails here, rather than in the midst of a run.
+        end_tokens(model, tokenizer)
+        if getattr(tokenizer, "chat_template", None):
+            chat_text(tokenizer, [{"role": "user", "content": "A question"}], answer_next=True)
+        return base
 
     @property
     def device(self) -> torch.device:
@@ -159,7 +184,7 @@ class BaseModel:
 
     @property
     def head(self) -> nn.Module:
-        """The output head W_lm."""
+        """The output head W_lm; its products are in the order of the logits, but not always equal to them."""
         return cast(nn.Module, self.model.get_output_embeddings())
 
     @property
@@ -175,7 +200,7 @@ class BaseModel:
     @property
     def context_length(self) -> int:
         """Most tokens that the base can attend to."""
-        return int(getattr(self.model.config, "max_position_embeddings", 0) or 1 << 20)
+        return int(getattr(self.model.config.get_text_config(), "max_position_embeddings", 0) or 1 << 20)
 
     @property
     def text_length(self) -> int:
@@ -184,25 +209,13 @@ class BaseModel:
 
     @property
     def end_id(self) -> int:
-        """The token that ends a text: what the base's own config says, else the tokenizer's.
-
-        The config comes first because versions of transformers read the tokenizer of one folder differently.
-        """
-        value = getattr(self.model.config, "eos_token_id", None)
-        if isinstance(value, list):
-            value = value[0] if value else None
-        return int(self.tokenizer.eos_token_id if value is None else value)
+        """The token that training ends a text with; see ``ends.end_tokens``."""
+        return end_tokens(self.model, self.tokenizer)[0]
 
     @property
     def end_ids(self) -> frozenset[int]:
         """All tokens after which nothing is decoded."""
-        ids = {self.end_id}
-        for value in (
-            self.tokenizer.eos_token_id,
-            getattr(self.model.generation_config, "eos_token_id", None),
-        ):
-            ids.update([value] if isinstance(value, int) else value or [])
-        return frozenset(ids)
+        return frozenset(end_tokens(self.model, self.tokenizer))
 
     @property
     def final_norm(self) -> nn.Module:
@@ -245,4 +258,14 @@ class BaseModel:
 
     def logits(self, states: Tensor) -> Tensor:
         """Float32 logits ``[..., V]`` of head inputs ``[..., D]``."""
-        return cast(Tensor, self.head(states)).float()
+        return self.output(self.head(states))
+
+
+def _check_vocabulary(found: BaseFolder, model: Any, tokenizer: Any) -> None:
+    """Tokens added beyond the embedding are never seen in practice; a whole vocabulary beyond it is another model's."""
+    rows = model.get_input_embeddings().weight.shape[0]
+    if tokenizer.vocab_size > rows:
+        raise CorruptFileError(
+            f"{found.path}: the tokenizer has {tokenizer.vocab_size} tokens, the embedding {rows} rows; put the "
+            "tokenizer files there that belong to these weights"
+        )

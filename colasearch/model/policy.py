@@ -26,16 +26,20 @@ class Policy(BlockStack):
         )
 
 
-def sampling_log_probs(logits: Tensor, temperature: float = 1.0, top_k: int = 0) -> Tensor:
+def sampling_log_probs(logits: Tensor, temperature: float = 1.0, top_k: int = 0, kept: Tensor | None = None) -> Tensor:
     """Log-probabilities ``[..., K]`` of exactly the distribution that ``sample_codes`` draws from.
 
     Args:
         logits: ``[..., K]`` policy scores.
         temperature: > 0.
         top_k: Keep the k most probable codes; 0 keeps all.
+        kept: ``[..., K]``, true at the codes to keep, in place of ``top_k``: those that a sampler kept, whose rounding
+            may have been another.
     """
     scaled = logits.float() / temperature
-    if 0 < top_k < scaled.shape[-1]:
+    if kept is not None:
+        scaled = scaled.masked_fill(~kept, float("-inf"))
+    elif 0 < top_k < scaled.shape[-1]:
         floor = scaled.topk(top_k, dim=-1).values[..., -1:]
         scaled = scaled.masked_fill(scaled < floor, float("-inf"))
     return torch.log_softmax(scaled, dim=-1)

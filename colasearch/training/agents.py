@@ -27,7 +27,9 @@ class LatentAgent:
     Args:
         policy: Trained in place.
         collect: Rolls out.
-        temperature, top_k: Of the sampler; log-probabilities are those of the same truncated distribution.
+        temperature, top_k: Of the sampler; log-probabilities are those of the same truncated distribution, over the
+            codes that the sampler kept: in bfloat16 it rounds otherwise than a pass over the whole text, whose top k
+            may lack a code that was drawn.
         base: Whose precision the policy is computed in; None computes in that of the states.
         tokens_under: What codes lead to, for ``merged``.
         merged: So many of the codes that are most probable at a state before training, ``LIKELY`` at least, are one
@@ -63,8 +65,9 @@ class LatentAgent:
     @torch.no_grad()
     def score_at_start(self, episodes: Sequence[Episode]) -> Tensor:
         """Score codes by the policy as it was, which also says which are likely enough to be merged."""
+        self._find_kept(episodes)
         with swapped(self.parameters(), self._start):
-            log_probs, states, valid = self._distributions(episodes, 0)
+            log_probs, states, valid = self._distributions(episodes)
         actions = _actions(episodes, log_probs.device)
         if self.merged and self._tokens_under is not None:
             self._find_equal(episodes, log_probs[valid], states[valid], actions[valid], self._tokens_under)
@@ -105,11 +108,17 @@ class LatentAgent:
 
     def score(self, episodes: Sequence[Episode]) -> Scored:
         """Score codes by the policy alone: the base is not run."""
-        log_probs, states, valid = self._distributions(episodes, self.top_k)
+        self._find_kept(episodes)
+        log_probs, states, valid = self._distributions(episodes)
         taken = _taken(log_probs, _actions(episodes, log_probs.device), valid, episodes)
         return _scored(taken, log_probs, states, valid)
 
-    def _distributions(self, episodes: Sequence[Episode], top_k: int) -> tuple[Tensor, Tensor, Tensor]:
+    def _find_kept(self, episodes: Sequence[Episode]) -> None:
+        if _lack_kept(episodes, self.top_k):
+            with torch.no_grad():
+                _keep(episodes, self._distributions(episodes)[0], self.top_k)
+
+    def _distributions(self, episodes: Sequence[Episode]) -> tuple[Tensor, Tensor, Tensor]:
         """Log-probabilities of the codes ``[N, L, K]``, states ``[N, L, D]``, and where there is an action."""
         device = self.parameters()[0].device
         states = [e.hidden_TD for e in episodes if e.hidden_TD is not None]
@@ -118,7 +127,9 @@ class LatentAgent:
         with contextlib.nullcontext() if self.base is None else mixed_precision(self.base):
             scores = self.policy(hidden).float()
         positions, valid = _positions(episodes, device)
-        return sampling_log_probs(_at(scores, positions), self.temperature, top_k), _at(hidden, positions), valid
+        kept = _kept(episodes, valid, scores.shape[-1])
+        log_probs = sampling_log_probs(_at(scores, positions), self.temperature, kept=kept)
+        return log_probs, _at(hidden, positions), valid
 
 
 class TokenAgent:
@@ -149,17 +160,24 @@ class TokenAgent:
     @torch.no_grad()
     def score_at_start(self, episodes: Sequence[Episode]) -> Tensor:
         """Score tokens by a pass through the base as it was."""
+        self._find_kept(episodes)
         with self.tunable.at_start():
-            log_probs, _, valid = self._distributions(episodes, 0)
+            log_probs, _, valid = self._distributions(episodes)
         return _taken(log_probs, _actions(episodes, self.base.device), valid)
 
     def score(self, episodes: Sequence[Episode]) -> Scored:
         """Score tokens by a pass through the whole base."""
-        log_probs, states, valid = self._distributions(episodes, self.top_k)
+        self._find_kept(episodes)
+        log_probs, states, valid = self._distributions(episodes)
         taken = _taken(log_probs, _actions(episodes, self.base.device), valid)
         return _scored(taken, log_probs, states, valid)
 
-    def _distributions(self, episodes: Sequence[Episode], top_k: int) -> tuple[Tensor, Tensor, Tensor]:
+    def _find_kept(self, episodes: Sequence[Episode]) -> None:
+        if _lack_kept(episodes, self.top_k):
+            with torch.no_grad():
+                _keep(episodes, self._distributions(episodes)[0], self.top_k)
+
+    def _distributions(self, episodes: Sequence[Episode]) -> tuple[Tensor, Tensor, Tensor]:
         """Log-probabilities of the tokens ``[N, L, V]``, states ``[N, L, D]``, and where there is an action."""
         device = self.base.device
         rows = [torch.tensor(e.tokens) for e in episodes]
@@ -168,7 +186,8 @@ class TokenAgent:
         with mixed_precision(self.base):
             states = _at(self.base.hidden(tokens), positions)
             logits = self.base.logits(states)
-        return sampling_log_probs(logits, self.temperature, top_k), states, valid
+        kept = _kept(episodes, valid, logits.shape[-1])
+        return sampling_log_probs(logits, self.temperature, kept=kept), states, valid
 
 
 def _positions(episodes: Sequence[Episode], device: torch.device) -> tuple[Tensor, Tensor]:
@@ -179,6 +198,30 @@ def _positions(episodes: Sequence[Episode], device: torch.device) -> tuple[Tenso
     steps = torch.arange(longest, device=device)[None]
     valid = steps < counts
     return (first + steps) * valid, valid
+
+
+def _lack_kept(episodes: Sequence[Episode], top_k: int) -> bool:
+    return bool(top_k) and any(e.kept_LM is None for e in episodes)
+
+
+def _keep(episodes: Sequence[Episode], log_probs_NLA: Tensor, top_k: int) -> None:
+    """Fill in ``kept_LM`` where the sampler did not say: the top k of the policy that samples, and what was drawn."""
+    best = log_probs_NLA.topk(min(top_k, log_probs_NLA.shape[-1])).indices
+    for episode, top_LM in zip(episodes, best, strict=True):
+        if episode.kept_LM is None:
+            drawn = torch.tensor(episode.actions, device=top_LM.device)[:, None]
+            episode.kept_LM = torch.cat([top_LM[: len(episode.actions)], drawn], 1)
+
+
+def _kept(episodes: Sequence[Episode], valid_NL: Tensor, size: int) -> Tensor | None:
+    """``[N, L, size]``, true at the actions that the sampler kept; None where it kept all."""
+    known = [e.kept_LM for e in episodes if e.kept_LM is not None]
+    if len(known) < len(episodes):
+        return None
+    kept = (~valid_NL)[..., None].repeat(1, 1, size)
+    for row, index_LM in zip(kept, known, strict=True):
+        row[: len(index_LM)].scatter_(1, index_LM.to(row.device, torch.long), True)
+    return kept
 
 
 def _at(values: Tensor, positions: Tensor) -> Tensor:

@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 
 from colasearch.errors import InputError, PrerequisiteError
+from colasearch.model.ends import encode, first_tokens
 from colasearch.problem import Problem
-from colasearch.tasks import encode, prompt_tokens
+from colasearch.tasks import prompt_tokens
 
 CALCULATOR_MARK = re.compile(r"<<[^<>]*>>")
 
@@ -135,7 +136,7 @@ def load_corpus(paths: Sequence[Path], tokenizer: Any, end_id: int, max_tokens: 
         PrerequisiteError: A file is missing.
         InputError: A file has an unusable line.
     """
-    fixed = _fixed_wording(tokenizer)
+    fixed, opening = _fixed_wording(tokenizer), first_tokens(tokenizer)
     digest = hashlib.sha256(json.dumps(["corpus-1", max_tokens, end_id]).encode())
     documents = []
     for path in paths:
@@ -149,7 +150,8 @@ def load_corpus(paths: Sequence[Path], tokenizer: Any, end_id: int, max_tokens: 
                     tokens = [*tokens, *encode(tokenizer, solution), end_id]
                 start = fixed[problem.task]
             else:
-                tokens, start, prompt = [*encode(tokenizer, row["text"]), end_id], 1, 0
+                tokens = [*opening, *encode(tokenizer, row["text"]), end_id]
+                start, prompt = max(1, len(opening)), 0
             tokens = tokens[:max_tokens]
             digest.update(np.asarray([*tokens, -1], dtype=np.int64).tobytes())
             if len(tokens) > start + 1:

@@ -12,7 +12,9 @@ leaves 0.6 % of the reward at 100 tokens from the end: section 6, defect 9):
 * ``remax``: R minus the reward of the greedy rollout. Unbiased.
 * ``ppo``: R minus the critic's value of the state (with lambda < 1, the generalised advantage). Unbiased at lambda 1.
 * ``grpo``: (R - group mean) / group standard deviation. For rewards of 0 and 1 its expectation is a positive multiple
-  of the gradient of E[R], another one for each problem.
+  of the gradient of E[R], another one for each problem. The deviation is the population's (divisor G): then the mean
+  square of a group's credits is 1 at every G, so beta and the learning rate mean the same at every ``--group``. TRL and
+  verl take the sample's (divisor G - 1), which makes all credits sqrt((G - 1) / G) of ours, 0.87 at G = 4.
 """
 
 from __future__ import annotations
@@ -34,7 +36,8 @@ def group_credit(algorithm: Algorithm, rewards_N: Tensor, group: int, normalise:
         algorithm: ``grpo`` or ``rloo``.
         rewards_N: Rewards.
         group: Samples a problem, at least 2.
-        normalise: Divide GRPO's credit by the group's standard deviation. A group of equal rewards gets zeros.
+        normalise: Divide GRPO's credit by the group's (population) standard deviation. A group of equal rewards gets
+            zeros.
     """
     rewards = rewards_N.view(-1, group)
     centred = rewards - rewards.mean(1, keepdim=True)

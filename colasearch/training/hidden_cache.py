@@ -1,16 +1,22 @@
 """The base's hidden states of a corpus, computed once and kept on disk.
 
 The base is frozen, so stages 1 and 2 need each hidden state once, however many epochs they train. The cache is one
-float16 file that is filled in document order; a computation that was cut off goes on where it stopped.
+float16 file that is filled in document order; a computation that was cut off goes on where it stopped. One process
+computes at a time: another one that wants the same states waits for them. States of one element type are never taken
+for those of another.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import shutil
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +28,9 @@ from colasearch.model.base import BaseModel
 from colasearch.training.data import Corpus, Document, pack
 
 Progress = Callable[[int, int], None]
+LOCK_NAME = ".lock"
+WAIT_S = 0.5
+"""Between two looks at the progress of another process."""
 
 
 @dataclass(slots=True)
@@ -94,43 +103,94 @@ def hidden_states(
         ResourceError: The disk has no room for them.
     """
     documents = corpus.documents
-    total = sum(len(d.tokens) for d in documents)
+    lengths = [len(d.tokens) for d in documents]
+    made_of = {"base": base.identity.weights_sha256, "dtype": str(base.dtype), "corpus": corpus.sha256}
     if folder is None:
-        key = hashlib.sha256(f"{base.identity.weights_sha256} {corpus.sha256}".encode()).hexdigest()[:24]
-        folder = cache_dir() / "hidden" / key
+        folder = cache_dir() / "hidden" / hashlib.sha256(" ".join(made_of.values()).encode()).hexdigest()[:24]
     folder.mkdir(parents=True, exist_ok=True)
-    data_path, state_path = folder / "hidden.npy", folder / "progress.json"
-    shape = (total, base.hidden_size)
-    done = read_json(state_path)["documents"] if state_path.exists() and data_path.exists() else 0
-    if done == 0:
-        _check_space(folder, total * base.hidden_size * 2)
-    mode = "r+" if done else "w+"
-    array = np.lib.format.open_memmap(str(data_path), mode=mode, dtype=np.float16, shape=None if done else shape)
-    if array.shape != shape:
-        done = 0
-        array = np.lib.format.open_memmap(str(data_path), mode="w+", dtype=np.float16, shape=shape)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    with _alone(folder, lambda: progress(int(offsets[_done(folder, made_of, len(documents))]), sum(lengths))):
+        array = _complete(base, documents, folder, made_of, progress, batch_tokens)
     result = HiddenStates(documents, array, base.device)
-    order = list(range(done, len(documents)))
-    with torch.inference_mode():
-        # Sorting by length inside blocks of 512 documents keeps padding low; progress is saved after each block.
-        for begin in range(0, len(order), 512):
-            block = sorted(order[begin : begin + 512], key=lambda i: len(documents[i].tokens))
-            for group in pack(documents, block, batch_tokens):
-                tokens = torch.nn.utils.rnn.pad_sequence(
-                    [torch.tensor(documents[i].tokens) for i in group], batch_first=True
-                )
-                # Padding is on the right and attention is causal, so real tokens never see it.
-                hidden = base.hidden(tokens.to(base.device)).to("cpu", torch.float16).numpy()
-                for row, i in enumerate(group):
-                    array[result.offsets[i] : result.offsets[i + 1]] = hidden[row, : len(documents[i].tokens)]
-                    done += 1
-                progress(int(result.offsets[done]), total)
-            array.flush()
-            write_json(state_path, {"documents": done})
     if base.device.type == "cuda":
         # A few gigabytes at most: kept on the device, they spare a copy a step.
         result.hidden = torch.from_numpy(np.array(array)).to(base.device)
     return result
+
+
+@contextlib.contextmanager
+def _alone(folder: Path, waiting: Callable[[], None]) -> Iterator[None]:
+    """Hold the kernel's lock of ``folder``, which ends with its process; calls ``waiting`` while another holds it."""
+    with (folder / LOCK_NAME).open("a+") as stream:
+        while True:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                waiting()
+                time.sleep(WAIT_S)
+        yield
+
+
+def _done(folder: Path, made_of: dict[str, str], count: int) -> int:
+    """How many documents of this corpus, by this base, are in the file."""
+    if not (folder / "hidden.npy").exists():
+        return 0
+    try:
+        known = read_json(folder / "progress.json")
+    except FileNotFoundError:
+        return 0
+    done = known.get("documents")
+    same = {key: known.get(key) for key in made_of} == made_of and isinstance(done, int)
+    return done if same and isinstance(done, int) and 0 <= done <= count else 0
+
+
+def _complete(
+    base: BaseModel,
+    documents: Sequence[Document],
+    folder: Path,
+    made_of: dict[str, str],
+    progress: Progress,
+    batch_tokens: int,
+) -> Any:
+    """Compute what is missing in the file; returns its array ``[total, D]``, read-only."""
+    data, state = folder / "hidden.npy", folder / "progress.json"
+    offsets = np.concatenate([[0], np.cumsum([len(d.tokens) for d in documents])])
+    total = int(offsets[-1])
+    shape = (total, base.hidden_size)
+    done = _done(folder, made_of, len(documents))
+    if done and np.load(data, mmap_mode="r").shape != shape:
+        done = 0
+    if not done:
+        _check_space(folder, total * base.hidden_size * 2)
+        state.unlink(missing_ok=True)
+        data.unlink(missing_ok=True)  # whoever reads the old file keeps it
+    if done < len(documents):
+        array = np.lib.format.open_memmap(
+            str(data), mode="r+" if done else "w+", dtype=np.float16, shape=None if done else shape
+        )
+        with torch.inference_mode():
+            # Sorting by length inside blocks of 512 documents keeps padding low; progress is saved after each block.
+            for begin in range(done, len(documents), 512):
+                block = range(begin, min(begin + 512, len(documents)))
+                for group in pack(documents, sorted(block, key=lambda i: len(documents[i].tokens)), batch_tokens):
+                    _compute(base, documents, group, array, offsets)
+                    done += len(group)
+                    progress(int(offsets[done]), total)
+                array.flush()
+                write_json(state, {"documents": done, **made_of})
+        del array
+    return np.load(data, mmap_mode="r")
+
+
+def _compute(
+    base: BaseModel, documents: Sequence[Document], group: Sequence[int], array: Any, offsets: np.ndarray
+) -> None:
+    tokens = torch.nn.utils.rnn.pad_sequence([torch.tensor(documents[i].tokens) for i in group], batch_first=True)
+    # Padding is on the right and attention is causal, so real tokens never see it.
+    hidden = base.hidden(tokens.to(base.device)).to("cpu", torch.float16).numpy()
+    for row, i in enumerate(group):
+        array[offsets[i] : offsets[i + 1]] = hidden[row, : len(documents[i].tokens)]
 
 
 def _check_space(folder: Path, needed: int) -> None:

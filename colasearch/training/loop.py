@@ -151,8 +151,9 @@ class TrainRun:
         except (SafetensorError, KeyError, RuntimeError) as error:
             raise CorruptFileError(f"{path} is damaged or of another model ({error}); start in a new folder") from None
         for name, parameter in _trained(modules):
+            # All on the parameter's device: the fused optimiser counts its steps there, too.
             state = {
-                key: tensors[f"{key}.{name}"].to(parameter.device if key != "step" else "cpu")
+                key: tensors[f"{key}.{name}"].to(parameter.device)
                 for key in ("step", "exp_avg", "exp_avg_sq")
                 if f"{key}.{name}" in tensors
             }

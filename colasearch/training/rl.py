@@ -45,6 +45,8 @@ class Episode:
         state_seconds: Its share of the time that ``hidden_TD`` took.
         equal_LK: True at the codes that count as the one chosen, itself among them; None where each counts alone, or
             nobody has looked yet.
+        kept_LM: Under truncation, the codes or tokens among which the sampler drew each action (repeats mean nothing);
+            None without, or where it did not say.
     """
 
     problem: int
@@ -58,6 +60,7 @@ class Episode:
     form: float | None = None
     state_seconds: float = 0.0
     equal_LK: Tensor | None = None
+    kept_LM: Tensor | None = None
 
 
 @dataclass(slots=True)
@@ -93,8 +96,8 @@ class Agent(Protocol):
     def score_at_start(self, episodes: Sequence[Episode]) -> Tensor:
         """Log-probabilities ``[N, L]`` of the actions under the policy as it was before training; asked first.
 
-        Without the sampler's truncation: truncated, it could give a sampled action no probability, which is an
-        infinite divergence.
+        Among what the sampler kept, as ``score``: so the divergence is that of two distributions over the same actions,
+        and finite. Truncated by itself, the policy before training could give a sampled action no probability.
         """
         ...
 

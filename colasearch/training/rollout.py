@@ -129,7 +129,9 @@ class Roller:
         sampling = Sampling(config.temperature, top_k, token_temperature=config.temperature, token_top_k=top_k)
         lm = self.lm if config.latent else LatentLM(self.lm.name, self.lm.base, None)
         with mixed_precision(self.lm.base):
-            episodes = self._decode(Actor(lm, sampling, latent=config.latent), wanted, name, states)
+            actor = Actor(lm, sampling, latent=config.latent)
+            actor.note_kept = bool(top_k) and not greedy
+            episodes = self._decode(actor, wanted, name, states)
         texts = [(self.problems[e.problem], self.ends.decode(e.tokens[e.prompt :])) for e in episodes]
         for episode, reward in zip(episodes, self.reward(texts), strict=True):
             episode.reward = reward
@@ -154,7 +156,7 @@ class Roller:
         tokens = first.token_B.tolist()
         codes = [None] * len(tokens) if first.code_B is None else first.code_B.tolist()
         rows = [
-            Row([segments[place[i]]], token, n[1:], states=[] if states else None)
+            Row([segments[place[i]]], token, n[1:], states=[] if states else None, kept=[] if actor.note_kept else None)
             for (i, _), token, n in zip(wanted, tokens, numbers, strict=True)
         ]
         rules = Rules(lambda token: False, self.ends.is_finished, config.max_tokens, rollout=True)
@@ -169,6 +171,9 @@ class Roller:
             actions = tuple(row.tokens) if code is None else (code, *row.codes)
             prompt = self.prompts[i]
             episodes.append(Episode(i, (*prompt, *row.tokens), len(prompt), actions, 0.0, ended=row.ended))
+        if first.kept_BA is not None:
+            for episode, row, kept_A in zip(episodes, rows, first.kept_BA, strict=True):
+                episode.kept_LM = _padded([kept_A.nonzero()[:, 0], *(row.kept or [])])
         if states:
             self._keep_states(episodes, rows)
         return episodes
@@ -194,6 +199,12 @@ class Roller:
             episode.hidden_TD = torch.cat([known, *text])
         for episode in episodes:
             episode.state_seconds = (time.perf_counter() - begun) / len(episodes)
+
+
+def _padded(kept: Sequence[Tensor]) -> Tensor:
+    """Index lists as one int32 tensor ``[L, M]``; shorter ones (scores that tie are all kept) repeat their last."""
+    most = max(len(k) for k in kept)
+    return torch.stack([torch.cat([k, k[-1:].expand(most - len(k))]) for k in kept]).int()
 
 
 class RolloutLog:

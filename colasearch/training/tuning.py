@@ -24,10 +24,11 @@ from colasearch.model.tuned import changed_names, tuned_identity, write_tuned
 def mixed_precision(base: BaseModel) -> torch.autocast:
     """The precision that RL and guided fine-tuning compute in, when sampling as when training.
 
-    bfloat16 on CUDA and wherever the base's weights are in half precision; trained weights themselves are float32.
+    bfloat16 on CUDA and wherever the base was loaded in half precision; trained weights themselves are float32.
     """
     kind = base.device.type
-    return torch.autocast(kind, torch.bfloat16, enabled=kind == "cuda" or base.dtype != torch.float32)
+    half = kind == "cuda" or base.autocast or base.dtype != torch.float32
+    return torch.autocast(kind, torch.bfloat16, enabled=half)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,10 @@ class TunableBase:
                 layer.requires_grad_(True)
         else:
             self.model.requires_grad_(True)
+        lm.base.autocast = lm.base.dtype != torch.float32
+        for p in self.parameters():
+            # An update is often less than half a unit in the last of bfloat16's 8 bits, and would be rounded away.
+            p.data = p.data.float()
         self.names = [name for name, p in self.model.named_parameters() if p.requires_grad]
         self._start = [p.detach().clone() for p in self.parameters()]
 
@@ -186,7 +191,4 @@ def _add_lora(base: BaseModel, tuning: Tuning, seed: int) -> Any:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         tuner = LoraModel(base.model, config, "default")
-    for p in base.model.parameters():
-        if p.requires_grad:
-            p.data = p.data.float()
     return tuner

@@ -19,8 +19,9 @@ def talker_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tiny import make_base
     from transformers import AutoTokenizer, LlamaForCausalLM
 
+    from colasearch.model.ends import encode
     from colasearch.problem import Problem
-    from colasearch.tasks import encode, prompt_tokens
+    from colasearch.tasks import prompt_tokens
 
     torch.set_num_threads(1)
     folder = make_base(tmp_path_factory.mktemp("models") / "talker", initializer_range=0.1)

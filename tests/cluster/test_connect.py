@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 import time
@@ -35,11 +36,62 @@ def test_an_address_without_a_cluster_is_refused_at_once_with_what_to_do(closed_
         assert part in str(caught.value)
 
 
+@pytest.fixture
+def mute_port():
+    """A port that takes connections and never answers, as of a cluster whose head hangs."""
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        yield held.getsockname()[1]
+
+
+def test_auto_is_looked_up_and_refused_where_nobody_listens(closed_port, monkeypatch):
+    """Ray remembers a cluster that has ended; its own search for it takes a quarter of an hour."""
+    services = pytest.importorskip("ray._private.services", reason="ray is not installed")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(services, "find_gcs_addresses", lambda: frozenset())
+    monkeypatch.setattr(services, "find_bootstrap_address", lambda folder: f"127.0.0.1:{closed_port}")
+    monkeypatch.setattr(module, "_try", lambda address: pytest.fail("nobody listens there"))
+    with pytest.raises(PrerequisiteError, match=r"--ray-address 'auto' .*refused"):
+        connect("auto", 2)
+
+
+def test_a_cluster_that_does_not_answer_is_given_up_in_a_stated_time(mute_port, monkeypatch):
+    pytest.importorskip("ray", reason="ray is not installed")
+    assert module.KNOCK_S + module.TRIAL_S < 30
+    monkeypatch.setattr(module, "TRIAL_S", 1.0)
+    monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{mute_port}")
+    with pytest.raises(PrerequisiteError, match="takes connections but has not answered in 1 s"):
+        connect("auto", 2)
+
+
+def test_ctrl_c_ends_the_wait_for_a_cluster_at_once(mute_port, handlers):
+    pytest.importorskip("ray", reason="ray is not installed")
+    signal.setitimer(signal.ITIMER_REAL, 1.0)
+    signal.signal(signal.SIGALRM, lambda number, frame: os.kill(os.getpid(), signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        connect(f"127.0.0.1:{mute_port}", 2)
+
+
 @pytest.mark.parametrize("address", ["nonsense", "127.0.0.1:99999"])
 def test_what_is_no_address_is_refused(address):
     pytest.importorskip("ray", reason="ray is not installed")
     with pytest.raises(PrerequisiteError, match="ray start --head"):
         connect(address, None)
+
+
+def test_the_end_of_ray_s_own_processes_is_told(monkeypatch):
+    worker = pytest.importorskip("ray._private.worker", reason="ray is not installed")
+
+    class Node:
+        ended: tuple[str, ...] = ("log_monitor",)
+
+        def dead_processes(self) -> list[tuple[str, object]]:
+            return [(kind, None) for kind in self.ended]
+
+    monkeypatch.setattr(worker, "_global_node", Node())
+    module.check_own_ray()  # Ray goes on without its log monitor
+    Node.ended = ("raylet",)
+    with pytest.raises(PrerequisiteError, match=r"Ray on this machine has ended \(raylet\)"):
+        module.check_own_ray()
 
 
 def test_a_pool_that_cannot_begin_leaves_nothing_behind(closed_port):

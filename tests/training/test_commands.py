@@ -74,6 +74,17 @@ def test_guide(call, model_folder, texts, tmp_path, codes):
     assert "--resume" in err
 
 
+def test_the_modules_sizes_can_be_given(call, base_folder, texts, tmp_path):
+    sizes = {"idm_ffn": 24, "policy_ffn": 40, "merge_ffn": 48, "merge_layers": 3}
+    flags = [part for name, size in sizes.items() for part in (f"--{name.replace('_', '-')}", size)]
+    done = report(call(
+        "train", "actions", "--model", base_folder, "--data", texts, "--output", tmp_path / "a", "--heldout", 0.3,
+        "--epochs", 1, "--codes", 4, "--warmup-steps", 1, *flags, *COMMON,
+    ))  # fmt: skip
+    config = LatentLM.from_pretrained(done["model"], "cpu", "float32").require_latents().config
+    assert {name: getattr(config, name) for name in sizes} == sizes
+
+
 def test_new_codes_on_a_tuned_base_go_with_its_changes(call, model_folder, texts, tmp_path):
     small = ("--heldout", 0.3, "--epochs", 1, "--batch-tokens", 512, "--warmup-steps", 1, *COMMON)
     guide = ("--tune", "lora", "--rank", 2, "--lr", 0.1, "--base-weight", 1, *small)

@@ -10,8 +10,9 @@ import torch
 
 from colasearch.errors import InputError
 from colasearch.model.base import BaseModel
+from colasearch.model.ends import encode
 from colasearch.problem import LabelledProblem, Problem
-from colasearch.tasks import encode, prompt_tokens
+from colasearch.tasks import prompt_tokens
 from colasearch.training.base_lm import BaseLearner, make_tokenizer, new_base, save_base
 from colasearch.training.countdown import CountdownConfig, attempt, countdown_rows, split_of
 from colasearch.training.data import batches, load_corpus

@@ -101,6 +101,14 @@ def test_grpo_without_normalising_is_the_gradient_shrunk(toy, size):
     close(toy.expected(credit.view(chosen.shape), chosen, 0.0), toy.exact(toy.rewards, 0.0) * (size - 1) / size)
 
 
+@pytest.mark.parametrize("size", [2, 4, 8])
+def test_grpo_s_credit_has_mean_square_one_at_every_group_size(size):
+    """The deviation is the population's; the sample's would make the credit depend on --group."""
+    rewards = torch.rand(3 * size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    credit = group_credit("grpo", rewards, size).view(3, size)
+    torch.testing.assert_close(credit.square().mean(1), torch.ones(3, dtype=torch.float64))
+
+
 @pytest.mark.parametrize("size", [2, 3])
 def test_grpo_on_binary_rewards_is_a_known_multiple_of_the_gradient(toy, size):
     """With success probability p: E[credit | R = 1] - E[credit | R = 0], from the binomial of the others."""

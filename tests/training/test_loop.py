@@ -50,3 +50,16 @@ def test_every_step_is_logged_once_wherever_the_process_died(tmp_path):
         folder = tmp_path / f"died-{death}"
         assert [line["step"] for line in _train(folder, resume=False, die_at=death)] == list(range(1, death + 1))
         assert _train(folder, resume=True) == whole
+
+
+def test_a_resumed_optimiser_keeps_all_its_state_where_the_parameter_is(tmp_path):
+    """The fused AdamW refuses a step count on the CPU for a parameter elsewhere; "meta" stands for a GPU here."""
+    _train(tmp_path / "run", resume=False)
+    run = TrainRun(tmp_path / "run", {"config": {}}, resume=True)
+    model = nn.Linear(2, 1, device="meta")
+    optimizer = torch.optim.AdamW(model.parameters())
+    assert run.load(model, optimizer) == 6
+    for parameter in model.parameters():
+        state = optimizer.state[parameter]
+        assert set(state) == {"step", "exp_avg", "exp_avg_sq"}
+        assert {value.device for value in state.values()} == {parameter.device}

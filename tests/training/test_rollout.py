@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 import torch
 
@@ -16,7 +17,7 @@ from colasearch.training.agents import LatentAgent, TokenAgent
 from colasearch.training.problems import Reward, load_problems, split_problems
 from colasearch.training.rl import RLConfig, RLLearner
 from colasearch.training.rollout import Roller, RolloutConfig, RolloutLog, read_rollouts
-from colasearch.training.tuning import TunableBase, Tuning
+from colasearch.training.tuning import TunableBase, Tuning, mixed_precision
 
 PROBLEMS = [LabelledProblem(Problem.from_text(f"{i}+1?"), str(i + 1)) for i in range(6)]
 
@@ -203,3 +204,63 @@ def test_a_rollout_log_is_read_back_and_rounds_done_again_replace_themselves(own
 def test_a_prompt_without_room_is_refused(own):
     with pytest.raises(InputError, match="--max-new-tokens is 510"):
         Roller(own, PROBLEMS, small_letters, RolloutConfig(max_tokens=510))
+
+
+@pytest.mark.parametrize("level", ["codes", "tokens"])
+def test_under_truncation_every_drawn_action_has_a_probability(own, level):
+    """The scorer may round otherwise than the sampler did, so much that its own top k lacks what was drawn."""
+    config = RolloutConfig(latent=level == "codes", group=4, max_tokens=8, top_k=2)
+    kept: list = []
+
+    def collect(indices, number):
+        episodes = Roller(own, PROBLEMS, small_letters, config).collect(indices, number)
+        kept.extend((e.kept_LM.sort(-1).values, e.actions) for e in episodes)
+        return episodes
+
+    if level == "codes":
+        own.require_latents().requires_grad_(False)
+        agent = LatentAgent(own.require_latents().policy, collect, 1.0, 2, own.base)
+    else:
+        agent = TokenAgent(own.base, TunableBase(own, Tuning("full"), 0), collect, 1.0, 2)
+    learner = RLLearner(agent, RLConfig("grpo", group=4), width=own.base.hidden_size)
+    metrics = learner.accumulate(range(4), 0, 1)
+    assert metrics["kl"] == pytest.approx(0, abs=1e-4)  # nothing has trained: the same set on both sides
+    assert metrics["clipped"] == 0
+    for index_LM, actions in kept:
+        assert index_LM.shape == (len(actions), 2)
+        assert (index_LM == torch.tensor(actions)[:, None]).any(1).all()
+    with torch.no_grad():
+        for p in agent.parameters():
+            p.add_(p.abs().mean() * torch.randn(p.shape, generator=torch.Generator().manual_seed(p.numel())))
+        episodes = learner._round.episodes
+        assert agent.score(episodes).log_probs_NL.isfinite().all()
+        assert agent.score_at_start(episodes).isfinite().all()
+
+
+def test_truncated_rollouts_in_half_precision_train(model_folder):
+    lm = LatentLM.from_pretrained(str(model_folder), "cpu", "bfloat16", whole_latents=True)
+    roller = Roller(lm, PROBLEMS, small_letters, RolloutConfig(group=8, max_tokens=16, top_k=3))
+    agent = LatentAgent(lm.require_latents().policy, roller.collect, 1.0, 3, lm.base)
+    learner = RLLearner(agent, RLConfig("grpo", group=8, beta=0.1), width=lm.base.hidden_size)
+    metrics = learner.accumulate(range(6), 0, 1)
+    assert all(np.isfinite(value) for value in metrics.values())
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in learner.parameters())
+
+
+@pytest.mark.parametrize("tuning", [Tuning("full"), Tuning("layers", (1,))])
+def test_half_precision_bases_train_in_float32_and_compute_in_bfloat16(model_folder, tuning):
+    """Updates far below bfloat16's resolution stay."""
+    lm = LatentLM.from_pretrained(str(model_folder), "cpu", "bfloat16", whole_latents=True)
+    tunable = TunableBase(lm, tuning, 0)
+    roller = Roller(lm, PROBLEMS, small_letters, RolloutConfig(latent=False, group=4, max_tokens=6, top_k=20))
+    agent = TokenAgent(lm.base, tunable, roller.collect, 1.0, 20)
+    learner = RLLearner(agent, RLConfig("grpo", group=4), width=lm.base.hidden_size)
+    assert {p.dtype for p in agent.parameters()} == {torch.float32}
+    assert mixed_precision(lm.base)._enabled
+    before = [p.detach().clone() for p in agent.parameters()]
+    optimizer = torch.optim.AdamW(agent.parameters(), lr=1e-6, weight_decay=0.0)
+    learner.accumulate(range(4), 0, 1)
+    optimizer.step()
+    moved = [float((p.detach() - old).abs().max()) for p, old in zip(agent.parameters(), before, strict=True)]
+    assert 0 < max(moved) < 1e-5
+    assert all(np.isfinite(value) for value in learner.accumulate(range(4), 1, 2).values())

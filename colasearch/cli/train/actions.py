@@ -21,6 +21,8 @@ from colasearch.cli.train.common import (
     train_on_text,
 )
 
+DEPTH, WIDTH = click.IntRange(1, 64), click.IntRange(1, 1 << 18)
+
 
 @click.command("actions")
 @click.option("--model", default="smollm2-135m", show_default=True, help="Base: known name, folder or hub name.")
@@ -31,6 +33,10 @@ from colasearch.cli.train.common import (
 @click.option("--output-form", type=click.Choice(["residual", "subtractive"]), default="residual", show_default=True)
 @click.option("--idm-layers", type=COUNT, default=1, show_default=True)
 @click.option("--policy-layers", type=COUNT, default=2, show_default=True)
+@click.option("--merge-layers", type=DEPTH, default=None, help="MLPs of the merge head [2].")
+@click.option("--merge-ffn", type=WIDTH, default=None, help="Width of its MLPs [5/9 of the base's, in 32s].")
+@click.option("--idm-ffn", type=WIDTH, default=None, help="Width of the inverse dynamics model's MLPs [the base's].")
+@click.option("--policy-ffn", type=WIDTH, default=None, help="Width of the policy's MLPs [the base's].")
 @click.option("--temperature", default=2.0, show_default=True, help="Gumbel-softmax temperature at the start.")
 @click.option("--final-temperature", default=1.0, show_default=True, help="... and at the end.")
 @click.option("--entropy-weight", default=0.001, show_default=True, help="Published per-token entropy term.")
@@ -49,6 +55,10 @@ def command(
     output_form: str,
     idm_layers: int,
     policy_layers: int,
+    merge_layers: int | None,
+    merge_ffn: int | None,
+    idm_ffn: int | None,
+    policy_ffn: int | None,
     temperature: float,
     final_temperature: float,
     entropy_weight: float,
@@ -75,6 +85,8 @@ def command(
         "idm_layers": idm_layers,
         "policy_layers": policy_layers,
     }
+    sizes = {"merge_layers": merge_layers, "merge_ffn": merge_ffn, "idm_ffn": idm_ffn, "policy_ffn": policy_ffn}
+    shape |= {name: size for name, size in sizes.items() if size is not None}
     before = None if loaded.latents is None else loaded.latents.config
     if keep_codes:
         modules, shape = _own_modules(loaded), {"keep_codes": True}
