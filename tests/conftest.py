@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from forked import ForkedCommands
+from zygote import Zygote
 
 _USER_CACHE = os.environ.get("COLASEARCH_CACHE")
 ALONE = ("benchmarks/test_bench_workers.py", "cluster/test_ray_pool.py", "verifiers/test_pool.py")
@@ -137,11 +139,25 @@ def model_folder(base_folder: Path, base, tmp_path_factory: pytest.TempPathFacto
     return folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def zygote(private_cache: Path) -> Iterator[None]:
+    """Processes of ``python -m colasearch...`` are forked from one that has imported everything."""
+    with Zygote():
+        yield
+
+
 @pytest.fixture(scope="session")
-def colasearch(private_cache) -> Iterator[ForkedCommands]:
-    """``colasearch(*args, stdin=b"", env=None)``: a finished process with text output; forked, so it imports nothing."""
-    with ForkedCommands() as commands:
-        yield commands
+def colasearch(zygote: None) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """``colasearch(*args, stdin=b"", env=None)``: a finished process with text output; ``env`` is added to ours."""
+
+    def run(
+        *args: object, stdin: bytes = b"", env: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "colasearch", *map(str, args)]
+        done = subprocess.run(command, input=stdin, capture_output=True, env={**os.environ, **(env or {})}, check=False)
+        return subprocess.CompletedProcess(command, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Generated LaTeX answers, 1,500 of them or, with ``--slow``, 10,000: no exception, no answer above the deadline, memory bounded."""
+"""Generated LaTeX answers (1,500, or with ``--slow`` 10,000): no exception, deadlines kept, memory bounded."""
 
 import resource
 import time
