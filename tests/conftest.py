@@ -19,10 +19,14 @@ tests of that kind are marked ``alone`` where they stand."""
 LONGEST = (
     "experiments/test_countdown_smoke.py",
     "experiments/test_iterate.py",
+    "experiments/test_session.py",
     "verifiers/test_hostile.py",
+    "verifiers/test_data_sets.py",
     "verifiers/test_generated_latex.py",
+    "experiments/test_stages_run.py",
     "benchmarks/test_bench_run.py",
     "training/test_commands.py",
+    "searchers/test_mctx.py",
 )
 """Files that take longest, the longest first: begun first, so that both processes of `make test` end together."""
 
@@ -38,8 +42,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         name = item.path.relative_to(here).as_posix() if item.path.is_relative_to(here) else ""
         if name in ALONE:
             item.add_marker(pytest.mark.alone)
-        if name in LONGEST:
+        if name in LONGEST or "browser" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.long)
+        if name in LONGEST:
             places[item] = LONGEST.index(name)
     items.sort(key=lambda item: places.get(item, len(LONGEST)))
     if not config.getoption("--slow"):
