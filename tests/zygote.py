@@ -51,9 +51,8 @@ class Zygote:
                     return
                 self.pid = zygote.fork(values)
                 self._child_created = True
-                for theirs, ours in (("p2cread", "p2cwrite"), ("c2pwrite", "c2pread"), ("errwrite", "errread")):
-                    if values[theirs] != -1 and values[ours] != -1:
-                        os.close(values[theirs])
+                pipes = ("p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite")
+                self._close_pipe_fds(*(values[name] for name in pipes))
 
         code = subprocess.Popen._execute_child.__code__  # type: ignore[attr-defined]
         Popen._execute_child_names = code.co_varnames[1 : code.co_argcount]  # type: ignore[attr-defined]
