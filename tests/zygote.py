@@ -170,6 +170,7 @@ def _become(request: dict[str, Any], streams: list[int]) -> None:
     os.chdir(request["cwd"])
     sys.path[0] = request["cwd"]
     sys.argv = ["colasearch", *request["args"][1:]]
+    sys.modules.pop(request["args"][0], None)  # as where nothing has imported it, of which runpy would warn
     code: object = 0
     try:
         runpy.run_module(request["args"][0], run_name="__main__", alter_sys=True)
