@@ -168,7 +168,8 @@ def _become(request: dict[str, Any], streams: list[int]) -> None:
     os.environ.clear()
     os.environ.update(request["env"])
     os.chdir(request["cwd"])
-    sys.path[0] = request["cwd"]
+    if not sys.flags.safe_path:
+        sys.path[0] = request["cwd"]
     sys.argv = ["colasearch", *request["args"][1:]]
     sys.modules.pop(request["args"][0], None)  # as where nothing has imported it, of which runpy would warn
     code: object = 0
