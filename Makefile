@@ -5,21 +5,32 @@ PYTHON ?= python3
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(ROOT)/constraints.txt
 TYPES := $(ROOT)/build/types
 
-.PHONY: solve test lint format clean
+.PHONY: solve test test-fast mutations lint format clean
 
-# Set up and solve the example problem with the default model.
+# Set up and solve the example problem with the default model; SOLVE_ARGS="--sims 8" adds options.
 solve: $(VENV)/.installed
-	$(VENV)/bin/colasearch solve $(ROOT)/examples/problem.txt
+	$(VENV)/bin/colasearch solve $(ROOT)/examples/problem.txt $(SOLVE_ARGS)
 
 # Set up and run the tests: two at a time, but for those that cannot share the machine. ARGS="..." runs those in one go.
+# A file stays in one process, for its fixtures; tests/conftest.py puts the longest first.
 PYTEST := cd $(ROOT) && $(VENV)/bin/python -m pytest -q --durations=15
+PAIR := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 test: $(VENV)/.installed-dev
 ifdef ARGS
 	$(PYTEST) $(ARGS)
 else
-	$(PYTEST) -m "not alone" --numprocesses 2 --dist loadfile
+	$(PYTEST) -m "not alone" $(PAIR)
 	$(PYTEST) -m alone
 endif
+
+# For the daily loop: without Ray, deadlines, browsers, and files that take longest.
+test-fast: $(VENV)/.installed-dev
+	$(PYTEST) -m "not alone and not long" $(PAIR) $(ARGS)
+
+# Plants bugs and checks that the tests notice; ARGS="NAME ..." plants some.
+mutations: $(VENV)/.installed-dev
+	$(VENV)/bin/python $(ROOT)/scripts/mutations.py $(ARGS)
+	$(VENV)/bin/python $(ROOT)/tests/searchers/mutation_check.py
 
 # Style and types. Types are checked on the installed wheel, as our package mapping asks for.
 lint: $(VENV)/.installed-dev

@@ -4,14 +4,31 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from zygote import Zygote
 
 _USER_CACHE = os.environ.get("COLASEARCH_CACHE")
-ALONE = ("cluster", "verifiers", "benchmarks/test_bench_workers.py", "experiments/test_session.py")
-"""They start Ray, or hold work to deadlines: `make test` runs them after the others, which run two at a time."""
+ALONE = ("benchmarks/test_bench_workers.py", "cluster/test_ray_pool.py", "verifiers/test_pool.py")
+"""They start Ray, or hold work to deadlines: `make test` runs them after the others, which run two at a time. Single
+tests of that kind are marked ``alone`` where they stand."""
+LONGEST = (
+    "experiments/test_countdown_smoke.py",
+    "experiments/test_iterate.py",
+    "experiments/test_session.py",
+    "verifiers/test_hostile.py",
+    "verifiers/test_data_sets.py",
+    "verifiers/test_generated_latex.py",
+    "experiments/test_stages_run.py",
+    "benchmarks/test_bench_run.py",
+    "training/test_commands.py",
+    "searchers/test_mctx.py",
+)
+"""Files that take longest, the longest first: begun first, so that both processes of `make test` end together."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -20,9 +37,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
+    places = {}
     for item in items:
-        if item.path.is_relative_to(here) and item.path.relative_to(here).as_posix().startswith(ALONE):
+        name = item.path.relative_to(here).as_posix() if item.path.is_relative_to(here) else ""
+        if name in ALONE:
             item.add_marker(pytest.mark.alone)
+        if name in LONGEST or "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.long)
+        if name in LONGEST:
+            places[item] = LONGEST.index(name)
+    items.sort(key=lambda item: places.get(item, len(LONGEST)))
     if not config.getoption("--slow"):
         for item in items:
             if "slow" in item.keywords:
@@ -118,6 +142,41 @@ def model_folder(base_folder: Path, base, tmp_path_factory: pytest.TempPathFacto
     folder = tmp_path_factory.mktemp("models") / "latents"
     save_latents(speaking(new_latents(base, seed=1, num_codes=8)), folder)
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def zygote(private_cache: Path) -> Iterator[None]:
+    """Processes of ``python -m colasearch...`` are forked from one that has imported everything."""
+    with Zygote():
+        yield
+
+
+@pytest.fixture(scope="session")
+def colasearch(zygote: None) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """``colasearch(*args, stdin=b"", env=None)``: a finished process with text output; ``env`` is added to ours."""
+
+    def run(
+        *args: object, stdin: bytes = b"", env: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "colasearch", *map(str, args)]
+        done = subprocess.run(command, input=stdin, capture_output=True, env={**os.environ, **(env or {})}, check=False)
+        return subprocess.CompletedProcess(command, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def local_ray() -> Iterator[None]:
+    """One Ray of this machine for all tests in this process; commands and pools join it, and leave it running."""
+    ray = pytest.importorskip("ray", reason="ray is not installed")
+    from colasearch.cluster.connect import connect
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent / "cluster"), prepend=os.pathsep)  # workers import toys.py
+        ours = connect(None, 4)
+        yield
+        if ours:
+            ray.shutdown()
 
 
 @pytest.fixture

@@ -32,17 +32,6 @@ def test_a_cluster_that_is_not_there_is_exit_3(bench, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.fixture(scope="module")
-def local_ray():
-    """Ray, started once for the commands that run in this process; they join it and leave it running."""
-    from colasearch.cluster.connect import connect
-
-    ours = connect(None, 4)
-    yield
-    if ours:
-        ray.shutdown()
-
-
 def results(folder: Path) -> tuple[Any, dict[tuple[Any, ...], Any]]:
     """Summary and records without times."""
 

@@ -17,7 +17,7 @@ from toys import Squares, SquaresInBatches  # noqa: E402
 
 from colasearch.benchmarks.arms import ArmSettings, Job, sample  # noqa: E402
 from colasearch.cluster import Pool, crew  # noqa: E402
-from colasearch.cluster.connect import Layout, connect, import_ray  # noqa: E402
+from colasearch.cluster.connect import Layout, connect  # noqa: E402
 from colasearch.cluster.recipes import SearchRecipe  # noqa: E402
 from colasearch.engine.scheduler import SearchSettings, search_problems  # noqa: E402
 from colasearch.engine.world_config import WorldConfig  # noqa: E402
@@ -29,18 +29,8 @@ SETTINGS = SearchSettings(sims=8, world=WorldConfig(max_tokens=10, branch_below=
 PROBLEMS = [Problem.from_text(f"What is {i} plus {i * i}?") for i in range(20)]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def local_ray():
-    """One Ray for all of these; pools leave it alone, as they do with any that they have not started."""
-    import_ray()  # sets what Ray reads from the environment
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)  # workers must find toys.py
-        ray.init(
-            address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, configure_logging=False,
-            object_store_memory=100 * 2**20,
-        )  # fmt: skip
-        yield
-        ray.shutdown()
+pytestmark = pytest.mark.usefixtures("local_ray")
+"""Pools leave it alone, as they do with any that they have not started."""
 
 
 def lay(workers: int) -> Layout:

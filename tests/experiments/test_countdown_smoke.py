@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import shutil
@@ -14,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from colasearch.benchmarks.intervals import wilson
+from colasearch.cli.main import main
 from colasearch.experiments.countdown import stages
 from colasearch.experiments.countdown_recipe import SIZES
 from colasearch.experiments.stages import RECORDS_NAME
@@ -50,8 +53,18 @@ def finish(process: subprocess.Popen[str]) -> dict:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> tuple[Path, dict]:
+    """Run in this process, so that those of its stages are forked (``zygote``)."""
     folder = tmp_path_factory.mktemp("experiment") / "run"
-    return folder, finish(experiment(folder))
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    out = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(out):
+            code = main(["experiment", "countdown", "--size", "smoke", "--output", str(folder), "--json"])
+    finally:
+        for number, handler in zip((signal.SIGINT, signal.SIGTERM), handlers, strict=True):
+            signal.signal(number, handler)
+    assert code == 0
+    return folder, json.loads(out.getvalue())
 
 
 def timeless(summary: dict) -> dict:

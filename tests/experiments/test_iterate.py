@@ -155,12 +155,12 @@ def test_solutions_are_the_right_texts_once_each_the_most_probable_first():
 
 
 def test_a_model_learns_the_solutions_that_its_own_search_found(tmp_path):
-    problems = [LabelledProblem(p, "") for p in countdown_problems(16)]
+    problems = [LabelledProblem(p, "") for p in countdown_problems(8)]
     how = Iterations(
-        "countdown-tiny", task="countdown", iterations=1, problems_per_iteration=12, searcher="puct", sims=24,
-        eval_sims=2, max_tokens=100, guide_epochs=1, guide_tune="full", rl_rounds=0, value_epochs=1, threads=1,
+        "countdown-tiny", task="countdown", iterations=1, problems_per_iteration=6, searcher="puct", sims=16,
+        eval_sims=2, max_tokens=60, guide_epochs=1, guide_tune="full", rl_rounds=0, value_epochs=1, threads=1,
     )  # fmt: skip
-    summary = run_iterations(how, problems[:12], problems[12:], tmp_path / "run", say=lambda line: None)
+    summary = run_iterations(how, problems[:6], problems[6:], tmp_path / "run", say=lambda line: None)
     found = summary["iterations"][1]["searched"]["correct"]
     (rows,) = (tmp_path / "run" / "stages").glob("*-solutions-1/solutions.jsonl")
     solved = {json.loads(line)["problem"] for line in rows.read_text().splitlines()}

@@ -152,6 +152,7 @@ def iterate(model: Path, folder: Path, workers: int | None, said: list[str], sto
     return {**summary, "times": None}
 
 
+@pytest.mark.alone
 def test_workers_stay_from_one_search_to_the_next_and_get_new_modules(wide_folder, tmp_path):
     pytest.importorskip("ray", reason="workers are Ray actors, and the package ray is not installed")
     alone = iterate(wide_folder, tmp_path / "alone", None, [])

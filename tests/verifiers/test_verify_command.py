@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 COMMAND = [sys.executable, "-m", "colasearch.cli.main"]
-RUN = [sys.executable, "-c", "import sys; from colasearch.cli.main import main; sys.exit(main(sys.argv[1:]))", "verify"]
+RUN = [*COMMAND, "verify"]
 
 ROWS: list[dict[str, Any]] = [
     {"id": "a", "gold": "1/2", "pred": r"so \boxed{0.5}"},

@@ -1,0 +1,192 @@
+"""``python -m colasearch...`` in processes that need not import torch and transformers again (seconds each).
+
+``Zygote`` is the tests' side. Within it, ``subprocess.Popen`` of this Python with ``-m colasearch...`` asks the other
+side, this file as a program, which has imported everything and computed nothing, to fork. The new process has its own
+arguments, environment, folder and standard streams, becomes a child of the process that asked, and runs its exit
+handlers as it ends. What it cannot show is what a command imports: for that start a process with ``-c``, which is left
+alone.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import ctypes
+import gc
+import json
+import os
+import runpy
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from typing import Any
+
+SUBREAPER = 36
+"""``PR_SET_CHILD_SUBREAPER``: whose parent ends becomes a child of the nearest process above that has asked for it."""
+
+
+class Zygote:
+    """Within this context manager processes are forked where they can be; nothing starts before the first."""
+
+    def __init__(self) -> None:
+        self._popen = subprocess.Popen
+        self._server: subprocess.Popen[bytes] | None = None
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Zygote:
+        zygote = self
+
+        class Popen(subprocess.Popen):  # type: ignore[type-arg]
+            """As its base, but for the way in which some processes begin."""
+
+            def _execute_child(self, *given: Any) -> None:
+                names = self._execute_child_names
+                values = dict(zip(names, given, strict=True))
+                if not zygote.can(values):
+                    super()._execute_child(*given)
+                    return
+                self.pid = zygote.fork(values)
+                self._child_created = True
+                pipes = ("p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite")
+                self._close_pipe_fds(*(values[name] for name in pipes))
+
+        code = subprocess.Popen._execute_child.__code__  # type: ignore[attr-defined]
+        Popen._execute_child_names = code.co_varnames[1 : code.co_argcount]  # type: ignore[attr-defined]
+        subprocess.Popen = Popen  # type: ignore[misc]
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        subprocess.Popen = self._popen  # type: ignore[misc]
+        if self._server is not None:
+            self._socket.close()
+            self._server.wait()
+
+    def can(self, values: dict[str, Any]) -> bool:
+        """Whether a process is one of ours to fork."""
+        args = values["args"]
+        if not isinstance(args, (list, tuple)) or len(args) < 3:
+            return False
+        plain = values["executable"] in (None, args[0]) and not any(
+            values[name] for name in ("shell", "preexec_fn", "pass_fds")
+        )
+        return plain and args[0] == sys.executable and args[1] == "-m" and str(args[2]).startswith("colasearch")
+
+    def fork(self, values: dict[str, Any]) -> int:
+        """Have a process forked; returns its id."""
+        request = {
+            "args": list(map(str, values["args"][2:])),
+            "cwd": os.fspath(values["cwd"] or os.getcwd()),
+            "env": dict(os.environ if values["env"] is None else values["env"]),
+            "session": values["start_new_session"],
+            "parent": os.getpid(),
+        }
+        wanted = (values["p2cread"], values["c2pwrite"], values["errwrite"])
+        streams = [number if given == -1 else given for number, given in enumerate(wanted)]
+        with self._lock:
+            self._start()
+            text = json.dumps(request).encode()
+            prctl = ctypes.CDLL(None).prctl
+            prctl(SUBREAPER, 1)
+            try:
+                socket.send_fds(self._socket, [len(text).to_bytes(4, "big")], streams)
+                self._socket.sendall(text)
+                return int.from_bytes(_read(self._socket, 4), "big")
+            finally:
+                prctl(SUBREAPER, 0)  # what other processes leave behind is not for us to reap
+
+    def _start(self) -> None:
+        if self._server is None:
+            self._socket, theirs = socket.socketpair()
+            with theirs:
+                number = theirs.fileno()
+                self._server = self._popen([sys.executable, __file__, str(number)], pass_fds=[number])
+
+
+def _read(stream: socket.socket, count: int) -> bytes:
+    found = b""
+    while len(found) < count:
+        part = stream.recv(count - len(found))
+        if not part:
+            raise EOFError("the forking process has ended")
+        found += part
+    return found
+
+
+def serve(number: int) -> None:
+    """Fork for what is asked on the socket ``number`` until it is closed."""
+    from colasearch.cli.main import prepare
+    from colasearch.experiments.session import import_all
+
+    prepare()
+    import_all()
+    gc.collect()
+    gc.freeze()  # a collection in a forked process would copy all memory
+    with socket.socket(fileno=number) as asked:
+        while True:
+            size, streams, _, _ = socket.recv_fds(asked, 4, 3)
+            if not size:
+                return
+            request = json.loads(_read(asked, int.from_bytes(size, "big")))
+            told, tell = os.pipe()
+            middle = os.fork()
+            if not middle:
+                child = os.fork()
+                if not child:
+                    for mine in (told, tell):
+                        os.close(mine)
+                    asked.close()
+                    _become(request, streams)
+                os.write(tell, child.to_bytes(4, "big"))
+                os._exit(0)
+            os.close(tell)
+            os.waitpid(middle, 0)  # now the child is the asker's
+            asked.sendall(os.read(told, 4))
+            os.close(told)
+            for stream in streams:
+                os.close(stream)
+
+
+def _become(request: dict[str, Any], streams: list[int]) -> None:
+    """Be the process that was asked for, and end."""
+    while os.getppid() != request["parent"]:  # the process between has not ended yet
+        time.sleep(0.001)
+    if request["session"]:
+        os.setsid()
+    for target, stream in enumerate(streams):
+        os.dup2(stream, target)
+        if stream > 2:
+            os.close(stream)
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115 - it lives as long as the process
+    lines = -1 if "PYTHONUNBUFFERED" not in request["env"] else 1
+    sys.stdout = open(1, "w", buffering=lines, closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.environ.clear()
+    os.environ.update(request["env"])
+    os.chdir(request["cwd"])
+    if not sys.flags.safe_path:
+        sys.path[0] = request["cwd"]
+    sys.argv = ["colasearch", *request["args"][1:]]
+    sys.modules.pop(request["args"][0], None)  # as where nothing has imported it, of which runpy would warn
+    code: object = 0
+    try:
+        runpy.run_module(request["args"][0], run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        code = end.code
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    # As Python ends a process, but that it does not take apart all that was imported: that takes a second.
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+    os._exit(code if isinstance(code, int) else int(code is not None))
+
+
+if __name__ == "__main__":
+    serve(int(sys.argv[1]))
