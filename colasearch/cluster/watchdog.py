@@ -15,6 +15,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,12 +41,11 @@ def start() -> subprocess.Popen[bytes]:
 
 
 def dismiss(dog: subprocess.Popen[bytes]) -> None:
-    """Let the watchdog end, after Ray was shut down in order; what is stopped is killed by it meanwhile."""
+    """Let the watchdog end, after Ray was shut down in order; nobody waits while it kills what has not ended."""
     if dog.stdin is not None:
         with contextlib.suppress(OSError):
             dog.stdin.close()
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        dog.wait(GRACE_S + POLL_S + 1)
+    threading.Thread(target=dog.wait, daemon=True).start()  # so that it is no zombie in a process that goes on
 
 
 def left_of(driver: int) -> Iterator[int]:
