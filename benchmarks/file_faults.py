@@ -1,4 +1,4 @@
-"""Let the N-th file operation of a command go wrong, for each N: is the run, begun again, the same as an undisturbed one?
+"""Let each file operation of a command go wrong in turn: is the run, begun again, the same as an undisturbed one?
 
     python -m colasearch.benchmarks.file_faults bench
     python -m colasearch.benchmarks.file_faults base --kinds kill,full --points 20

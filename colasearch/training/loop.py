@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from colasearch.disk import naming, raise_disk
 from colasearch.errors import ColasearchError, CorruptFileError, InputError, PrerequisiteError
 from colasearch.files import check_plain, clear_left_behind, folder_atomic, read_json, write_atomic, write_json
-from colasearch.runs import LOCK_NAME, lock_folder
+from colasearch.runs import lock_folder
 
 Metrics = dict[str, float]
 
@@ -102,7 +102,8 @@ class TrainRun:
                         f"{value!r}; a resumed run must keep its configuration"
                     )
         else:
-            if any(path.name != LOCK_NAME for path in folder.iterdir()):
+            # A run that was killed at once leaves a lock, and at most a temporary file.
+            if any(not path.name.startswith(".") for path in folder.iterdir()):
                 raise InputError(f"{folder} exists and is no run folder; give another --output")
             write_json(folder / "manifest.json", manifest)
 
