@@ -83,7 +83,7 @@ def test_a_report_that_does_not_fit_on_the_disk_is_exit_5(monkeypatch, tmp_path)
     )
     display = Display.__new__(Display)
     monkeypatch.setattr(Display, "stop", lambda self: None)
-    with pytest.raises(ResourceError, match="run is complete.*run/plots/x.png"):
+    with pytest.raises(ResourceError, match=r"run is complete.*run/plots/x.png"):
         display.report(tmp_path)
 
 
