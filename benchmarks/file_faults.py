@@ -28,6 +28,7 @@ import click
 
 from colasearch.benchmarks.kill_driver import without_times
 
+NAME = "colasearch.benchmarks.file_faults"
 SOURCE = Path(__file__).with_suffix(".c")
 KINDS = ("kill", "full", "broken")
 TEMPORARY = re.compile(r"\..+\.(tmp|old)-\d+")
@@ -202,9 +203,7 @@ def command(name: str, kinds: str, points: int | None, seed: int) -> None:
         if "file_faults.so" not in os.environ.get("LD_PRELOAD", ""):
             library = compile_library(root)
             environment = {**os.environ, "LD_PRELOAD": str(library), "OMP_NUM_THREADS": "1"}
-            raise SystemExit(
-                subprocess.run([sys.executable, "-m", __spec__.name, *sys.argv[1:]], env=environment).returncode
-            )
+            raise SystemExit(subprocess.run([sys.executable, "-m", NAME, *sys.argv[1:]], env=environment).returncode)
         from colasearch.cli.main import prepare
         from colasearch.experiments.session import import_all
 

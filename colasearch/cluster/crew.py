@@ -131,7 +131,7 @@ class Crew:
 
     def kill(self, member: Member) -> None:
         """SIGKILL a worker that runs under a Ray of this process's own; on other machines only Ray can end it."""
-        if member.pid in watchdog.left_of(os.getpid()):
+        if member.pid is not None and member.pid in watchdog.left_of(os.getpid()):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(member.pid, signal.SIGKILL)
 

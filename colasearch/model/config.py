@@ -28,7 +28,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
 """Least and largest value of each number: far beyond any model, and such that no file lets memory or time run away."""
 MAX_SCALE = 1e6
 """Largest scale of a low-rank change."""
-_JSON_NAMES = {bool: "true or false", dict: "an object"}
+_JSON_NAMES: dict[type, str] = {bool: "true or false", dict: "an object"}
 
 OutputForm = Literal["residual", "subtractive"]
 
