@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from pathlib import Path
 from typing import Any
 
+from colasearch.disk import naming
 from colasearch.errors import PrerequisiteError
+from colasearch.files import fsync_path
 from colasearch.records import read_records
 from colasearch.runs import read_manifest
 
@@ -53,12 +57,15 @@ def export(folder: Path, path: Path) -> int:
     }
     rows = [_row(record, settings) for record in records]
     arrays = {name: pa.array([row.get(name) for row in rows], type=kind) for name, kind in kinds.items()}
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        pq.write_table(pa.table(arrays), temporary, compression="zstd")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    with naming(path, temporary):
+        try:
+            pq.write_table(pa.table(arrays), temporary, compression="zstd")
+            fsync_path(temporary)
+            temporary.replace(path)
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
     return len(rows)
 
 

@@ -21,7 +21,7 @@ import click
 
 from colasearch.benchmarks.fault_runs import problems, settings, small_model, work
 from colasearch.cluster import Pool
-from colasearch.cluster.connect import Layout, connect, import_ray
+from colasearch.cluster.connect import Layout, connect, leave
 from colasearch.cluster.crew import Crew
 from colasearch.cluster.recipes import SearchRecipe
 from colasearch.cluster.worker import Worker
@@ -212,7 +212,7 @@ def command(
                 click.echo(json.dumps({"simulated": simulated(workers, slots, seconds, steps, rounds, result)}))
         finally:
             if ours:
-                import_ray().shutdown()
+                leave()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""Files that are either complete or absent: atomic writes, SHA-256 sums, the cache folder."""
+"""Files that are either complete or absent: atomic writes, SHA-256 sums, the cache folder.
+
+What the disk refuses is told with the file's name: see ``colasearch.disk``.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,22 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from colasearch.disk import naming
 from colasearch.errors import CorruptFileError
 
 SUMS_NAME = "SHA256SUMS"
+MAX_TEXT_BYTES = 1 << 26
+"""Most bytes of a JSON file or a list of sums: none of ours comes near, and it is read in one piece."""
+MAX_WEIGHTS_BYTES = 1 << 39
+"""Most bytes of any other file that is read to check its sum: half a terabyte, which no worker could hold."""
+_LEFT_BEHIND = re.compile(r"\.(?P<name>.+)\.(?P<kind>tmp|old)-(?P<pid>\d+)")
 
 
 def cache_dir() -> Path:
@@ -26,30 +37,87 @@ def cache_dir() -> Path:
 
 def sha256_of(path: Path) -> str:
     """Hex SHA-256 of a file's bytes."""
-    with path.open("rb") as stream:
+    with naming(path), path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def fsync_path(path: Path) -> None:
     """Flush a file's or a folder's contents to disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with naming(path):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def write_atomic(path: Path, data: bytes | str) -> None:
     """Write ``path`` so that a reader, also after a crash, sees the old bytes or the new ones."""
     temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
-    try:
-        temporary.write_bytes(data.encode() if isinstance(data, str) else data)
-        fsync_path(temporary)
-        temporary.replace(path)
-        fsync_path(path.parent)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with naming(path, temporary):
+        try:
+            temporary.write_bytes(data.encode() if isinstance(data, str) else data)
+            fsync_path(temporary)
+            temporary.replace(path)
+            fsync_path(path.parent)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise
+
+
+def check_plain(path: Path, most: int = MAX_WEIGHTS_BYTES) -> None:
+    """Refuse what is no plain file of at most ``most`` bytes; reading it could hang or fill the memory.
+
+    Raises:
+        CorruptFileError: A folder, pipe or device, or too large.
+        FileNotFoundError: Nothing is there.
+    """
+    info = path.stat()
+    if not stat.S_ISREG(info.st_mode):
+        kind = "a folder" if stat.S_ISDIR(info.st_mode) else "a pipe, socket or device"
+        raise CorruptFileError(f"{path} is {kind}; it must be a plain file: copy or save it again")
+    if info.st_size > most:
+        raise CorruptFileError(f"{path} has {info.st_size:,} bytes; at most {most:,} are read: copy or save it again")
+
+
+def read_plain(path: Path, most: int = MAX_TEXT_BYTES) -> bytes:
+    """The bytes of a plain file of at most ``most`` bytes.
+
+    Raises:
+        CorruptFileError: A folder, pipe or device, or too large.
+        FileNotFoundError: Nothing is there.
+    """
+    with naming(path):
+        check_plain(path, most)
+        return path.read_bytes()
+
+
+def clear_left_behind(folder: Path) -> None:
+    """Clear away what killed writers left below ``folder``, whose lock the caller holds; nothing else writes there.
+
+    A folder that was set aside for its replacement, and not replaced before the kill, gets its name back. What belongs
+    to another living process stays: pages are written by ``colasearch view`` without the lock.
+    """
+    for at, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            found = _LEFT_BEHIND.fullmatch(name)
+            if found is None or _lives(int(found["pid"])):
+                continue
+            path, final = Path(at) / name, Path(at) / found["name"]
+            with naming(path):
+                if found["kind"] == "old" and not final.exists():
+                    path.rename(final)
+                elif name in folders:
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
+        folders[:] = [name for name in folders if not _LEFT_BEHIND.fullmatch(name)]
+
+
+def _lives(pid: int) -> bool:
+    """Whether another process has this number; in containers ours is often the same from run to run."""
+    return pid != os.getpid() and Path(f"/proc/{pid}").exists()
 
 
 def write_json(path: Path, data: Any) -> None:
@@ -61,11 +129,12 @@ def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object.
 
     Raises:
-        CorruptFileError: The file is no JSON object.
+        CorruptFileError: The file is no JSON object, or no plain file of bounded size.
     """
+    text = read_plain(path)
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, UnicodeDecodeError) as error:
+        data = json.loads(text.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
         raise CorruptFileError(f"{path} is not valid JSON ({error}); fetch or save it again") from None
     if not isinstance(data, dict):
         raise CorruptFileError(f"{path} holds a {type(data).__name__}; it must hold a JSON object")
@@ -79,27 +148,35 @@ def folder_atomic(path: Path, *, replace: bool = False) -> Iterator[Path]:
     With ``replace`` an existing folder is exchanged for the new one; without it an existing folder stays (somebody
     else finished first) and ours is dropped.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
-    try:
-        yield temporary
-        for file in temporary.rglob("*"):
-            fsync_path(file)
-        fsync_path(temporary)
-        old = path.with_name(f".{path.name}.old-{os.getpid()}")
-        if replace and path.exists():
-            path.rename(old)
-        try:
-            temporary.rename(path)
-        except OSError:
-            if not path.is_dir():
-                raise
-        shutil.rmtree(old, ignore_errors=True)
-        fsync_path(path.parent)
-    finally:
+    with naming(path, temporary):
+        path.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+        try:
+            yield temporary
+            for file in temporary.rglob("*"):
+                fsync_path(file)
+            fsync_path(temporary)
+            _move(temporary, path, replace)
+            fsync_path(path.parent)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _move(temporary: Path, path: Path, replace: bool) -> None:
+    """Give a whole folder its name; one that has it makes way, or stays."""
+    old = path.with_name(f".{path.name}.old-{os.getpid()}")
+    if replace and path.exists():
+        path.rename(old)
+    try:
+        temporary.rename(path)
+    except OSError:
+        if not path.is_dir():
+            with contextlib.suppress(OSError):
+                old.rename(path)
+            raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def write_sums(folder: Path) -> None:
@@ -114,7 +191,7 @@ def read_sums(folder: Path) -> dict[str, str]:
     if not path.exists():
         return {}
     sums = {}
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in read_plain(path).decode("utf-8", errors="replace").splitlines():
         digest, _, name = line.partition("  ")
         if len(digest) != 64 or not name or "/" in name:
             raise CorruptFileError(f"{path} has a line that is no SHA-256 sum: {line[:80]!r}; fetch or save again")
@@ -131,8 +208,9 @@ def check_file(path: Path, expected_sha256: str, remedy: str) -> None:
     Raises:
         CorruptFileError: The sums differ; the message ends with ``remedy``.
     """
-    stat = path.stat()
-    seen = [expected_sha256, stat.st_size, stat.st_mtime_ns]
+    check_plain(path)
+    info = path.stat()
+    seen = [expected_sha256, info.st_size, info.st_mtime_ns]
     stamp = cache_dir() / "checked" / (hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:32] + ".json")
     with contextlib.suppress(OSError, ValueError):
         if json.loads(stamp.read_text()) == seen:
@@ -156,7 +234,7 @@ def check_sums(folder: Path, remedy: str) -> dict[str, str]:
     if not sums:
         raise CorruptFileError(f"{folder} has no {SUMS_NAME}; {remedy}")
     for name, digest in sums.items():
-        if not (folder / name).is_file():
+        if not (folder / name).exists():
             raise CorruptFileError(f"{folder / name} is missing; {remedy}")
         check_file(folder / name, digest, remedy)
     return sums

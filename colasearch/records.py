@@ -35,6 +35,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from colasearch.disk import naming
 from colasearch.errors import CorruptFileError, LostError
 
 SCHEMA = 1
@@ -78,10 +79,12 @@ def by_key(records: Iterable[dict[str, Any]], key: Sequence[str]) -> dict[Hashab
 
 def scan(path: Path) -> tuple[list[dict[str, Any]], int]:
     """Records, and the number of bytes that they take up."""
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
+    if not path.exists():
         return [], 0
+    if not path.is_file():
+        raise CorruptFileError(f"{path} is no plain file; restore it, or begin again in a new folder")
+    with naming(path):
+        data = path.read_bytes()
     records: list[dict[str, Any]] = []
     good = 0
     for number, line in enumerate(data.splitlines(keepends=True), 1):

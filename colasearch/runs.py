@@ -1,5 +1,8 @@
 """Run folders: what a long job writes, so that it can be killed at any point, resumed, compared and reported.
 
+A folder without ``manifest.json`` in which no record was written is begun anew, since a killed run leaves such a one.
+What a killed writer left under a temporary name is cleared away by whoever takes the lock next.
+
 A run folder holds::
 
     manifest.json    what was run; written once, at the start
@@ -41,8 +44,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from colasearch.disk import naming
 from colasearch.errors import CorruptFileError, InputError, PrerequisiteError
-from colasearch.files import fsync_path, read_json, write_json
+from colasearch.files import clear_left_behind, fsync_path, read_json, write_json
 from colasearch.records import KEY, RECORDS_NAME, SCHEMA, by_key, key_of, record_sum, scan, was_lost
 
 MANIFEST_NAME = "manifest.json"
@@ -166,7 +170,7 @@ class RunFolder:
         """Make the folder, or with ``resume`` take up where an earlier run stopped.
 
         Args:
-            path: The folder; may exist if it is empty, or with ``resume``.
+            path: The folder; may exist if nothing is finished in it, or with ``resume``.
             manifest: From :func:`manifest_of`.
             resume: Go on in an existing folder. A folder that does not exist is made.
             key: Fields that name a record.
@@ -178,35 +182,33 @@ class RunFolder:
             CorruptFileError: Its manifest or a record is damaged.
         """
         self.path, self._key, self._records = path, tuple(key), path / records
-        if path.exists() and not path.is_dir():
-            raise InputError(f"{path} is a file; give a folder for the run, new or to --resume")
+        check_folder(path, resume=resume, records=records)
         path.mkdir(parents=True, exist_ok=True)
         self._lock = lock_folder(path)
         try:
+            clear_left_behind(path)
             self.manifest, found, good = self._begin(manifest, resume)
             self._found = by_key(found, self._key)
             self.again = {key for key, record in self._found.items() if was_lost(record)}
             self.resumed = len(self.finished)
-            self._stream = self._records.open("ab")
-            self._stream.truncate(good)
-            self._end_line()
+            with naming(self._records):
+                self._stream = self._records.open("ab")
+                self._stream.truncate(good)
+                self._end_line()
         except BaseException:
             self._lock.close()
             raise
 
     def _begin(self, manifest: Mapping[str, Any], resume: bool) -> tuple[dict[str, Any], list[dict[str, Any]], int]:
-        others = [p.name for p in self.path.iterdir() if p.name != LOCK_NAME and not p.name.startswith(".")]
-        if not others:
+        # Again, under the lock: another run may have begun here meanwhile.
+        check_folder(self.path, resume=resume, records=self._records.name)
+        if not (self.path / MANIFEST_NAME).exists():
             if self._records.name == RECORDS_NAME:
-                (self.path / TRACES_NAME).mkdir()
+                (self.path / TRACES_NAME).mkdir(exist_ok=True)
             write_json(self.path / MANIFEST_NAME, manifest)
             self._records.touch()
             fsync_path(self.path)
             return json.loads(json.dumps(manifest)), [], 0
-        if not resume:
-            raise InputError(
-                f"{self.path} exists and is not empty; give another --output, or --resume to go on with that run"
-            )
         old = read_manifest(self.path)
         if changed := differences(old, manifest):
             raise InputError(
@@ -236,8 +238,11 @@ class RunFolder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stream.close()
-        self._lock.close()
+        try:
+            with naming(self._records):
+                self._stream.close()
+        finally:
+            self._lock.close()
 
     @property
     def records(self) -> list[dict[str, Any]]:
@@ -264,12 +269,13 @@ class RunFolder:
         if key in self._found and key not in self.again:
             return self._found[key]
         full["sum"] = record_sum(full)
-        self._stream.write(json.dumps(full, ensure_ascii=False).encode() + b"\n")
-        self._stream.flush()
-        # Before the disk has it, which takes long: an interrupt meanwhile must find it among what is done.
-        self._found[key] = full
-        self.again.discard(key)
-        os.fsync(self._stream.fileno())
+        with naming(self._records):
+            self._stream.write(json.dumps(full, ensure_ascii=False).encode() + b"\n")
+            self._stream.flush()
+            # Before the disk has it, which takes long: an interrupt meanwhile must find it among what is done.
+            self._found[key] = full
+            self.again.discard(key)
+            os.fsync(self._stream.fileno())
         return full
 
     def trace_path(self, group: str, name: str) -> Path:
@@ -287,6 +293,34 @@ class RunFolder:
         write_json(self.path / SUMMARY_NAME, summary)
 
 
+def check_folder(path: Path, *, resume: bool, records: str = RECORDS_NAME) -> None:
+    """Refuse a folder that a run cannot begin in, or with ``resume`` go on in.
+
+    Raises:
+        InputError: A file; a folder with something else in it; or a run, without ``resume``.
+    """
+    if path.exists() and not path.is_dir():
+        raise InputError(f"{path} is a file; give a folder for the run, new or to --resume")
+    if not path.is_dir() or is_unbegun(path, records) or (resume and (path / MANIFEST_NAME).exists()):
+        return
+    if (path / MANIFEST_NAME).exists():
+        raise InputError(f"{path} exists and is not empty; give another --output, or --resume to go on with that run")
+    raise InputError(f"{path} exists and is not empty, and is no run folder; give another --output")
+
+
+def is_unbegun(path: Path, records: str = RECORDS_NAME) -> bool:
+    """Whether folder ``path`` has nothing in it but what a run that was killed before its manifest has made."""
+
+    def nothing(entry: Path) -> bool:
+        if entry.name.startswith("."):  # the lock, and temporary files
+            return True
+        if entry.name == TRACES_NAME and entry.is_dir():
+            return next(entry.iterdir(), None) is None
+        return entry.name == records and entry.is_file() and entry.stat().st_size == 0
+
+    return all(map(nothing, path.iterdir()))
+
+
 def lock_folder(path: Path) -> Any:
     """Take the lock of a run folder; closing what is returned gives it back.
 
@@ -295,18 +329,25 @@ def lock_folder(path: Path) -> Any:
     """
     stream = (path / LOCK_NAME).open("a+")
     try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+        with naming(path / LOCK_NAME):
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
         stream.seek(0)
         owner = stream.read(200).strip() or "unknown"
         stream.close()
         raise PrerequisiteError(
             f"another run is writing to {path} (process {owner}); wait for it, stop it, or give another --output"
         ) from None
-    stream.seek(0)
-    stream.truncate()
-    stream.write(f"{os.getpid()} on {socket.gethostname()}\n")
-    stream.flush()
+    try:
+        with naming(path / LOCK_NAME):
+            stream.seek(0)
+            stream.truncate()
+            stream.write(f"{os.getpid()} on {socket.gethostname()}\n")
+            stream.flush()
+    except BaseException:
+        with contextlib.suppress(OSError):
+            stream.close()
+        raise
     return stream
 
 

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from colasearch.disk import raise_disk
 from colasearch.errors import CorruptFileError
 from colasearch.files import write_atomic
 
@@ -150,6 +151,7 @@ class Trace:
         try:
             data = json.loads(gzip.decompress(path.read_bytes()))
         except (OSError, EOFError, ValueError, zlib.error) as error:
+            raise_disk(error, path)
             raise CorruptFileError(f"{path} is damaged ({error}); run the search again") from None
         if not isinstance(data, dict):
             raise CorruptFileError(f"{path} holds {type(data).__name__}, not an object; run the search again")

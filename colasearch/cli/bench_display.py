@@ -17,6 +17,8 @@ from rich.table import Table
 from rich.text import Text
 
 from colasearch.cli.inputs import visible
+from colasearch.disk import as_told
+from colasearch.errors import ResourceError
 
 if TYPE_CHECKING:
     from colasearch.benchmarks.data import DataSet
@@ -200,11 +202,18 @@ class Display:
         self.console.print(Text(f"{arms or 'no problem finished yet'}; {self.rates()}"), soft_wrap=True)
 
     def report(self, folder: Path) -> None:
-        """Write ``report.md`` and what goes with it; a report that fails does not cost the run."""
+        """Write ``report.md`` and what goes with it; a report that fails does not cost the run.
+
+        Raises:
+            ResourceError: The disk is full or broken. The run is complete; the exit code must say that this is not.
+        """
         self.stop()
         try:
             import_module("colasearch.report").write_report(folder)
         except ModuleNotFoundError as error:
             self.warn(f"no report was written: it needs {error.name}; run `pip install 'colasearch[viz]'`")
         except Exception as error:
+            told = as_told(error)
+            if isinstance(told, ResourceError):
+                raise ResourceError(f"the run is complete, but its report could not be written: {told}") from error
             self.warn(f"the run is complete, but its report could not be written: {type(error).__name__}: {error}")

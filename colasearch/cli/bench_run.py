@@ -159,10 +159,10 @@ def _run(
     """Load the model, run, and return the summary and the folder."""
     from colasearch.benchmarks.runner import Runner, run_to_end
     from colasearch.cli.workers import with_workers
-    from colasearch.runs import RunFolder
+    from colasearch.runs import RunFolder, check_folder
 
     if given["output"]:
-        _check_folder(given["output"], given["resume"])
+        check_folder(given["output"], resume=given["resume"])
     with with_workers(
         given,
         lambda device, dtype: _load({**given, "device": device, "dtype": dtype}, display),
@@ -206,14 +206,6 @@ def _new_folder(name: str) -> Path:
         except FileExistsError:  # a run begun in the same second
             number += 1
             path = stem.with_name(f"{stem.name}-{number}")
-
-
-def _check_folder(path: Path, resume: bool) -> None:
-    """Refuse what the run folder would refuse later, before a model is loaded."""
-    from colasearch.errors import InputError
-
-    if path.is_dir() and not resume and any(not p.name.startswith(".") for p in path.iterdir()):
-        raise InputError(f"{path} exists and is not empty; give another --output, or --resume to go on with that run")
 
 
 def _plan(name: str, searcher: str, given: dict[str, Any]) -> Plan:

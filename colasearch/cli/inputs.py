@@ -18,6 +18,24 @@ MAX_PROBLEM_BYTES = 1 << 20
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
+def check_stdin() -> None:
+    """Refuse ``-`` where the command was started without standard input (``<&-``, some job systems).
+
+    Raises:
+        InputError: It is closed.
+    """
+    if sys.stdin is None or sys.stdin.closed:
+        raise InputError("standard input is closed, so - cannot be read; redirect a file or a pipe to it")
+
+
+def _read_stdin(most: int) -> bytes:
+    check_stdin()
+    try:
+        return sys.stdin.buffer.read(most)
+    except OSError as error:
+        raise InputError(f"standard input cannot be read ({error.strerror}); give a file in place of -") from None
+
+
 def read_text_file(name: str) -> str:
     """The text of file ``name``, or of standard input for ``-``; a BOM is dropped, line ends become newlines.
 
@@ -25,7 +43,7 @@ def read_text_file(name: str) -> str:
         InputError: Missing, a directory or pipe, empty, too large, binary or not UTF-8. Nothing large is read.
     """
     if name == "-":
-        data, where = sys.stdin.buffer.read(MAX_PROBLEM_BYTES + 1), "standard input"
+        data, where = _read_stdin(MAX_PROBLEM_BYTES + 1), "standard input"
         size = len(data)
     else:
         path, where = Path(name), name

@@ -1,12 +1,11 @@
 """The ``colasearch`` command: finds sub-commands lazily and turns errors into exit codes.
 
 Exit codes: 0 done, 1 some problems errored, 2 usage, 3 prerequisite or config, 4 corrupt or incompatible file,
-5 out of disk or memory, 130 and 143 for SIGINT and SIGTERM.
+5 disk full or broken, or out of memory, 130 and 143 for SIGINT and SIGTERM.
 """
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
 import sys
@@ -16,6 +15,7 @@ from importlib import import_module
 import click
 
 from colasearch import __version__
+from colasearch.disk import as_told, current_folder_is_gone
 from colasearch.errors import ColasearchError
 from colasearch.interrupts import Stop
 
@@ -89,6 +89,9 @@ def prepare() -> None:
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code (also the console script's entry point)."""
     prepare()
+    if current_folder_is_gone():
+        # Libraries look for themselves from here: BLAS ends the process with a message of its own.
+        return _fail("the current folder was deleted; go to another folder and run the command again", 3)
     try:
         code = group.main(args=list(sys.argv[1:] if args is None else args), standalone_mode=False)
         return code if isinstance(code, int) else 0
@@ -105,10 +108,10 @@ def main(args: Sequence[str] | None = None) -> int:
         return _fail(str(error), error.exit_code)
     except MemoryError:
         return _fail("out of memory; use a smaller --batch-size, --max-tokens or model", 5)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return _fail(f"the disk is full ({error.filename or 'no path given'}); free some space and run again", 5)
-        raise
+    except Exception as error:
+        if (told := as_told(error)) is None:
+            raise
+        return _fail(str(told), told.exit_code)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from colasearch.cli.inputs import check_stdin
 from colasearch.errors import InputError
 from colasearch.problem import LabelledProblem, Problem
 from colasearch.verifiers import Verdict, is_checkable
@@ -207,6 +208,7 @@ class _Display:
 def _open(name: str) -> tuple[int, int | None]:
     """Descriptor of the input, and its size in bytes if it is a file."""
     if name == "-":
+        check_stdin()
         return sys.stdin.fileno(), None
     path = Path(name)
     if path.is_dir():

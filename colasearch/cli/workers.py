@@ -55,7 +55,7 @@ def _start(
     on_status: Callable[[PoolStatus], None],
 ) -> tuple[LatentLM, Pool]:
     """A pool that ends with ``stack``."""
-    from colasearch.cluster.connect import connect, import_ray, lay_out
+    from colasearch.cluster.connect import connect, lay_out, leave
     from colasearch.cluster.pool import Pool
 
     workers, address = given["workers"], given["ray_address"]
@@ -64,7 +64,7 @@ def _start(
     where = "this machine" if address is None else f"the Ray cluster at {address}"
     say(f"starting workers on {where}")
     if connect(address, workers):
-        stack.callback(import_ray().shutdown)
+        stack.callback(leave)
     layout = lay_out(workers, given["threads"], given["device"], address is None)
     if most is not None and layout.workers > most:
         layout = lay_out(max(1, most), given["threads"], given["device"], address is None)

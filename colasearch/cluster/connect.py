@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import colasearch
+from colasearch.cluster import watchdog
 from colasearch.errors import PrerequisiteError
 
 KNOCK_S = 5.0
@@ -35,6 +36,8 @@ except Exception as error:
     print((lines or [type(error).__name__])[0])
     sys.exit(1)
 """
+_dog: subprocess.Popen[bytes] | None = None
+"""The watchdog of the Ray that this process has started."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +82,7 @@ def connect(address: str | None, workers: int | None) -> bool:
     """Join the cluster at ``address``, or start Ray on this machine with room for ``workers``.
 
     Returns:
-        Whether this call has connected, so that ``ray.shutdown`` is the caller's to do.
+        Whether this call has connected, so that ``leave`` is the caller's to do.
 
     Raises:
         PrerequisiteError: There is no cluster at ``address``, or Ray does not start.
@@ -102,6 +105,7 @@ def connect(address: str | None, workers: int | None) -> bool:
             else:
                 # RAY_ADDRESS, set where `ray job submit` runs us, must not turn a local run into a cluster's.
                 cpus = max(workers or 1, os.cpu_count() or 1)
+                _watch()  # before there is anything that must not outlive this process
                 ray.init(address="local", num_cpus=cpus, include_dashboard=False, **common)
     except (ConnectionError, RuntimeError, ValueError, OSError, TimeoutError) as error:
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
@@ -113,10 +117,27 @@ def connect(address: str | None, workers: int | None) -> bool:
             else "see /tmp/ray/session_latest/logs, or leave --workers out to run in one process"
         )
         with contextlib.suppress(Exception):
-            ray.shutdown()
+            leave()
         raise PrerequisiteError(f"no Ray cluster {where} ({reason[:300]}); {remedy}") from None
     _take_signals_back()
     return True
+
+
+def leave() -> None:
+    """Leave the cluster; a Ray that ``connect`` has started on this machine ends."""
+    global _dog
+    try:
+        import_ray().shutdown()
+    finally:
+        dog, _dog = _dog, None
+        if dog is not None:
+            watchdog.dismiss(dog)
+
+
+def _watch() -> None:
+    global _dog
+    if _dog is None:
+        _dog = watchdog.start()
 
 
 def _hush() -> None:

@@ -7,10 +7,13 @@ say, and a call that Ray repeats would be work done twice.
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from colasearch.cluster import watchdog
 from colasearch.cluster.connect import Layout, import_ray
 from colasearch.cluster.worker import Worker
 from colasearch.errors import PrerequisiteError
@@ -37,6 +40,7 @@ class Member:
         pulse: The question in flight how it gets on.
         beats: Its last answer.
         silent: Seconds of our listening in which it has had work and has not moved.
+        deaf: Seconds of our listening in which it has had work and has not answered.
     """
 
     number: int
@@ -47,6 +51,7 @@ class Member:
     pulse: Any = None
     beats: int = -1
     silent: float = 0.0
+    deaf: float = 0.0
 
 
 class Crew:
@@ -105,26 +110,30 @@ class Crew:
         """Let a worker work: ``Worker.exchange``."""
         member.calls.append(member.actor.exchange.remote(given))
 
-    def listen(self, member: Member, seconds: float) -> float:
-        """Hear how a worker that has work gets on, and ask again.
+    def listen(self, member: Member, seconds: float) -> None:
+        """Hear how a worker that has work gets on, and ask again; keeps ``silent`` and ``deaf`` of it.
 
         Args:
             member: The worker.
             seconds: Since the last time.
-
-        Returns:
-            For how long it has not moved.
         """
         member.silent += seconds
+        member.deaf += seconds
         if member.pulse is not None and self.ray.wait([member.pulse], timeout=0)[0]:
             with contextlib.suppress(self.ray.exceptions.RayError):  # its end is heard of from its calls
                 beats = self.ray.get(member.pulse)
+                member.deaf = 0.0
                 if beats != member.beats:
                     member.beats, member.silent = beats, 0.0
             member.pulse = None
         if member.pulse is None:
             member.pulse = member.actor.pulse.options(concurrency_group="pulse").remote()
-        return member.silent
+
+    def kill(self, member: Member) -> None:
+        """SIGKILL a worker that runs under a Ray of this process's own; on other machines only Ray can end it."""
+        if member.pid is not None and member.pid in watchdog.left_of(os.getpid()):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(member.pid, signal.SIGKILL)
 
     def wait(self, seconds: float) -> list[tuple[Member, Any]]:
         """The calls that have come back; waits up to ``seconds`` for the first.

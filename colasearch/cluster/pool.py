@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from colasearch.cluster.connect import Layout, check_own_ray, connect, import_ray, lay_out
+from colasearch.cluster.connect import Layout, check_own_ray, connect, lay_out, leave
 from colasearch.cluster.crew import Crew, Member
 from colasearch.cluster.ledger import Ledger, Unit
 from colasearch.cluster.progress import PoolStatus, Tally
@@ -36,6 +36,8 @@ CALLS_AHEAD = 2
 """Calls in flight a worker: one that runs, and one that it goes on with while the first one's report travels."""
 SUSPICIOUS_IN_A_ROW = 4
 """So many suspicious values and no sound one mean a broken worker."""
+DEAF_S = 60.0
+"""A worker with work whose process answers nothing for so long (it was stopped, its machine is gone) is lost."""
 POLL_S = 1.0
 """Longest wait without looking after workers and showing progress."""
 
@@ -77,7 +79,7 @@ class Pool:
             retries: How often a problem is tried again after its worker was lost.
             start_seconds: How long to wait for a first worker.
             silent_seconds: A worker with work that has not moved for so long hangs, and is replaced. No forward pass of
-                the model may take that long.
+                the model may take that long. One whose process does not even answer is replaced after ``DEAF_S``.
             on_status: Told about once a second how far the work is.
             on_event: Told when a worker is replaced.
 
@@ -124,7 +126,7 @@ class Pool:
 
     def _leave(self) -> None:
         if self._ours:
-            import_ray().shutdown()
+            leave()
 
     def search(self, problems: Iterable[Problem], settings: SearchSettings) -> Iterator[Searched]:
         """Search problems; yields as ``engine.scheduler.search_problems`` does, in any order.
@@ -258,9 +260,13 @@ class Pool:
         check_own_ray()
         for member in self.crew.members():
             if not self.ledger.flying(member.number):
-                member.silent = 0.0
-            elif (silent := self.crew.listen(member, since)) > self.silent_seconds:
-                self._lost(member, f"it has not moved for {silent:.0f} s (process {member.pid})")
+                member.silent = member.deaf = 0.0
+                continue
+            self.crew.listen(member, since)
+            if member.silent > self.silent_seconds:
+                self._hangs(member, f"it has not moved for {member.silent:.0f} s (process {member.pid})")
+            elif member.deaf > DEAF_S:
+                self._hangs(member, f"it has not answered for {member.deaf:.0f} s (process {member.pid})")
 
     def _hear(self, member: Member, ref: Any) -> None:
         """Take in a worker's report, or its end."""
@@ -320,6 +326,11 @@ class Pool:
         if given_up:
             self.crew.trust()  # that is progress, too: the number of units is finite
         self.crew.check()
+
+    def _hangs(self, member: Member, why: str) -> None:
+        # Ray asks a process to end; a stopped one does not hear that, and would keep its memory.
+        self.crew.kill(member)
+        self._lost(member, why)
 
     def _error(self, unit: Unit, why: str) -> LostError:
         name = getattr(unit.item, "id", None) or getattr(getattr(unit.item, "problem", None), "id", unit.number)

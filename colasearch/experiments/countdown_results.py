@@ -34,6 +34,7 @@ from typing import Any
 from colasearch.benchmarks.comparison import Run
 from colasearch.benchmarks.intervals import paired_ratio
 from colasearch.benchmarks.summary import compare_arms, is_right, share
+from colasearch.disk import raise_disk
 from colasearch.errors import CorruptFileError
 from colasearch.experiments.countdown import FINAL_BENCH, HARDER_BENCH
 from colasearch.experiments.countdown_recipe import Recipe
@@ -95,6 +96,7 @@ def _metrics(folder: Path) -> list[dict[str, Any]]:
     try:
         return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     except (OSError, ValueError) as error:
+        raise_disk(error, path)
         raise CorruptFileError(f"{path} cannot be read ({error}); run the experiment in a new folder") from None
 
 

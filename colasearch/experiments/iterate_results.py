@@ -24,6 +24,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from colasearch.disk import raise_disk
 from colasearch.errors import CorruptFileError
 from colasearch.experiments.expert_iteration import Iterations
 from colasearch.experiments.stages import records_by_name
@@ -135,6 +136,7 @@ def _rounds(folder: Path) -> dict[str, list[Any]]:
     try:
         rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     except (OSError, ValueError) as error:
+        raise_disk(error, path)
         raise CorruptFileError(f"{path} cannot be read ({error}); run in a new folder") from None
     columns = ("step", "reward", "format", "length", "kl", "entropy", "actions_used")
     return {key: [row.get(key) for row in rows if "reward" in row] for key in columns}

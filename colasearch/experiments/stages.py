@@ -29,6 +29,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from colasearch.disk import naming
 from colasearch.errors import (
     ColasearchError,
     CorruptFileError,
@@ -241,7 +242,7 @@ def _run(root: Path, stage: Stage, session: Session, say: Say, name: str) -> dic
         path.mkdir(parents=True, exist_ok=True)
     args = [*stage.args, *stage.runtime, *(["--resume"] if resumed else [])]
     started, clock = datetime.now(UTC).isoformat(timespec="milliseconds"), time.monotonic()
-    with log.open("ab") as stream:
+    with naming(log), log.open("ab") as stream:
         stream.write(f"$ {shlex.join(('colasearch', *args))}\n".encode())
 
         def hear(line: bytes) -> None:

@@ -13,6 +13,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from colasearch.disk import raise_disk
 from colasearch.errors import CorruptFileError, PrerequisiteError
 from colasearch.model.config import BaseIdentity
 from colasearch.model.ends import chat_text, end_tokens
@@ -155,8 +156,10 @@ class BaseModel:
                     ignore_mismatched_sizes=True, **common,
                 )  # fmt: skip
             except SafetensorError as error:
+                raise_disk(error, found.path)
                 raise CorruptFileError(f"{found.path} has a damaged safetensors file: {error}") from None
             except (ValueError, OSError, KeyError) as error:
+                raise_disk(error, found.path)
                 first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
                 raise PrerequisiteError(
                     f"{found.path} cannot be loaded as a causal LM ({first[:200]}); the folder needs config.json, "

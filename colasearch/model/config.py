@@ -8,6 +8,28 @@ from typing import Any, Literal
 from colasearch.errors import CorruptFileError
 
 SCHEMA = 1
+BOUNDS: dict[str, tuple[float, float]] = {
+    "hidden_size": (1, 1 << 17),
+    "vocab_size": (1, 1 << 24),
+    "num_codes": (1, 1 << 16),
+    "num_heads": (1, 1 << 12),
+    "num_kv_heads": (1, 1 << 12),
+    "head_dim": (2, 1 << 12),
+    "rope_theta": (1.0, 1e12),
+    "norm_eps": (1e-12, 0.1),
+    "idm_layers": (0, 64),
+    "idm_ffn": (0, 1 << 20),
+    "policy_layers": (0, 64),
+    "policy_ffn": (0, 1 << 20),
+    "merge_layers": (1, 64),
+    "merge_ffn": (1, 1 << 20),
+    "value_hidden": (0, 1 << 20),
+}
+"""Least and largest value of each number: far beyond any model, and such that no file lets memory or time run away."""
+MAX_SCALE = 1e6
+"""Largest scale of a low-rank change."""
+_JSON_NAMES: dict[type, str] = {bool: "true or false", dict: "an object"}
+
 OutputForm = Literal["residual", "subtractive"]
 
 
@@ -119,10 +141,7 @@ class LatentConfig:
             config = cls(base=base, tuned=None if tuned is None else TunedBase(**tuned), **given)
         except (KeyError, TypeError) as error:
             raise CorruptFileError(f"{where} is incomplete: {error}; save the model again") from None
-        for f in fields(cls):
-            value = getattr(config, f.name)
-            if f.type == "int" and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
-                raise CorruptFileError(f"{where}: {f.name} is {value!r}; it must be a whole number >= 0")
+        config._check(where)
         if config.tuned is not None and (config.tuned.kind not in ("lora", "weights") or "/" in config.tuned.file):
             raise CorruptFileError(
                 f"{where}: tuned is {config.tuned!r}; its kind must be 'lora' or 'weights' and its file a plain name"
@@ -132,3 +151,53 @@ class LatentConfig:
                 f"{where}: output_form is {config.output_form!r}; it must be 'residual' or 'subtractive'"
             )
         return config
+
+    def _check(self, where: str) -> None:
+        """Refuse numbers outside of ``BOUNDS``, and those that do not go together.
+
+        Raises:
+            CorruptFileError: Names field, value and bound.
+        """
+        for f in fields(self):
+            if f.name not in BOUNDS:
+                continue
+            value, (least, most) = getattr(self, f.name), BOUNDS[f.name]
+            kinds, what = ((int,), "a whole number") if f.type == "int" else ((int, float), "a number")
+            if isinstance(value, bool) or not isinstance(value, kinds) or not least <= value <= most:
+                raise CorruptFileError(
+                    f"{where}: {f.name} is {_short(value)}; it must be {what} from {least:g} to {most:.10g}"
+                )
+        for name in ("idm", "policy"):
+            if getattr(self, f"{name}_layers") and not getattr(self, f"{name}_ffn"):
+                raise CorruptFileError(f"{where}: {name}_ffn is 0; with {name}_layers above 0 it must be at least 1")
+        if self.num_heads % self.num_kv_heads:
+            raise CorruptFileError(
+                f"{where}: num_heads is {self.num_heads}; it must be a multiple of num_kv_heads {self.num_kv_heads}"
+            )
+        if self.head_dim % 2:
+            raise CorruptFileError(f"{where}: head_dim is {self.head_dim}; it must be an even number")
+        for name, kind in (("q_head", bool), ("training", dict)):
+            if not isinstance(getattr(self, name), kind):
+                raise CorruptFileError(
+                    f"{where}: {name} is {_short(getattr(self, name))}; it must be {_JSON_NAMES[kind]}"
+                )
+        _check_texts(self.base, ("name", "revision", "sha256", "weights_sha256"), f"{where}: base")
+        if self.tuned is not None:
+            _check_texts(self.tuned, ("kind", "file", "sha256"), f"{where}: tuned")
+            scale = self.tuned.scale
+            if isinstance(scale, bool) or not isinstance(scale, int | float) or not abs(scale) <= MAX_SCALE:
+                raise CorruptFileError(
+                    f"{where}: tuned.scale is {_short(scale)}; it must be a number from -{MAX_SCALE:g} to {MAX_SCALE:g}"
+                )
+
+
+def _check_texts(part: object, names: tuple[str, ...], where: str) -> None:
+    for name in names:
+        if not isinstance(value := getattr(part, name), str):
+            raise CorruptFileError(f"{where}.{name} is {_short(value)}; it must be a text")
+
+
+def _short(value: object) -> str:
+    """A value as a message shows it: a file may hold numbers of a thousand digits."""
+    text = f"{value:.3g}" if isinstance(value, int) and abs(value) >= 10**15 and abs(value) < 10**300 else repr(value)
+    return text if len(text) <= 60 else f"{text[:60]}..."

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from colasearch.disk import raise_disk
 from colasearch.errors import CorruptFileError, PrerequisiteError
 from colasearch.files import SUMS_NAME, check_sums, folder_atomic, read_json, write_json, write_sums
 from colasearch.model.base import BaseModel
@@ -27,7 +28,7 @@ from colasearch.model.config import LatentConfig
 from colasearch.model.inverse_dynamics import AbsentIDM, InverseDynamicsModel
 from colasearch.model.policy import Policy
 from colasearch.model.sources import REINSTALL, Report, base_nearby, bundled_base, pretrained_root, silent
-from colasearch.model.tuned import apply_tuned
+from colasearch.model.tuned import apply_tuned, check_numbers
 from colasearch.model.value import QHead, ValueHead
 from colasearch.model.world_model import MergeHead
 
@@ -205,6 +206,7 @@ def load_latents(folder: Path) -> LatentModules:
     try:
         tensors = load_file(str(folder / WEIGHTS_NAME))
     except (SafetensorError, OSError) as error:
+        raise_disk(error, folder / WEIGHTS_NAME)
         raise CorruptFileError(f"{folder / WEIGHTS_NAME} is damaged ({error}); {remedy}") from None
     with torch.device("meta"):
         modules = LatentModules(config)
@@ -216,6 +218,7 @@ def load_latents(folder: Path) -> LatentModules:
                 f"{folder / WEIGHTS_NAME}: tensor {key} has shape {found.get(key)}, config.json says "
                 f"{wanted.get(key)}; {remedy}"
             )
+        check_numbers(tensors[key], f"{folder / WEIGHTS_NAME}: tensor {key}", remedy)
     modules.load_state_dict({k: v.float() for k, v in tensors.items()}, assign=True)
     return modules.requires_grad_(False).eval()
 

@@ -25,6 +25,7 @@ from colasearch.errors import CorruptFileError, PrerequisiteError
 from colasearch.files import (
     cache_dir,
     check_file,
+    check_plain,
     check_sums,
     folder_atomic,
     read_json,
@@ -172,6 +173,9 @@ def find_base(name: str, report: Report = silent) -> BaseFolder:
 def _check_format(folder: Path) -> None:
     if not (folder / "config.json").is_file():
         raise PrerequisiteError(f"{folder} has no config.json; a base model folder needs one beside its safetensors")
+    for entry in folder.iterdir():
+        if not entry.is_dir():
+            check_plain(entry)  # transformers would wait for ever at a pipe
     if not list(folder.glob("*.safetensors")):
         raise PrerequisiteError(
             f"{folder} has no .safetensors file; colasearch loads no pickled weights: convert them first "

@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from colasearch.disk import raise_disk
 from colasearch.errors import CorruptFileError
 from colasearch.files import check_file, sha256_of
 from colasearch.model.base import BaseModel
@@ -75,7 +76,10 @@ def apply_tuned(base: BaseModel, path: Path, tuned: TunedBase) -> None:
     try:
         tensors = load_file(str(path))
     except (SafetensorError, OSError) as error:
+        raise_disk(error, path)
         raise CorruptFileError(f"{path} is damaged ({error}); {REMEDY}") from None
+    for key, value in tensors.items():
+        check_numbers(value, f"{path}: tensor {key}", REMEDY)
     parameters = dict(base.model.named_parameters())
     if tuned.kind == "weights":
         for key, value in tensors.items():
@@ -92,6 +96,18 @@ def apply_tuned(base: BaseModel, path: Path, tuned: TunedBase) -> None:
             weight = _parameter(parameters, f"{module}.weight", change.shape, path)
             weight.copy_(weight.float() + change.to(weight.device))
     base.identity = tuned_identity(base.identity, tuned)
+
+
+def check_numbers(tensor: Tensor, where: str, remedy: str) -> None:
+    """Refuse a tensor that cannot be weights.
+
+    Raises:
+        CorruptFileError: Its elements are whole numbers, or some are not finite.
+    """
+    if not tensor.is_floating_point():
+        raise CorruptFileError(f"{where} is {tensor.dtype}; weights are floating-point numbers: {remedy}")
+    if not bool(torch.isfinite(tensor).all()):
+        raise CorruptFileError(f"{where} holds numbers that are not finite; {remedy}")
 
 
 def tuned_identity(base: BaseIdentity, tuned: TunedBase) -> BaseIdentity:

@@ -18,9 +18,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from colasearch.disk import naming, raise_disk
 from colasearch.errors import ColasearchError, CorruptFileError, InputError, PrerequisiteError
-from colasearch.files import folder_atomic, read_json, write_atomic, write_json
-from colasearch.runs import LOCK_NAME, lock_folder
+from colasearch.files import check_plain, clear_left_behind, folder_atomic, read_json, write_atomic, write_json
+from colasearch.runs import lock_folder
 
 Metrics = dict[str, float]
 
@@ -81,6 +82,7 @@ class TrainRun:
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = lock_folder(folder)
         try:
+            clear_left_behind(folder)
             self._begin(manifest, resume)
             self.board = _board(folder / "tensorboard") if tensorboard else None
         except BaseException:
@@ -100,7 +102,8 @@ class TrainRun:
                         f"{value!r}; a resumed run must keep its configuration"
                     )
         else:
-            if any(path.name != LOCK_NAME for path in folder.iterdir()):
+            # A run that was killed at once leaves a lock, and at most a temporary file.
+            if any(not path.name.startswith(".") for path in folder.iterdir()):
                 raise InputError(f"{folder} exists and is no run folder; give another --output")
             write_json(folder / "manifest.json", manifest)
 
@@ -110,7 +113,8 @@ class TrainRun:
 
     def log(self, record: dict[str, Any]) -> None:
         """Append one line to ``metrics.jsonl``."""
-        with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as stream:
+        path = self.folder / "metrics.jsonl"
+        with naming(path), path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(record) + "\n")
         if self.board is not None:
             for key, value in record.items():
@@ -142,13 +146,24 @@ class TrainRun:
         if not path.exists():
             self._forget_after(0)
             return 0
+        check_plain(path)
         try:
             tensors = load_file(str(path))
             step = int(read_json(path.parent / "step.json")["step"])
+            targets = [*_trained(modules), *modules.named_buffers()]
+            for name, value in targets:
+                _check_saved(f"model.{name}", tensors[f"model.{name}"], value)
+            for name, value in _trained(modules):
+                for key in ("exp_avg", "exp_avg_sq"):
+                    if (saved := tensors.get(f"{key}.{name}")) is not None:
+                        _check_saved(f"{key}.{name}", saved, value)
             with torch.no_grad():
-                for name, value in [*_trained(modules), *modules.named_buffers()]:
+                for name, value in targets:
                     value.copy_(tensors[f"model.{name}"])
-        except (SafetensorError, KeyError, RuntimeError) as error:
+        except CorruptFileError:
+            raise
+        except (SafetensorError, KeyError, RuntimeError, TypeError, ValueError, OSError) as error:
+            raise_disk(error, path)
             raise CorruptFileError(f"{path} is damaged or of another model ({error}); start in a new folder") from None
         for name, parameter in _trained(modules):
             # All on the parameter's device: the fused optimiser counts its steps there, too.
@@ -175,6 +190,16 @@ class TrainRun:
             except (ValueError, KeyError):
                 continue
         write_atomic(path, "".join(f"{line}\n" for line in kept))
+
+
+def _check_saved(name: str, saved: Tensor, wanted: Tensor) -> None:
+    """Raise what a damaged checkpoint raises where a tensor's shape or kind is another, or it is not finite."""
+    if saved.shape != wanted.shape or saved.dtype != wanted.dtype:
+        raise ValueError(
+            f"{name} is {saved.dtype} of shape {tuple(saved.shape)}, not {wanted.dtype} of {tuple(wanted.shape)}"
+        )
+    if saved.is_floating_point() and not bool(torch.isfinite(saved).all()):
+        raise ValueError(f"{name} holds numbers that are not finite")
 
 
 def _trained(modules: nn.Module) -> list[tuple[str, nn.Parameter]]:

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from colasearch.disk import naming
 from colasearch.engine.decode import Actor, Row, Rules, Sampling, decode, prefill, seeded_uniforms
 from colasearch.engine.text import TextEnds
 from colasearch.errors import ColasearchError, CorruptFileError, InputError
@@ -219,7 +220,7 @@ class RolloutLog:
             kept = [line for line in _lines(self.path) if json.loads(line)["round"] < round_number]
             write_atomic(self.path, "".join(kept))
         self._begun = True
-        with self.path.open("a", encoding="utf-8") as stream:
+        with naming(self.path), self.path.open("a", encoding="utf-8") as stream:
             for e in episodes:
                 row = {
                     "round": round_number,

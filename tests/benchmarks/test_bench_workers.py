@@ -158,19 +158,15 @@ def start(talker_folder: Path, sums: Path, output: Path, *more: object) -> subpr
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 
-AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
-"""Small processes of Ray's own, which wait a minute for a dead driver before they end."""
-
-
 def children(session: int) -> dict[int, str]:
-    """Living processes of a session, where all stay that Ray starts; its agents left out."""
+    """Living processes of a session, where all stay that Ray starts."""
     found = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
                 state, _, _, sid = (entry / "stat").read_text().rpartition(")")[2].split()[:4]
                 name = (entry / "cmdline").read_text().replace("\0", " ").strip()
-                if int(sid) == session and state != "Z" and name not in AGENTS:
+                if int(sid) == session and state != "Z":
                     found[int(entry.name)] = name[:80]
             except OSError:
                 continue

@@ -1,0 +1,25 @@
+"""A few points of the campaign of file faults; the whole of it is run by hand (docs/cluster.md)."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc compiles the library that counts")
+
+
+@pytest.mark.parametrize(("name", "seed"), [("bench", 1), ("actions", 2)])
+def test_a_run_disturbed_at_drawn_operations_ends_as_an_undisturbed_one(name, seed):
+    args = [name, "--points", "2", "--seed", str(seed)]
+    done = subprocess.run(
+        [sys.executable, "-m", "colasearch.benchmarks.file_faults", *args], capture_output=True, text=True, check=False
+    )
+    assert done.returncode in (0, 1), done.stderr
+    told = json.loads(done.stdout)
+    assert told["wrong"] == []
+    assert told["tried"] == 6
+    assert told["operations"] > 50, "operations are not counted"
