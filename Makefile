@@ -10,6 +10,7 @@ TYPES := $(ROOT)/build/types
 # Set up and solve the example problem with the default model.
 solve: $(VENV)/.installed
 	$(VENV)/bin/colasearch solve $(ROOT)/examples/problem.txt
+	@echo "To have the command colasearch in this shell: . $(VENV)/bin/activate" >&2
 
 # Set up and run the tests: two at a time, but for those that cannot share the machine. ARGS="..." runs those in one go.
 PYTEST := cd $(ROOT) && $(VENV)/bin/python -m pytest -q --durations=15

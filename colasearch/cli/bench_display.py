@@ -205,6 +205,6 @@ class Display:
         try:
             import_module("colasearch.report").write_report(folder)
         except ModuleNotFoundError as error:
-            self.warn(f"no report was written: it needs {error.name}; run `pip install 'colasearch[viz]'`")
+            self.warn(f"no report was written: it needs {error.name}; run `pip install '.[viz]'`")
         except Exception as error:
             self.warn(f"the run is complete, but its report could not be written: {type(error).__name__}: {error}")
