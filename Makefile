@@ -10,6 +10,7 @@ TYPES := $(ROOT)/build/types
 # Set up and solve the example problem with the default model; SOLVE_ARGS="--sims 8" adds options.
 solve: $(VENV)/.installed
 	$(VENV)/bin/colasearch solve $(ROOT)/examples/problem.txt $(SOLVE_ARGS)
+	@echo "To have the command colasearch in this shell: . $(VENV)/bin/activate" >&2
 
 # Set up and run the tests: two at a time, but for those that cannot share the machine. ARGS="..." runs those in one go.
 # A file stays in one process, for its fixtures; tests/conftest.py puts the longest first.

@@ -70,6 +70,7 @@ class ArmResult:
         stop: Why it ended.
         sims: Simulations done; for a baseline, texts drawn.
         effective_branching: Of a search; None for a baseline.
+        cut: Texts that reached the limit of their length.
         token_budget: Tokens that it was given; None for no limit.
         generated_tokens, model_calls: Cost.
         seconds: From the problem's begin to its end, others in the batch included.
@@ -86,6 +87,7 @@ class ArmResult:
     stop: str = ""
     sims: int = 0
     effective_branching: float | None = None
+    cut: int = 0
     token_budget: int | None = None
     generated_tokens: int = 0
     model_calls: int = 0
@@ -159,6 +161,7 @@ def searched(done: Searched, wall: float, budget: int | None) -> ArmResult:
         stop=str(result.stop),
         sims=result.sims,
         effective_branching=result.effective_branching,
+        cut=result.cut,
         token_budget=budget,
         generated_tokens=result.generated_tokens,
         model_calls=result.model_calls,
@@ -186,8 +189,16 @@ class _Drawn:
     scores: list[float] = field(default_factory=list)
 
 
-class _TimeUp(Exception):
-    """The wall-clock limit of a problem is reached."""
+class Enough(Exception):
+    """No more texts are to be drawn; what was drawn by then counts.
+
+    Attributes:
+        reason: Why.
+    """
+
+    def __init__(self, reason: StopReason) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
 
 
 def sample(
@@ -199,6 +210,13 @@ def sample(
 ) -> list[dict[str, ArmResult]]:
     """Draw texts for a batch of problems and let each of ``arms`` choose.
 
+    Args:
+        lm: The model.
+        jobs: The problems, with how many texts of each are wanted.
+        arms: Who chooses: ``greedy`` alone, or of ``majority`` and ``best_of_n``.
+        settings: What all arms share.
+        on_tokens: Told before each forward pass how many tokens there are; may raise ``Enough``.
+
     Returns:
         For each job, the result of each arm. Cost and time are those of the arm alone, although the arms share texts.
     """
@@ -209,7 +227,7 @@ def sample(
         if on_tokens is not None:
             on_tokens(sampler.actor.generated_tokens)
         if deadline is not None and time.monotonic() >= deadline:
-            raise _TimeUp
+            raise Enough(StopReason.MAX_SECONDS)
 
     greedy = tuple(arms) == ("greedy",)
     problems = [job.problem for job in jobs]
@@ -220,10 +238,10 @@ def sample(
         while wanted := _wanted(jobs, drawn, sampler.errors, settings.world.max_tokens):
             sampler.draw(wanted)
             _take(jobs, drawn, sampler)
-    except _TimeUp:
+    except Enough as end:
         _take(jobs, drawn, sampler)
         for one in drawn:
-            one.stop = one.stop or StopReason.MAX_SECONDS
+            one.stop = one.stop or end.reason
     sampler.actor.poll = None
     for place, one in enumerate(drawn):
         if "best_of_n" in arms and place not in sampler.errors:
@@ -346,6 +364,7 @@ def _choose(
         texts=tuple((s.text, s.answer) for s in complete),
         stop=str(drawn.stop or StopReason.BUDGET),
         sims=len(drawn.samples),
+        cut=sum(s.cut for s in drawn.samples),
         token_budget=job.tokens,
         generated_tokens=drawn.tokens,
         model_calls=drawn.calls,

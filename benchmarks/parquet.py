@@ -30,8 +30,7 @@ def export(folder: Path, path: Path) -> int:
         import pyarrow.parquet as pq
     except ModuleNotFoundError:
         raise PrerequisiteError(
-            "Parquet is written with the package pyarrow, which is not installed; "
-            "run `pip install 'colasearch[parquet]'`"
+            "Parquet is written with the package pyarrow, which is not installed; run `pip install '.[parquet]'`"
         ) from None
     manifest = read_manifest(folder)
     settings = manifest["settings"]

@@ -33,6 +33,7 @@ class Sample:
         answer: Extracted; None when there is none, or the text was cut off.
         ended: The text is complete, rather than cut off at the limit.
         broken: The model gave NaN or infinity, which cut it off.
+        cut: It reached the limit of its length.
     """
 
     tokens: tuple[int, ...]
@@ -40,6 +41,7 @@ class Sample:
     answer: str | None
     ended: bool
     broken: bool = False
+    cut: bool = False
 
 
 class Sampler:
@@ -128,7 +130,8 @@ class Sampler:
     def _sample(self, place: int, row: Row) -> Sample:
         text = self.ends.decode(row.tokens)
         answer = extract_answer(text, self.problems[place].task) if row.ended else None
-        return Sample(tuple(row.tokens), text, answer, row.ended, row.broken)
+        cut = not row.ended and not row.broken and len(row.tokens) >= self.config.max_tokens
+        return Sample(tuple(row.tokens), text, answer, row.ended, row.broken, cut)
 
     @torch.inference_mode()
     def values(self, place: int, samples: Sequence[Sample]) -> list[float] | None:

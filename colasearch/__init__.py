@@ -8,24 +8,42 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from colasearch.engine.world_config import WorldConfig as WorldConfig
     from colasearch.model.latent_lm import LatentLM as LatentLM
+    from colasearch.problem import Candidate as Candidate
     from colasearch.problem import LabelledProblem as LabelledProblem
     from colasearch.problem import Problem as Problem
     from colasearch.problem import SolveResult as SolveResult
     from colasearch.problem import StopReason as StopReason
-    from colasearch.solve import solve as solve
+    from colasearch.solving import load as load
+    from colasearch.solving import solve as solve
 
 __version__ = "0.1.0"
 
+# No submodule has one of these names: importing it would put the module where the function or class was.
 _HOMES = {
+    "Candidate": "colasearch.problem",
     "LabelledProblem": "colasearch.problem",
     "LatentLM": "colasearch.model.latent_lm",
     "Problem": "colasearch.problem",
     "SolveResult": "colasearch.problem",
     "StopReason": "colasearch.problem",
-    "solve": "colasearch.solve",
+    "WorldConfig": "colasearch.engine.world_config",
+    "load": "colasearch.solving",
+    "solve": "colasearch.solving",
 }
-__all__ = ["LabelledProblem", "LatentLM", "Problem", "SolveResult", "StopReason", "__version__", "solve"]
+__all__ = [
+    "Candidate",
+    "LabelledProblem",
+    "LatentLM",
+    "Problem",
+    "SolveResult",
+    "StopReason",
+    "WorldConfig",
+    "__version__",
+    "load",
+    "solve",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -35,3 +53,8 @@ def __getattr__(name: str) -> Any:
 
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'colasearch' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """The public names, those not imported yet included."""
+    return sorted({*globals(), *__all__})

@@ -19,7 +19,9 @@ class StopReason(StrEnum):
     BUDGET = "budget"
     """All simulations were spent."""
     SOLVED = "solved"
-    """Every branch is finished, or a checkable verifier accepted an answer: more search cannot change the result."""
+    """A checkable verifier accepted the answer."""
+    EXHAUSTED = "exhausted"
+    """Nothing is left to search: every branch is finished, or the algorithm has written all that it would."""
     MAX_SECONDS = "max_seconds"
     """The time limit was reached; what had been found by then is reported."""
     MAX_TOKENS = "max_tokens"
@@ -80,7 +82,23 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class SolveResult:
-    """Outcome of one search; ``to_json`` gives the object that ``colasearch solve --json`` prints."""
+    """Outcome of one search; ``to_json`` gives the object that ``colasearch solve --json`` prints.
+
+    Attributes:
+        problem_id, task, model, searcher, seed: What was searched, and how.
+        answer: The chosen answer; None where none was found.
+        text: The text that gave it.
+        candidates: Groups of equal answers, heaviest first. Weights are shares of a vote, no probabilities of
+            being right.
+        stop: Why the search ended.
+        sims: Simulations done; for a sampling searcher, whole texts drawn.
+        effective_branching: Mean share of codes that lead to different children; None where whole texts were drawn.
+        generated_tokens, model_calls, seconds: Cost.
+        verdict: What the verifier of a checkable task says of ``answer``; None without an answer, or without such a
+            verifier.
+        cut: Texts that reached the limit of their length.
+        why: Why there is no answer, and what to change; None where there is one.
+    """
 
     problem_id: str
     task: str
@@ -92,10 +110,13 @@ class SolveResult:
     candidates: tuple[Candidate, ...]
     stop: StopReason
     sims: int
-    effective_branching: float
+    effective_branching: float | None
     generated_tokens: int
     model_calls: int
     seconds: float
+    verdict: bool | None = None
+    cut: int = 0
+    why: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The JSON object of design.md, schema 1."""
@@ -115,4 +136,7 @@ class SolveResult:
             "generated_tokens": self.generated_tokens,
             "model_calls": self.model_calls,
             "seconds": self.seconds,
+            "verdict": self.verdict,
+            "cut": self.cut,
+            "why": self.why,
         }

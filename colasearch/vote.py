@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from colasearch.engine.nodes import Finished
 from colasearch.problem import Candidate
-from colasearch.verifiers import group_answers
+from colasearch.verifiers import group_answers, is_checkable
 
 RULES = ("weighted", "equal", "best")
 
@@ -17,7 +17,8 @@ def vote(finished: Sequence[Finished], task: str, rule: str = "weighted") -> tup
     Args:
         finished: Finished texts, in the order in which they count as found.
         task: Decides which answers are equal.
-        rule: ``weighted``: each text has a weight of its own (``engine.nodes.Finished``). ``equal``: each weighs 1
+        rule: ``weighted``: each text has a weight of its own (``engine.nodes.Finished``), but where a
+            checkable verifier has accepted one, rejected ones weigh nothing. ``equal``: each weighs 1
             (majority). ``best``: the group of the one text of greatest value wins; groups are then ordered by their
             best text.
 
@@ -30,7 +31,11 @@ def vote(finished: Sequence[Finished], task: str, rule: str = "weighted") -> tup
     for (item, _), group in zip(answered, group_answers([a for _, a in answered], task), strict=True):
         groups.setdefault(group, []).append(item)
 
+    proven = rule == "weighted" and is_checkable(task) and any(f.value >= 1 for f, _ in answered)
+
     def weight(item: Finished) -> float:
+        if proven:
+            return float(item.value >= 1)
         return 1.0 if rule == "equal" else item.weight
 
     def order(item: Finished) -> tuple[float, float]:

@@ -106,7 +106,7 @@ class AbMcts:
             while node != Branch.ROOT and not untried[node] and not children[node]:
                 exhausted, node = node, branch.parent(node)
                 children[node].remove(exhausted)
-        return StopReason.SOLVED
+        return StopReason.EXHAUSTED
 
     def conclude(self, search: Search) -> Choice:
         """The candidate with the best score."""

@@ -63,7 +63,7 @@ class Beam:
             yield edges
             alive = set_aside_finished(branch, children_of(branch, edges))
             frontier = sorted(alive, key=branch.score, reverse=True)[: self.width]
-        return StopReason.SOLVED
+        return StopReason.EXHAUSTED
 
     def conclude(self, search: Search) -> Choice:
         """The candidate with the best score."""
@@ -119,7 +119,7 @@ class DiverseBeam(Beam):
                 frontiers[group] = ranked[:share]
                 taken.update(frontiers[group])
                 used.update(action_of[node] for node in frontiers[group])
-        return StopReason.SOLVED
+        return StopReason.EXHAUSTED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,7 +164,7 @@ class Dvts:
                     node = max(alive, key=branch.score)
                     after.append([(node, action) for action in branch.top_actions(node, self.branching)])
             edges_S = after
-        return StopReason.SOLVED
+        return StopReason.EXHAUSTED
 
     def conclude(self, search: Search) -> Choice:
         """The candidate with the best score."""

@@ -85,7 +85,7 @@ class ColaReference:
                     branch.end(tip)
                 else:
                     open_nodes[tip] = (sum(probabilities) / len(probabilities), node)
-        return StopReason.SOLVED
+        return StopReason.EXHAUSTED
 
     def _urgency(self, branch: Branch, node: int, prior: float, start: int) -> float:
         visits = branch.visits(start) if node != Branch.ROOT else 1

@@ -14,6 +14,7 @@ import numpy as np
 
 from colasearch.problem import StopReason
 from colasearch.searchers.backup import back_up
+from colasearch.searchers.options import DescentOptions
 from colasearch.searchers.search import Search
 from colasearch.searchers.tree import Bools, Ints, Tree
 
@@ -40,32 +41,20 @@ class Descent:
     Args:
         search: The search to run in.
         rule: The algorithm's selection rule.
-        max_backup: λ in [0, 1]: the backed-up value is ``(1 - λ) · mean of returns + λ · max over visited
-            children of r + γV``. 0 is plain MCTS and what training targets want; 1 suits deterministic worlds whose
-            rewards are exact.
-        early_stop: End a tree once it is fully explored or the root's choice is decided; otherwise spend all
-            simulations, as mctx does.
-        revisit: Simulations may go into closed nodes again, as in mctx. Without, the rule must rule them out, and a
-            tree ends when all of it is closed.
+        options: The algorithm's options. ``max_backup`` is λ in [0, 1]: the backed-up value is ``(1 - λ) · mean of
+            returns + λ · max over visited children of r + γV``. 0 is plain MCTS and what training targets want; 1 suits
+            deterministic worlds whose rewards are exact. Without ``revisit`` the rule must rule closed nodes out.
     """
 
-    def __init__(
-        self,
-        search: Search,
-        rule: Rule,
-        *,
-        max_backup: float = 0.0,
-        early_stop: bool = False,
-        revisit: bool = True,
-    ) -> None:
+    def __init__(self, search: Search, rule: Rule, options: DescentOptions) -> None:
         self.search, self.rule = search, rule
-        self.max_backup, self.early_stop, self.revisit = max_backup, early_stop, revisit
+        self.max_backup, self.early_stop, self.revisit = options.max_backup, options.early_stop, options.revisit
         self.parallel = search.leaves_in_flight > 1
         self._touched: list[Ints] = []
         tree = search.tree
         tree_T = np.arange(tree.num_trees)
         inherited = np.flatnonzero((np.arange(tree.capacity) < tree.size_B[:, None]).ravel() & (tree.parents_R >= 0))
-        if not revisit:
+        if not self.revisit:
             tree.close(inherited[tree.finished_R[inherited]])
         if inherited.size:  # a reused subtree
             tree.next_R[inherited] = rule.choose(search, inherited)
@@ -110,7 +99,7 @@ class Descent:
         search = self.search
         idle_T = search.asked_B[tree_T] == 0
         solved_T = idle_T & (search.tree.open_B[tree_T] == 0)
-        search.stop(tree_T[solved_T], StopReason.SOLVED)
+        search.stop(tree_T[solved_T], StopReason.EXHAUSTED)
         decided_T = idle_T & ~solved_T & self.rule.decided(search, tree_T)
         search.stop(tree_T[decided_T], StopReason.EARLY)
         left_T: Ints = tree_T[~(solved_T | decided_T)]
@@ -119,7 +108,7 @@ class Descent:
     def _stop_closed(self, tree_T: Ints) -> Ints:
         search = self.search
         closed_T = (search.asked_B[tree_T] == 0) & search.tree.closed_BN[tree_T, Tree.ROOT]
-        search.stop(tree_T[closed_T], StopReason.SOLVED)
+        search.stop(tree_T[closed_T], StopReason.EXHAUSTED)
         left_T: Ints = tree_T[~closed_T]
         return left_T
 
@@ -158,9 +147,9 @@ class Descent:
         if self.parallel:
             self._fly(tree_L, node_L, action_L, -1)
         row_L = tree_L * self.search.tree.capacity + node_L
-        if not self.revisit:  # a merged action may have been a node's last
-            self.search.tree.close(row_L[self.search.tree.nothing_left(row_L)])
         self._touched.append(row_L)
+        if not self.revisit:  # a merged action may have been a node's last; then those above choose anew
+            self._touched += self.search.tree.close(row_L[self.search.tree.nothing_left(row_L)])
 
     def settle(self, tree_T: Ints) -> None:
         """Choose anew at every node that the round has touched."""

@@ -16,7 +16,7 @@ from colasearch.searchers.noise import generator
 from colasearch.searchers.options import DescentOptions, at_least
 from colasearch.searchers.outcome import Choice, root_visits, with_solved
 from colasearch.searchers.search import Search
-from colasearch.searchers.tree import Bools, Floats, Ints
+from colasearch.searchers.tree import Bools, Floats, Ints, Tree
 
 LOW_SCORE = -1e9
 """Floor of a root score, so that a legal action of tiny prior still beats a masked one (mctx's value)."""
@@ -65,7 +65,7 @@ class Gumbel(DescentOptions):
     def start(self, search: Search) -> None:
         """Make ``search`` run this algorithm."""
         rule = GumbelRule(self, search)
-        search.strategy = Descent(search, rule, max_backup=self.max_backup, early_stop=self.early_stop)
+        search.strategy = Descent(search, rule, self)
 
     def conclude(self, search: Search) -> Choice:
         """The best-scoring action among the most visited; the policy target is ``softmax(logits + σ(q̂))``."""
@@ -118,8 +118,11 @@ class GumbelRule:
         """The action furthest below its share of visits under the improved policy."""
         edges = rules.edges_of(search.tree, row_R, search.leaves_in_flight > 1, self.options.loss)
         scores_RA = rules.improved_policy_scores(search.tree, edges, self._sigma_q(search, edges))
-        chosen_R: Ints = scores_RA.argmax(axis=1)
+        chosen_R: Ints = self._open(search.tree, edges, scores_RA).argmax(axis=1)
         return chosen_R
+
+    def _open(self, tree: Tree, edges: rules.Edges, scores_RA: Floats) -> Floats:
+        return rules.where_open(tree, edges, scores_RA, self.options.revisit)
 
     def choose_root(self, search: Search, tree_T: Ints) -> Ints:
         """The best-scoring action among those at the visit count that sequential halving asks for."""
@@ -129,10 +132,18 @@ class GumbelRule:
         new_TA = edges.count_RA - self.start_visits_BA[tree_T]
         started_T = np.minimum(new_TA.sum(axis=1).astype(np.int64), self.table.shape[1] - 1)
         wanted_T = self.table[self.considered_B[tree_T], started_T]
-        return self._best(search, tree_T, edges, new_TA, wanted_T)
+        # An action with nothing left below it hands its visits on to the nearest in the race.
+        return self._best(search, tree_T, edges, new_TA, wanted_T, self._open(tree, edges, tree.logits_RA[edges.row_R]))
 
-    def _best(self, search: Search, tree_T: Ints, edges: rules.Edges, new_TA: Floats, wanted_T: Ints | Floats) -> Ints:
-        logits_TA = search.tree.logits_RA[edges.row_R]
+    def _best(
+        self,
+        search: Search,
+        tree_T: Ints,
+        edges: rules.Edges,
+        new_TA: Floats,
+        wanted_T: Ints | Floats,
+        logits_TA: Floats,
+    ) -> Ints:
         scores_TA = np.maximum(LOW_SCORE, self.noise_BA[tree_T] + logits_TA + self._sigma_q(search, edges))
         # Without merged children some action is always at the wanted count. A merge can leave none there; then
         # the nearest count decides, rather than an arbitrary action.
@@ -172,5 +183,5 @@ class GumbelRule:
         sigma_BA = self._sigma_q(search, edges)
         target_BA = rules.softmax(tree.logits_BNA[:, 0] + sigma_BA)
         new_BA = edges.count_RA - self.start_visits_BA
-        best_B = self._best(search, tree_B, edges, new_BA, new_BA.max(axis=1))
+        best_B = self._best(search, tree_B, edges, new_BA, new_BA.max(axis=1), tree.logits_RA[edges.row_R])
         return Choice(root_visits(search), target_BA, best_B)

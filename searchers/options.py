@@ -24,12 +24,16 @@ class DescentOptions:
             root choice is decided; otherwise all simulations are spent, as in mctx.
         in_flight: How leaves in flight count: ``wu`` (as visits, WU-UCT) or ``virtual_loss``.
         virtual_loss: ℓ of the virtual loss: each leaf in flight counts as a return of -ℓ.
+        revisit: Whether simulations go into finished nodes, and subtrees with nothing left in them, again, as in mctx.
+            In a deterministic world they find nothing there; without, they go where something is left, and a tree
+            that is fully explored ends.
     """
 
     max_backup: float = 0.0
     early_stop: bool = False
     in_flight: Literal["wu", "virtual_loss"] = "wu"
     virtual_loss: float = 1.0
+    revisit: bool = True
 
     def __post_init__(self) -> None:
         """Check the options."""

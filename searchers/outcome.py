@@ -225,7 +225,7 @@ def with_solved(search: Search, choice: Choice) -> Choice:
     """
     best_B = choice.best_action_B.copy()
     for place, reason in enumerate(search.stop_B):
-        if reason is StopReason.SOLVED and search.tree.size_B[place] > 1:
+        if reason is StopReason.EXHAUSTED and search.tree.size_B[place] > 1:
             best_B[place] = exact_root_values(search.tree, place).argmax()
     return replace(choice, best_action_B=best_B)
 

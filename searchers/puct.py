@@ -37,9 +37,6 @@ class Puct(DescentOptions):
         max_value: Greatest possible value.
         dirichlet_fraction: Weight of Dirichlet noise in the root prior, 0 (none) to 1; for self-play.
         dirichlet_alpha: Concentration of that noise.
-        revisit: Whether simulations go into finished nodes, and subtrees with nothing left in them, again, as in mctx.
-            In a deterministic world they find nothing there; without, they go where something is left, and a tree
-            that is fully explored ends.
     """
 
     name: ClassVar[str] = "puct"
@@ -51,7 +48,6 @@ class Puct(DescentOptions):
     max_value: float = 1.0
     dirichlet_fraction: float = 0.0
     dirichlet_alpha: float = 0.3
-    revisit: bool = True
 
     def __post_init__(self) -> None:
         """Check the options."""
@@ -69,9 +65,7 @@ class Puct(DescentOptions):
         """Make ``search`` run this algorithm."""
         if self.dirichlet_fraction:
             self._add_noise(search)
-        search.strategy = Descent(
-            search, self, max_backup=self.max_backup, early_stop=self.early_stop, revisit=self.revisit
-        )
+        search.strategy = Descent(search, self, self)
 
     def _add_noise(self, search: Search) -> None:
         tree = search.tree
@@ -95,13 +89,11 @@ class Puct(DescentOptions):
         else:
             scaled_RA = rules.q_by_parent_and_siblings(tree, edges)
         scores_RA = rules.puct_scores(tree, edges, scaled_RA, self.pb_c_init, self.pb_c_base)
-        return self._restrict(search, edges, scores_RA)
+        return self._restrict(search, edges, rules.where_open(search.tree, edges, scores_RA, self.revisit))
 
     def _restrict(self, search: Search, edges: rules.Edges, scores_RA: Floats) -> Floats:
         """For variants that rule actions out."""
-        if self.revisit:
-            return scores_RA
-        return np.where(search.tree.closed_edges(edges.row_R), -np.inf, scores_RA)
+        return scores_RA
 
     def choose(self, search: Search, row_R: Ints) -> Ints:
         """See :class:`colasearch.searchers.descent.Rule`."""

@@ -82,7 +82,7 @@ class Rebase:
             children = children_of(branch, edges)
             frontier = set_aside_finished(branch, children)
             width -= len(children) - len(frontier)
-        return StopReason.SOLVED
+        return StopReason.EXHAUSTED
 
     def conclude(self, search: Search) -> Choice:
         """The candidate with the best score."""

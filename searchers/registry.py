@@ -52,6 +52,12 @@ ALGORITHMS: dict[str, Callable[..., Algorithm]] = {
 """Every algorithm by the name that ``run`` and ``--searcher`` take; ``-`` and ``_`` mean the same."""
 
 
+def spelled(name: str) -> str:
+    """A name as the registry spells it; what it does not know comes back as it is."""
+    plain = name.replace("-", "_").lower()
+    return plain if plain in ALGORITHMS else name
+
+
 def make(algorithm: str | Algorithm, options: Mapping[str, Any]) -> Algorithm:
     """The algorithm object for a name and options; an object passes through.
 

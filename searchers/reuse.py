@@ -22,7 +22,7 @@ def advance(
 
     Everything below those children is kept: nodes, visits, values and priors, so the root visits of the new search are
     inherited visits plus ``sims``. Children that were never visited are evaluated by one call of the world. A root
-    that is finished stops at once with ``StopReason.SOLVED``. The step's reward is not part of the new values.
+    that is finished stops at once with ``StopReason.EXHAUSTED``. The step's reward is not part of the new values.
 
     Args:
         algorithm: As returned by ``begin``; started anew on the subtree.

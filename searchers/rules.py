@@ -141,13 +141,26 @@ def uct_scores(tree: Tree, edges: Edges, exploration: float) -> Floats:
     return np.where(tree.logits_RA[edges.row_R] == -np.inf, -np.inf, scores_RA)
 
 
-def widened(tree: Tree, edges: Edges, scores_RA: Floats, width: float, exponent: float) -> Floats:
+def where_open(tree: Tree, edges: Edges, scores_RA: Floats, revisit: bool) -> Floats:
+    """The scores; unless closed nodes may be visited again, ``-inf`` for edges into those and for illegal ones."""
+    if revisit:
+        return scores_RA
+    return np.where(tree.closed_edges(edges.row_R) | (tree.logits_RA[edges.row_R] == -np.inf), -np.inf, scores_RA)
+
+
+def widened(
+    tree: Tree, edges: Edges, scores_RA: Floats, width: float, exponent: float, closed_RA: Bools | None = None
+) -> Floats:
     """Scores with all but the ``⌈k·N^α⌉`` actions of largest prior set to ``-inf``.
 
-    Source: progressive widening (Coulom 2007; Chaslot et al. 2008), ordered by prior.
+    Actions that are ``closed_RA`` take no place among those. Source: progressive widening (Coulom 2007; Chaslot et al.
+    2008), ordered by prior.
     """
     allowed_R1 = np.ceil(width * edges.node_visits_R1**exponent)
-    order_RA = np.argsort(-tree.logits_RA[edges.row_R], axis=1, kind="stable")
+    logits_RA = tree.logits_RA[edges.row_R]
+    if closed_RA is not None:
+        logits_RA = np.where(closed_RA, -np.inf, logits_RA)
+    order_RA = np.argsort(-logits_RA, axis=1, kind="stable")
     rank_RA = np.empty_like(order_RA)
     np.put_along_axis(rank_RA, order_RA, np.arange(order_RA.shape[1])[None], axis=1)
     return np.where(rank_RA < allowed_R1, scores_RA, -np.inf)

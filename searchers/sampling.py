@@ -42,7 +42,7 @@ class Greedy:
             yield [(node, action)]
             node = branch.child(node, action)
         branch.end(node)
-        return StopReason.SOLVED
+        return StopReason.EXHAUSTED
 
     def conclude(self, search: Search) -> Choice:
         """The path's first action."""

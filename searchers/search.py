@@ -158,7 +158,7 @@ class Search:
         self.tree.add(every_B, none_B, none_B, root.states, np.zeros(every_B.size), no_action_B, logits_BA, value_B)
         self.tree.visits_BN[:, 0] = 1
         self.stop(np.flatnonzero(~usable_B), StopReason.NAN)
-        self.stop(np.flatnonzero(no_action_B & usable_B), StopReason.SOLVED)
+        self.stop(np.flatnonzero(no_action_B & usable_B), StopReason.EXHAUSTED)
 
     # What a strategy calls.
 
@@ -197,7 +197,7 @@ class Search:
             self.strategy.gather(idle_T)
             # A tree may have done simulations that end in finished nodes; one that did nothing has nothing to do.
             stuck_T = (self.asked_B[idle_T] == 0) & (self.sims_B[idle_T] == done_T)
-            self.stop(idle_T[stuck_T], StopReason.SOLVED)
+            self.stop(idle_T[stuck_T], StopReason.EXHAUSTED)
         if not self._requests:
             empty = np.zeros(0, np.int64)
             return self._leaves(empty, empty, empty, empty)

@@ -168,14 +168,17 @@ class Tree:
         closed_RA: Bools = (child_RA >= 0) & self.closed_R[first_R1 + np.maximum(child_RA, 0)]
         return closed_RA
 
-    def close(self, row_R: Ints) -> None:
-        """Close nodes, and those above them that are left with nothing to explore."""
+    def close(self, row_R: Ints) -> list[Ints]:
+        """Close nodes, and those above them that are left with nothing to explore; returns rows with closed edges."""
+        changed: list[Ints] = []
         while row_R.size:
             self.closed_R[row_R] = True
             parent_R = self.parents_R[row_R]
             above_R = parent_R != self.NO_PARENT
             row_R = np.unique((row_R - row_R % self.capacity + parent_R)[above_R])
+            changed.append(row_R)
             row_R = row_R[self.nothing_left(row_R)]
+        return changed
 
     def nothing_left(self, row_R: Ints) -> Bools:
         """Rows all whose legal actions lead to closed nodes, ``[R]``."""

@@ -39,12 +39,13 @@ class Uct(DescentOptions):
 
     def start(self, search: Search) -> None:
         """Make ``search`` run this algorithm."""
-        search.strategy = Descent(search, self, max_backup=self.max_backup, early_stop=self.early_stop)
+        search.strategy = Descent(search, self, self)
 
     def choose(self, search: Search, row_R: Ints) -> Ints:
         """See :class:`colasearch.searchers.descent.Rule`."""
         edges = rules.edges_of(search.tree, row_R, search.leaves_in_flight > 1, self.loss)
-        chosen_R: Ints = rules.uct_scores(search.tree, edges, self.exploration).argmax(axis=1)
+        scores_RA = rules.uct_scores(search.tree, edges, self.exploration)
+        chosen_R: Ints = rules.where_open(search.tree, edges, scores_RA, self.revisit).argmax(axis=1)
         return chosen_R
 
     def choose_root(self, search: Search, tree_T: Ints) -> Ints:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from colasearch.errors import InputError
 from colasearch.searchers import rules
 from colasearch.searchers.options import at_least
 from colasearch.searchers.puct import Puct
@@ -36,8 +35,7 @@ class Widening(Puct):
         super().__post_init__()
         at_least("widening_factor", self.widening_factor, 1)
         at_least("widening_exponent", self.widening_exponent, 0)
-        if not self.revisit:
-            raise InputError("revisit is False, which only puct can; leave it out, or use puct")
 
     def _restrict(self, search: Search, edges: rules.Edges, scores_RA: Floats) -> Floats:
-        return rules.widened(search.tree, edges, scores_RA, self.widening_factor, self.widening_exponent)
+        closed_RA = None if self.revisit else search.tree.closed_edges(edges.row_R)
+        return rules.widened(search.tree, edges, scores_RA, self.widening_factor, self.widening_exponent, closed_RA)

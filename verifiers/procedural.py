@@ -23,8 +23,7 @@ _MAKE_DEADLINE_S = 120.0
 def _pool(deadline_s: float = DEADLINE_S) -> WorkerPool:
     if find_spec("reasoning_gym") is None:
         raise PrerequisiteError(
-            "task 'procedural' needs the package reasoning-gym, which is not installed; "
-            "run `pip install 'colasearch[gym]'`"
+            "task 'procedural' needs the package reasoning-gym, which is not installed; run `pip install '.[gym]'`"
         )
     return shared_pool("gym", deadline_s=deadline_s)
 

@@ -211,7 +211,7 @@ class Display:
         try:
             import_module("colasearch.report").write_report(folder)
         except ModuleNotFoundError as error:
-            self.warn(f"no report was written: it needs {error.name}; run `pip install 'colasearch[viz]'`")
+            self.warn(f"no report was written: it needs {error.name}; run `pip install '.[viz]'`")
         except Exception as error:
             told = as_told(error)
             if isinstance(told, ResourceError):

@@ -28,7 +28,7 @@ Examples:
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def diversity(
-    model: str,
+    model: str | None,
     device: str,
     dtype: str,
     threads: int | None,
@@ -51,12 +51,14 @@ def diversity(
     from colasearch.benchmarks.diversity import compare
     from colasearch.benchmarks.encoder import Encoder
     from colasearch.model.latent_lm import LatentLM
+    from colasearch.model.sources import DEFAULT_MODEL
 
     def say(text: str) -> None:
         click.echo(text, err=True)
 
     if threads:
         torch.set_num_threads(threads)
+    model = model or DEFAULT_MODEL
     embed = Encoder(encoder)
     lm = LatentLM.from_pretrained(model, device, dtype, report=say)
     texts = _prefixes(lm, data, prefixes, prefix_tokens)

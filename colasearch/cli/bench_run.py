@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from colasearch.cli.options import config_option, model_options, option, search_options, worker_options
+from colasearch.cli.options import (
+    chosen_model,
+    config_option,
+    model_options,
+    option,
+    search_options,
+    worker_options,
+)
 
 if TYPE_CHECKING:
     from colasearch.benchmarks.data import DataSet
@@ -128,6 +135,7 @@ def run(name: str, context: click.Context, given: dict[str, Any]) -> int:
             shuffle_seed=given["shuffle_seed"],
             report=display.say,
         )
+        given = {**given, "model": chosen_model(given["model"], benchmark.task, display.say)}
         for remark in data.remarks:
             display.warn(remark)
         if benchmark.task == "countdown":

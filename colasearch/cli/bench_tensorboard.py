@@ -26,7 +26,7 @@ class BoardListener:
         except ModuleNotFoundError:
             raise PrerequisiteError(
                 "--tensorboard needs the package tensorboard, which is not installed; "
-                "run `pip install 'colasearch[tensorboard]'`"
+                "run `pip install '.[tensorboard]'`"
             ) from None
         self.listener = listener
         self.totals: dict[str, list[int]] = {}

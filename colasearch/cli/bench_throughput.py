@@ -192,7 +192,7 @@ def _plot(record: dict[str, Any], path: Path) -> None:
     try:
         import matplotlib
     except ModuleNotFoundError:
-        raise PrerequisiteError("--plot needs matplotlib; pip install 'colasearch[viz]'") from None
+        raise PrerequisiteError("--plot needs matplotlib; pip install '.[viz]'") from None
     matplotlib.use("Agg")
     from matplotlib import pyplot
 

@@ -13,6 +13,7 @@ import click
 
 from colasearch.errors import InputError, PrerequisiteError
 from colasearch.problem import Problem
+from colasearch.wording import countdown_data
 
 MAX_PROBLEM_BYTES = 1 << 20
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -108,25 +109,13 @@ def parse_problem(text: str, task: str | None = None) -> Problem:
         if not isinstance(words, str) or not words.strip():
             raise InputError('the JSON object has no "problem", a text; nor "numbers" and "target", for Countdown')
         return Problem.from_text(words.strip(), task)
-    worded = next(filter(None, (pattern.fullmatch(text) for pattern in COUNTDOWN_WORDINGS)), None)
+    worded = countdown_data(text)
     if task == "math" or (task is None and worded is None):
         return Problem.from_text(text, "math")
     if worded is not None:
-        numbers = [int(n) for n in re.findall(r"\d+", worded["numbers"])]
-        return _countdown(text, numbers, int(worded["target"]), "all" if "exactly once" in text else None)
+        return _countdown(text, worded["numbers"], worded["target"], worded.get("use"))
     found = [int(n) for n in re.findall(r"(?<![\d.])\d{1,9}(?![\d.]*\d)", text)]
     return _countdown(text, found[:-1], found[-1] if found else None, None)
-
-
-_LIST = r"(?P<numbers>\d{1,9}(?:(?:, ?| | and |, and )\d{1,9})+)"
-COUNTDOWN_WORDINGS = (
-    re.compile(rf"Make (?P<target>\d{{1,9}}) (?:from|with|using) {_LIST}\.?", re.IGNORECASE),
-    re.compile(
-        rf"Use the numbers {_LIST}, each (?:at most|exactly) once,[^\d]*to make (?P<target>\d{{1,9}})\.?[^\d]*",
-        re.IGNORECASE,
-    ),
-)
-"""How training rows and the prompt word a Countdown problem. In the first the target comes before the numbers."""
 
 
 def _json_object(text: str) -> dict[str, Any] | None:

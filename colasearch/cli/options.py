@@ -24,10 +24,26 @@ def model_options(function: Any) -> Any:
         option("--threads", type=click.IntRange(min=1), help="CPU threads [default: torch's choice]."),
         option("--dtype", default="auto", help="auto, packed, float32, bfloat16 or float16."),
         option("--device", default="auto", help="auto, cpu, cuda or cuda:N."),
-        option("--model", default="smollm2-135m", help="Known name, folder or hub name."),
+        option(
+            "--model",
+            help="Known name, folder or hub name [default: the shipped model made for the task, as countdown-tiny is "
+            "for Countdown, else smollm2-135m].",
+        ),
     ):
         function = decorator(function)
     return function
+
+
+def chosen_model(named: str | None, task: str, say: Callable[[str], None]) -> str:
+    """The model that the user named, else the shipped one for ``task``; says which one it took."""
+    from colasearch.model.sources import DEFAULT_MODEL, model_for
+
+    if named:
+        return named
+    name = model_for(task)
+    why = "the default" if name == DEFAULT_MODEL else f"made for {task}"
+    say(f"model {name}, {why}; --model takes another")
+    return name
 
 
 def key_values(context: click.Context, parameter: click.Parameter, value: Any) -> dict[str, Any]:

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from colasearch.cli.inputs import parse_problem, read_text_file, visible
-from colasearch.cli.options import config_option, engine_options, model_options, option, search_options, worker_options
+from colasearch.cli.options import (
+    chosen_model,
+    config_option,
+    engine_options,
+    model_options,
+    option,
+    search_options,
+    worker_options,
+)
 
 if TYPE_CHECKING:
     from colasearch.cluster.progress import PoolStatus
@@ -21,10 +29,11 @@ if TYPE_CHECKING:
 
 EPILOG = """\b
 Examples:
-  colasearch solve problem.txt
+  colasearch solve examples/problem.txt
   echo "What is 3*17?" | colasearch solve - --sims 16 --json
-  colasearch solve examples/countdown.json --model countdown-tiny
+  colasearch solve examples/countdown.json
   echo "Make 52 from 4, 7, 8." | colasearch solve - --searcher puct
+  colasearch solve examples/problem.txt --searcher majority --sims 8     # eight whole texts, the most frequent answer
 """
 
 
@@ -53,6 +62,13 @@ class Line:
         """Show ``text`` in the status line, or as a line of its own where there is none."""
         if self.status:
             self.status.update(visible(text))
+        else:
+            click.echo(text, err=True)
+
+    def note(self, text: str) -> None:
+        """Show ``text`` as a line that stays."""
+        if self.status:
+            self.console.print(visible(text), markup=False)
         else:
             click.echo(text, err=True)
 
@@ -85,7 +101,12 @@ class Line:
     help="How to ask, and how to check [default: countdown for numbers and a target, else math].",
 )
 @option("--searcher", default="gumbel", help="Search algorithm: gumbel, puct, ...")
-@option("--sims", type=click.IntRange(min=1), default=64, help="Simulations.")
+@option(
+    "--sims",
+    type=click.IntRange(min=1),
+    default=64,
+    help="Simulations; of majority and best_of_n, whole texts (greedy is one).",
+)
 @option(
     "--max-tokens",
     type=click.IntRange(min=1),
@@ -104,7 +125,7 @@ class Line:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
     file: str,
-    model: str,
+    model: str | None,
     device: str,
     dtype: str,
     threads: int | None,
@@ -132,11 +153,13 @@ def command(
 ) -> int:
     """Solve the problem in FILE (or on standard input) by tree search.
 
-    Prints the answer, the winning text, the candidates with their weights, and what it cost. Ctrl-C prints what was
-    found so far. With --ray-address the search runs on one worker there; Ctrl-C then ends it without a result.
+    Prints the answer, the winning text, the candidates with their shares of the vote, and what it cost. A share says
+    how far the texts found agree, not how likely the answer is right: wrong answers often have 1.000. Ctrl-C prints
+    what was found so far. With --ray-address the search runs on one worker there; Ctrl-C then ends it without a result.
     """
     problem = parse_problem(read_text_file(file), task)
     with Line() as line:
+        model = chosen_model(model, problem.task, line.note)
         line.say("loading")
         result = _search(
             line,
@@ -190,7 +213,7 @@ def _search(
     from colasearch.cli.workers import with_workers
     from colasearch.engine.decode import Sampling
     from colasearch.engine.world_config import WorldConfig
-    from colasearch.solve import solve
+    from colasearch.solving import solve
 
     heat = limits["sampling"]
     sampling = Sampling() if heat is None else Sampling(temperature=heat, token_temperature=heat)
@@ -248,6 +271,7 @@ def show_result(result: SolveResult, problem: Problem) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from colasearch.engine.verdict import plural
     from colasearch.verifiers import checkable_verifier, is_checkable
 
     console = Console(highlight=False)
@@ -266,13 +290,17 @@ def show_result(result: SolveResult, problem: Problem) -> None:
                 style="green" if verdict.correct else "red",
             )
         )
+    if result.why is not None:
+        console.print(Text(f"        {visible(result.why)}", style="yellow"))
+    elif result.cut:
+        console.print(Text(f"        {plural(result.cut, 'other text')} cut at --max-tokens", style="dim"))
     if result.text:
         console.print()
         console.print(Text(visible(result.text)))
     if result.candidates:
         table = Table(title=None, box=None, pad_edge=False, header_style="dim")
         table.add_column("candidate", max_width=48, overflow="ellipsis", no_wrap=True)
-        table.add_column("weight", justify="right")
+        table.add_column("share of vote", justify="right")
         table.add_column("texts", justify="right")
         if judge is not None:
             table.add_column("verifier", max_width=40, overflow="ellipsis", no_wrap=True)
@@ -281,15 +309,19 @@ def show_result(result: SolveResult, problem: Problem) -> None:
             table.add_row(Text(visible(candidate.answer)), f"{candidate.weight:.3f}", str(candidate.count), *said)
         console.print()
         console.print(table)
+        console.print(Text("A share of the vote is not the chance that an answer is right.", style="dim"))
         if len(result.candidates) > 8:
             console.print(Text(f"and {len(result.candidates) - 8} more", style="dim"))
+    branching = ""
+    if result.effective_branching is not None:
+        branching = f"effective branching {result.effective_branching:.2f}, "
     console.print()
     console.print(
         Text(
             f"{result.searcher}, {result.sims} simulations, {result.generated_tokens} tokens, "
             f"{result.model_calls} model calls, {result.seconds:.1f} s "
             f"({result.generated_tokens / max(result.seconds, 1e-9):.0f} tokens/s), "
-            f"effective branching {result.effective_branching:.2f}, stopped: {result.stop}, seed {result.seed}",
+            f"{branching}stopped: {result.stop}, seed {result.seed}",
             style="dim",
         )
     )

@@ -188,6 +188,8 @@ class Forest:
             for key, segment in row.recovered:
                 self.store.put(key, segment)
             self._account(row, job)
+            full = len(row.before) + len(row.tokens) >= self.config.max_tokens
+            self.trees[row.tree].cut += full and not row.ended and not row.broken
             if job.ticket >= 0:
                 leaves.append((row, job))
             elif job.ticket == ROOT:

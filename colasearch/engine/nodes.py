@@ -139,6 +139,7 @@ class TreeState:
         model_calls: Forward passes that this problem needs when its rows never wait for room in a batch.
         branching: Distinct children / actions of each open node.
         nodes: Its node numbers.
+        cut: Texts that reached the limit of their length.
     """
 
     problem: Problem
@@ -152,6 +153,7 @@ class TreeState:
     model_calls: int = 0
     branching: list[float] = field(default_factory=list)
     nodes: list[int] = field(default_factory=list)
+    cut: int = 0
     _finished: list[Finished] = field(default_factory=list)
 
     def finish(

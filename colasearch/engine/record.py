@@ -3,14 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from colasearch.engine.nodes import Finished, Node
 from colasearch.engine.text import TextEnds
 from colasearch.problem import Problem, SolveResult
-from colasearch.searchers import Outcome
+from colasearch.searchers import Outcome, Search
 from colasearch.traces import Trace, TraceNode, TraceText
 
+if TYPE_CHECKING:
+    from colasearch.engine.world import LatentWorld
+
 DIGITS = 6
+
+
+def states_of(search: Search) -> dict[int, int]:
+    """The world's node of each slot of the first tree."""
+    assert search.tree.states_BN is not None
+    return dict(enumerate(search.tree.states_BN[0, : int(search.tree.size_B[0])].tolist()))
+
+
+def drawn_texts(world: LatentWorld, tree: int, outcome: Outcome, states: Mapping[int, int]) -> list[Finished]:
+    """The ends of all paths drawn, each as often as it was drawn: what sampling algorithms choose among."""
+    ends = outcome.candidates_B[0]
+    numbers = [states[end.node] for end in ends]
+    answers = world.answer_texts(np.array(numbers, np.int64))
+    texts = [world.ends.decode(world.nodes[n].written) for n in numbers]
+    problem, checks = world.trees[tree].problem, world.checks
+    return [
+        Finished(order, text, answer, end.score, weight=end.score * checks.plausibility(problem, text))
+        for order, (end, text, answer) in enumerate(zip(ends, texts, answers, strict=True))
+        for _ in range(end.count)
+        if world.is_finished(world.nodes[states[end.node]])
+    ]
 
 
 def trace_nodes(

@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from colasearch.engine.nodes import COMPLETED, Evaluation, Finished
-from colasearch.engine.record import trace_nodes, trace_of
+from colasearch.engine.nodes import COMPLETED, Evaluation, TreeState
+from colasearch.engine.record import drawn_texts, states_of, trace_nodes, trace_of
+from colasearch.engine.verdict import OVERRULED, verdict_of, why_no_answer
 from colasearch.engine.world import LatentWorld
 from colasearch.engine.world_config import WorldConfig
 from colasearch.errors import ColasearchError, InputError
@@ -26,7 +27,6 @@ from colasearch.searchers import (
     BestOfN,
     Evaluations,
     Majority,
-    Outcome,
     Search,
     conclude,
     make,
@@ -34,6 +34,9 @@ from colasearch.searchers import (
     start,
 )
 from colasearch.searchers.noise import problem_keys
+from colasearch.searchers.options import DescentOptions
+from colasearch.searchers.programs import branches_of
+from colasearch.searchers.registry import Algorithm
 from colasearch.traces import Trace
 from colasearch.verifiers import is_checkable
 from colasearch.vote import vote
@@ -50,10 +53,12 @@ class SearchSettings:
         actions: ``latent``, or ``sampled``: first tokens drawn from the base itself.
         leaves_in_flight: Most leaves of one tree evaluated together.
         max_seconds: Wall-clock limit of a problem; what was found by then counts.
-        stop_when_solved: End a search as soon as a checkable verifier has accepted an answer.
+        stop_when_solved: End a search as soon as a checkable verifier has accepted an answer, unless the algorithm
+            counts votes without looking at verdicts.
         max_tree_tokens: Limit on the tokens generated for one problem; a round may pass it.
         world: Limits and sampling of the world.
-        options: Options of the algorithm.
+        options: Options of the algorithm. Where a verifier checks answers, ``revisit`` is False unless it is given:
+            a text that was rejected is not gone to again.
     """
 
     searcher: str = "gumbel"
@@ -183,6 +188,9 @@ class Scheduler:
             raise InputError(f"slots is {slots}; it must be at least 1")
         self.lm, self.settings, self.slots, self.on_status = lm, settings, slots, on_status
         self.algorithm = make(settings.searcher, settings.options)
+        self._once = self.algorithm
+        if isinstance(self.algorithm, DescentOptions) and "revisit" not in settings.options:
+            self._once = replace(self.algorithm, revisit=False)
         used = getattr(self.algorithm, "values_used", "nodes")
         # What an algorithm does not look at is not paid for: no rollouts for leaves, no references for votes.
         config = replace(
@@ -266,8 +274,7 @@ class Scheduler:
         state = self.world.trees[tree]
         if settings.max_tree_tokens is not None and state.generated_tokens >= settings.max_tree_tokens:
             run.search.stop(np.zeros(1, np.int64), StopReason.MAX_TOKENS)
-        checked = settings.stop_when_solved and is_checkable(run.problem.task)
-        if checked and any(f.value >= 1 for f in state.finished):
+        if self._solved(run, state):
             run.search.stop(np.zeros(1, np.int64), StopReason.SOLVED)
         leaves = run.search.ask()
         if not len(leaves):
@@ -275,6 +282,19 @@ class Scheduler:
             return not run.completing
         run.tickets = self.world.submit(leaves.states, leaves.action_L)
         return False
+
+    def _solved(self, run: _Run, state: TreeState) -> bool:
+        """Whether a verifier has accepted an answer that will be chosen for it."""
+        if not self.settings.stop_when_solved or not is_checkable(run.problem.task) or self.rule == "equal":
+            return False
+        if not self.by_outcome:
+            return any(f.value >= 1 for f in state.finished)
+        assert run.search is not None
+        (branch,) = branches_of(run.search)  # it chooses among the paths that it has counted
+        return any(branch.score(end) >= 1 for end in branch.ends)
+
+    def _algorithm(self, problem: Problem) -> Algorithm:
+        return self._once if is_checkable(problem.task) else self.algorithm
 
     def _complete(self, tree: int, search: Search) -> bool:
         """Ask for the end of the most visited text, where none is finished; returns whether there is any to ask for."""
@@ -300,7 +320,7 @@ class Scheduler:
             return
         if run.search is None:
             run.search = start(
-                self.algorithm,
+                self._algorithm(run.problem),
                 self._evaluations([evaluation]),
                 problem_keys([run.problem]),
                 sims=self.settings.sims,
@@ -338,22 +358,26 @@ class Scheduler:
     def _end(self, tree: int) -> Searched:
         run = self._runs.pop(tree)
         search, problem = run.search, run.problem
-        outcome = None if search is None else conclude(self.algorithm, search)
+        outcome = None if search is None else conclude(self._algorithm(problem), search)
         reason = run.reason or (outcome.stop_B[0] if outcome is not None else StopReason.INTERRUPTED)
-        states = {} if search is None else self._states(search)
+        states = {} if search is None else states_of(search)
         kept = {n: self.world.nodes[n] for n in (*states.values(), self.world.trees[tree].root)}
-        written = self._candidate_texts(tree, outcome, states) if self.by_outcome and outcome is not None else None
+        written = drawn_texts(self.world, tree, outcome, states) if self.by_outcome and outcome is not None else None
         answers = dict(zip(kept, self.world.answer_texts(np.array(list(kept))), strict=True))
         state = self.world.close(tree)
         finished = state.finished if written is None else written
         candidates, text = vote(finished, problem.task, self.rule)
+        answer = candidates[0].answer if candidates else None
+        verdict = verdict_of(problem, answer)
+        if verdict and self.settings.stop_when_solved and reason in OVERRULED:
+            reason = StopReason.SOLVED  # by the last text of all
         result = SolveResult(
             problem_id=problem.id,
             task=problem.task,
             model=self.lm.name,
             searcher=self.settings.searcher,
             seed=self.settings.seed,
-            answer=candidates[0].answer if candidates else None,
+            answer=answer,
             text=text,
             candidates=tuple(candidates),
             stop=reason,
@@ -362,29 +386,20 @@ class Scheduler:
             generated_tokens=state.generated_tokens,
             model_calls=state.model_calls,
             seconds=time.monotonic() - run.begun,
+            verdict=verdict,
+            cut=state.cut,
+            why=None
+            if candidates
+            else why_no_answer(
+                reason,
+                finished=len(finished),
+                cut=state.cut,
+                refuted=sum(node.refuted for node in kept.values()),
+                max_tokens=self.settings.world.max_tokens,
+            ),
         )
         nodes = () if outcome is None else trace_nodes(outcome, states, kept, answers, self.world.ends)
         prompt = kept[state.root].tokens
         return Searched(
             problem, result, trace_of(problem, self.settings.actions, prompt, nodes, finished, outcome, result)
         )
-
-    @staticmethod
-    def _states(search: Search) -> dict[int, int]:
-        """The world's node of each slot of the tree."""
-        assert search.tree.states_BN is not None
-        return dict(enumerate(search.tree.states_BN[0, : int(search.tree.size_B[0])].tolist()))
-
-    def _candidate_texts(self, tree: int, outcome: Outcome, states: dict[int, int]) -> list[Finished]:
-        """The ends of all paths drawn, each as often as it was drawn: what sampling algorithms choose among."""
-        ends = outcome.candidates_B[0]
-        numbers = [states[end.node] for end in ends]
-        answers = self.world.answer_texts(np.array(numbers, np.int64))
-        texts = [self.world.ends.decode(self.world.nodes[n].written) for n in numbers]
-        problem, checks = self.world.trees[tree].problem, self.world.checks
-        return [
-            Finished(order, text, answer, end.score, weight=end.score * checks.plausibility(problem, text))
-            for order, (end, text, answer) in enumerate(zip(ends, texts, answers, strict=True))
-            for _ in range(end.count)
-            if self.world.is_finished(self.world.nodes[states[end.node]])
-        ]

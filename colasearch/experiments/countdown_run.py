@@ -45,7 +45,7 @@ def run_countdown(
     plan = stages(recipe)
     if find_spec("peft") is None:
         raise PrerequisiteError(
-            "RL on tokens trains low-rank changes, which needs peft; pip install 'colasearch[lora]' before the "
+            "RL on tokens trains low-rank changes, which needs peft; pip install '.[lora]' before the "
             "experiment, not after its first hour"
         )
     manifest = manifest_of("experiment", {"experiment": "countdown", "size": size, **asdict(recipe)}, {}, {})

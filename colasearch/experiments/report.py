@@ -99,7 +99,7 @@ def markdown(document: Document, plots: Mapping[str, Path], root: Path) -> str:
             if chart.name in plots
         ]
     if not plots:
-        lines.append("No plots were drawn, because matplotlib is not installed; pip install 'colasearch[viz]'.")
+        lines.append("No plots were drawn, because matplotlib is not installed; pip install '.[viz]'.")
     commands = tuple((stage.label, stage.about, stage.command) for stage in document.stages)
     lines += [
         "## Commands",

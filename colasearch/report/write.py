@@ -52,7 +52,7 @@ def write_report(folder: Path) -> Report:
         for chart in charts_of(run.summary):
             plots += [path for path in draw(chart, folder / PLOTS_NAME) if path.suffix == ".png"]
     else:
-        notes.append("No plots were drawn, because matplotlib is not installed; pip install 'colasearch[viz]'.")
+        notes.append("No plots were drawn, because matplotlib is not installed; pip install '.[viz]'.")
     write_atomic(folder / MARKDOWN_NAME, report_md(run, plots, notes))
     return write_html(folder, folder / HTML_NAME)
 

@@ -211,7 +211,7 @@ def _board(folder: Path) -> Any:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise PrerequisiteError(
-            "--tensorboard needs the tensorboard package; install it with `pip install 'colasearch[tensorboard]'`, "
+            "--tensorboard needs the tensorboard package; install it with `pip install '.[tensorboard]'`, "
             "or leave the flag out: metrics.jsonl holds the same numbers"
         ) from None
     return SummaryWriter(str(folder))  # type: ignore[no-untyped-call]

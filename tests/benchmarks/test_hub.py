@@ -189,7 +189,7 @@ def test_ctrl_c_is_not_taken_for_a_failure():
 
 
 def test_without_a_network_the_library_is_not_asked(monkeypatch):
-    pytest.importorskip("datasets", reason="datasets is not installed: pip install colasearch[data]")
+    pytest.importorskip("datasets", reason="datasets is not installed: pip install '.[data]'")
 
     def unknown(*args: object) -> None:
         raise socket.gaierror(-2, "Name or service not known")
@@ -211,7 +211,7 @@ def test_a_missing_library_is_named(monkeypatch):
 
 def test_the_library_datasets_reads_a_repository(tmp_path):
     """The loader itself, on a local repository of the hub's layout: a folder with a jsonl file a split."""
-    pytest.importorskip("datasets", reason="datasets is not installed: pip install colasearch[data]")
+    pytest.importorskip("datasets", reason="datasets is not installed: pip install '.[data]'")
     repository = tmp_path / "repository"
     repository.mkdir()
     (repository / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
@@ -222,7 +222,7 @@ def test_the_library_datasets_reads_a_repository(tmp_path):
 
 
 def test_an_absent_repository_is_explained_without_a_traceback(tmp_path):
-    pytest.importorskip("datasets", reason="datasets is not installed: pip install colasearch[data]")
+    pytest.importorskip("datasets", reason="datasets is not installed: pip install '.[data]'")
     local = replace(HUB, repo=str(Path(tmp_path) / "absent" / "repo" / "deep"), revision=None)
     with pytest.raises(ColasearchError, match="cannot be read"):
         fetch(replace(BENCHMARK, name="absent", source=local), sleep=lambda seconds: None)

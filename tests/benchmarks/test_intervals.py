@@ -15,7 +15,7 @@ from colasearch.benchmarks.intervals import paired_bootstrap, pass_at_k, wilson
 @settings(deadline=None)  # scipy is imported in the first call
 @given(st.integers(1, 3000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
 def test_wilson_is_scipys(counts):
-    stats = pytest.importorskip("scipy.stats", reason="scipy is not installed: pip install colasearch[dev]")
+    stats = pytest.importorskip("scipy.stats", reason="scipy is not installed: pip install '.[dev]'")
     correct, total = counts
     expected = stats.binomtest(correct, total).proportion_ci(0.95, method="wilson")
     assert wilson(correct, total) == pytest.approx((expected.low, expected.high), abs=1e-9)

@@ -169,7 +169,7 @@ def test_compare_refuses_other_problems(tmp_path, capsys):
 
 
 def test_export_writes_every_record_with_typed_columns(tmp_path, capsys):
-    parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed: pip install colasearch[parquet]")
+    parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed: pip install '.[parquet]'")
     run = folder(tmp_path / "a", *arm("gumbel", 30), error("p1", "majority"))
     assert main(["export", str(run), "--parquet"]) == 0
     assert "41 rows" in capsys.readouterr().out
@@ -190,11 +190,11 @@ def test_export_without_pyarrow_names_the_extra(tmp_path, capsys, monkeypatch):
 
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     assert main(["export", str(folder(tmp_path / "a")), "--parquet"]) == 3
-    assert "colasearch[parquet]" in capsys.readouterr().err
+    assert "'.[parquet]'" in capsys.readouterr().err
 
 
 def test_tensorboard_logs_accuracy_as_problems_come_in(tmp_path):
-    pytest.importorskip("tensorboard", reason="tensorboard is not installed: pip install colasearch[tensorboard]")
+    pytest.importorskip("tensorboard", reason="tensorboard is not installed: pip install '.[tensorboard]'")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     from colasearch.cli.bench_tensorboard import BoardListener

@@ -8,13 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 FIELDS = {
     "schema", "problem_id", "task", "model", "searcher", "seed", "answer", "text", "candidates", "stop", "sims",
-    "effective_branching", "generated_tokens", "model_calls", "seconds",
+    "effective_branching", "generated_tokens", "model_calls", "seconds", "verdict", "cut", "why",
 }  # fmt: skip
 
 
@@ -50,6 +51,8 @@ def test_json_has_the_contract_s_fields(solve, searcher, model_folder):
     assert result["model_calls"] > 0
     for candidate in result["candidates"]:
         assert set(candidate) == {"answer", "weight", "count"}
+    assert result["verdict"] is None
+    assert (result["why"] is None) == (result["answer"] is not None)
     if result["candidates"]:
         assert sum(c["weight"] for c in result["candidates"]) == pytest.approx(1)
         assert result["answer"] == result["candidates"][0]["answer"]
@@ -106,6 +109,34 @@ def test_people_see_what_the_verifier_says_of_countdown(solve, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "        to make 24 from 4, 6\n" in done.stdout
     assert ("by the verifier: " in done.stdout) == ("Answer: none found" not in done.stdout)
+
+
+def test_countdown_goes_to_its_own_model_unless_one_is_named(colasearch, model_folder):
+    given = ("solve", "-", "--searcher", "puct", "--threads", 1, "--json")
+    done = colasearch(*given, stdin=b"Make 52 from 4, 7, 8.")
+    result = json.loads(done.stdout)
+    assert (result["model"], result["stop"], result["verdict"]) == ("countdown-tiny", "solved", True)
+    assert "model countdown-tiny, made for countdown; --model takes another" in done.stderr
+    named = {"COLASEARCH_MODEL": str(model_folder)}
+    done = colasearch(*given, "--sims", 2, "--max-tokens", 8, stdin=b"Make 52 from 4, 7, 8.", env=named)
+    assert json.loads(done.stdout)["model"] == str(model_folder)
+    assert "made for" not in done.stderr
+
+
+def test_people_read_why_there_is_no_answer_and_what_a_share_is_not(capsys):
+    from colasearch.cli.solve import show_result
+    from colasearch.problem import Candidate, Problem, SolveResult, StopReason
+
+    result = SolveResult("p", "math", "m", "gumbel", 0, None, "", (), StopReason.BUDGET, 4, None, 9, 9, 1.0, None, 3)
+    show_result(replace(result, why="3 texts were cut: raise --max-tokens"), Problem("p", "?"))
+    out = capsys.readouterr().out
+    assert "Answer: none found\n        3 texts were cut: raise --max-tokens\n" in out
+    assert "effective branching" not in out
+    show_result(replace(result, answer="7", candidates=(Candidate("7", 1.0, 4),)), Problem("p", "?"))
+    out = capsys.readouterr().out
+    assert "share of vote" in out
+    assert "not the chance that an answer is right" in out
+    assert "3 other texts cut at --max-tokens" in out
 
 
 def test_a_verdict_is_shown_for_the_answer_and_each_candidate(capsys):

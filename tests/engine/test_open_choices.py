@@ -150,8 +150,9 @@ def test_a_search_stops_at_an_accepted_answer_only_if_it_is_told_to(judging, mon
     solved = [r for r in results if r.answer is not None]
     assert solved
     for result in solved:
-        assert (result.stop == StopReason.SOLVED) == (stop or result.sims < 48)
-        assert stop or result.sims == 48 or result.stop == StopReason.SOLVED
+        ended = StopReason.BUDGET if result.sims == 48 else StopReason.EXHAUSTED
+        assert result.stop == (StopReason.SOLVED if stop else ended)
+        assert result.verdict is True
     if stop:
         assert any(r.sims < 48 for r in solved)
 

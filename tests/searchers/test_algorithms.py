@@ -57,7 +57,7 @@ def path(out: Outcome, place: int = 0) -> list[int]:
 def test_greedy_takes_the_largest_prior_to_the_end() -> None:
     out = run("greedy", comb(4), [0], sims=10)
     assert path(out) == [1]
-    assert out.stop_B == ["solved"]
+    assert out.stop_B == ["exhausted"]
     assert [(c.score, c.count) for c in out.candidates_B[0]] == [(0.5, 1)]
 
 

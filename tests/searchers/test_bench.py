@@ -70,7 +70,7 @@ def test_peers_search_the_same_world(name: str) -> None:
 
 
 def test_mctx_peer_does_the_same_job_as_ours() -> None:
-    pytest.importorskip("mctx", reason="mctx is not installed: pip install colasearch[dev]")
+    pytest.importorskip("mctx", reason="mctx is not installed: pip install '.[dev]'")
     world = ToyWorld(actions=16)
     starts = world.starts(32)
     theirs: Any = peers.mctx_puct(world, starts, 32)()

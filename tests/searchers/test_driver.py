@@ -76,7 +76,7 @@ def test_early_stop_ends_decided_and_explored_trees() -> None:
     known = ExactMdp(50, margin=0.0)
     optimal = [known.q_A(seed).argmax() for seed in range(50)]
     early = run("uct", known, list(range(50)), sims=3000, early_stop=True, exploration=20.0)
-    assert set(early.stop_B) == {StopReason.SOLVED}
+    assert set(early.stop_B) == {StopReason.EXHAUSTED}
     assert early.sims_B.max() < 3000
     assert early.best_action_B.tolist() == optimal, "an explored tree is decided by its exact values"
     assert run("uct", known, [0], sims=3000, exploration=20.0).sims_B.tolist() == [3000]
@@ -109,10 +109,10 @@ def test_a_root_with_one_legal_action_is_decided_for_gumbel() -> None:
     assert out.sims_B.tolist() == [0]
 
 
-def test_a_root_without_legal_actions_is_solved_and_has_no_action(world: TableWorld) -> None:
+def test_a_root_without_legal_actions_is_exhausted_and_has_no_action(world: TableWorld) -> None:
     world.logits_SA[2] = -np.inf
     out = run("gumbel", world, [1, 2, 3], sims=5)
-    assert out.stop_B == ["budget", "solved", "budget"]
+    assert out.stop_B == ["budget", "exhausted", "budget"]
     assert out.best_action_B[1] == -1
     assert out.visits_BA[1].sum() == 0
 

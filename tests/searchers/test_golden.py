@@ -18,7 +18,7 @@ TREES = ["gumbel_muzero_tree", "gumbel_muzero_reward_tree", "muzero_qtransform_t
 def load(name: str) -> dict[str, Any]:
     spec = importlib.util.find_spec("mctx")
     if spec is None or spec.origin is None:
-        pytest.skip("the golden trees come with mctx, which is not installed: pip install colasearch[dev]")
+        pytest.skip("the golden trees come with mctx, which is not installed: pip install '.[dev]'")
     path = Path(spec.origin).parent / "_src" / "tests" / "test_data" / f"{name}.json"
     if not path.exists():
         pytest.skip(f"this version of mctx has no {name}.json")

@@ -12,8 +12,8 @@ from worlds import TableWorld
 
 from colasearch.searchers import Outcome, run
 
-jax = pytest.importorskip("jax", reason="mctx and JAX are not installed: pip install colasearch[dev]")
-mctx = pytest.importorskip("mctx", reason="mctx is not installed: pip install colasearch[dev]")
+jax = pytest.importorskip("jax", reason="mctx and JAX are not installed: pip install '.[dev]'")
+mctx = pytest.importorskip("mctx", reason="mctx is not installed: pip install '.[dev]'")
 
 TREES = 256
 

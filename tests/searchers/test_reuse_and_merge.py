@@ -33,7 +33,7 @@ def test_subtree_is_kept_and_grows(algorithm: str, flying: int) -> None:
     for place in range(12):
         child = int(first.tree.children[place, 0, step_B[place]])
         if first.tree.finished[place, child]:
-            assert later.stop_B[place] is StopReason.SOLVED
+            assert later.stop_B[place] is StopReason.EXHAUSTED
             continue
         assert later.tree.visits_BN[place, 0] == first.tree.visits[place, child]
         assert later.tree.values_BN[place, 0] == first.tree.values[place, child]

@@ -69,5 +69,5 @@ def test_error_falls_as_simulations_grow(algorithm: str, options: dict[str, Any]
 
 def test_max_backup_is_exact_once_the_tree_is_explored() -> None:
     out = run("uct", world(), list(range(SEEDS)), sims=4000, max_backup=1.0, early_stop=True)
-    assert {str(reason) for reason in out.stop_B} == {"solved"}
+    assert {str(reason) for reason in out.stop_B} == {"exhausted"}
     np.testing.assert_allclose(out.value_B, world().optimal_BS[:, 0], atol=1e-12)

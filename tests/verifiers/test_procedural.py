@@ -13,7 +13,7 @@ from colasearch.problem import LabelledProblem, Problem
 from colasearch.verifiers import checkable_verifier, get_verifier
 from colasearch.verifiers.procedural import Procedural, procedural_names, procedural_problems
 
-needs_gym = pytest.mark.skipif(find_spec("reasoning_gym") is None, reason="needs `pip install 'colasearch[gym]'`")
+needs_gym = pytest.mark.skipif(find_spec("reasoning_gym") is None, reason="needs `pip install '.[gym]'`")
 
 RUN_CODE = [
     "string_insertion",

@@ -42,7 +42,7 @@ tuning_options = together(
         type=click.Choice(["lora", "layers", "full"]),
         default="lora",
         show_default=True,
-        help="Low-rank changes (needs colasearch[lora]), chosen layers, or the whole base.",
+        help="Low-rank changes (needs pip install '.[lora]'), chosen layers, or the whole base.",
     ),
     click.option("--layers", default="", callback=parse_layers, help="Layers for --tune layers, as -2,-1."),
     click.option("--rank", type=COUNT, default=16, show_default=True, help="Rank for --tune lora."),

@@ -48,7 +48,7 @@ function nodeDetails(tree, node) {
 function candidatesTable(candidates, gold) {
   if (!candidates || !candidates.length) return null;
   return h("section", {}, h("h3", {}, "Candidates"), h("table", { class: "candidates" },
-    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "answer"), h("th", { scope: "col", class: "num" }, "weight"), h("th", { scope: "col", class: "num" }, "texts"))),
+    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "answer"), h("th", { scope: "col", class: "num", title: "Not the chance that it is right." }, "share of vote"), h("th", { scope: "col", class: "num" }, "texts"))),
     h("tbody", {}, candidates.map((c) => h("tr", {}, h("td", {}, foreign(c.answer, 60), gold === c.answer && h("span", { class: "chip" }, "as gold")),
       h("td", { class: "num" }, fixed(c.weight, 3)), h("td", { class: "num" }, count(c.count)))))));
 }

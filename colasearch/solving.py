@@ -10,21 +10,39 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from colasearch.engine.scheduler import SearchSettings, Status, search_problems
+from colasearch.benchmarks.names import BASELINES
+from colasearch.engine.scheduler import Searched, SearchSettings, Status, search_problems
 from colasearch.engine.world_config import WorldConfig
 from colasearch.model.latent_lm import LatentLM
+from colasearch.model.sources import DEFAULT_MODEL, model_for
 from colasearch.problem import Problem, SolveResult
+from colasearch.searchers.registry import spelled
 from colasearch.tasks import get_task
+from colasearch.whole_texts import draw
+from colasearch.wording import problem_of
 
 if TYPE_CHECKING:
     from colasearch.cluster.pool import Pool
 
-DEFAULT_MODEL = "smollm2-135m"
+
+def load(model: str = DEFAULT_MODEL, device: str = "auto", dtype: str = "auto") -> LatentLM:
+    """A model, for several calls of :func:`solve`.
+
+    Args:
+        model: Known name, folder or hub name.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        dtype: ``auto``, ``packed``, ``float32``, ``bfloat16`` or ``float16``.
+
+    Raises:
+        PrerequisiteError: It cannot be found, or not be fetched.
+        CorruptFileError: A file does not match its SHA-256.
+    """
+    return LatentLM.from_pretrained(model, device, dtype)
 
 
 def solve(
     problem: Problem | str,
-    model: LatentLM | str = DEFAULT_MODEL,
+    model: LatentLM | str | None = None,
     *,
     searcher: str = "gumbel",
     sims: int = 64,
@@ -40,10 +58,10 @@ def solve(
     """Search for the answer of ``problem``.
 
     Args:
-        problem: A problem, or the text of a math problem.
-        model: A loaded model, or its name.
+        problem: A problem, or the text of one: of mathematics, or of Countdown (``Make 52 from 4, 7, 8.``).
+        model: A loaded model, or its name; None: the shipped model that was made for the task, else the default.
         searcher: Algorithm, as in ``colasearch.searchers.run``.
-        sims: Simulations.
+        sims: Simulations. One of ``greedy``, ``majority`` and ``best_of_n`` is one whole text.
         seed: Fixes the result, with the problem's id.
         actions: ``latent``, or ``sampled``: first tokens drawn from the base itself (for models without codes).
         max_seconds: Wall-clock limit; what was found by then counts.
@@ -61,10 +79,9 @@ def solve(
         PrerequisiteError: The model cannot be found, or has no latent modules.
     """
     if isinstance(problem, str):
-        problem = Problem.from_text(problem)
-    get_task(problem.task)
+        problem = problem_of(problem)
     settings = SearchSettings(
-        searcher=searcher,
+        searcher=spelled(searcher),
         sims=sims,
         seed=seed,
         actions=actions,
@@ -73,15 +90,35 @@ def solve(
         world=config or WorldConfig(),
         options=options,
     )
+    get_task(problem.task)
     settings.check()
-    lm = LatentLM.from_pretrained(model) if isinstance(model, str) else model
+    lm = LatentLM.from_pretrained(model or model_for(problem.task)) if not isinstance(model, LatentLM) else model
     if config is None:
         settings = replace(settings, world=WorldConfig(max_tokens=lm.base.text_length))
-    if pool is None:
+    done = search_one(lm, problem, settings, on_status=on_status, pool=pool)
+    assert done.result is not None
+    return done.result
+
+
+def search_one(
+    lm: LatentLM,
+    problem: Problem,
+    settings: SearchSettings,
+    *,
+    on_status: Callable[[Status], None] | None = None,
+    pool: Pool | None = None,
+) -> Searched:
+    """One problem's result and trace; a sampling searcher draws whole texts, as in ``bench``.
+
+    Raises:
+        ColasearchError: The problem cannot be searched; see :func:`solve`.
+    """
+    if settings.searcher in BASELINES:
+        done = draw(lm, problem, settings, on_status=on_status, pool=pool)
+    elif pool is None:
         (done,) = search_problems(lm, [problem], settings, on_status=on_status)
     else:
         (done,) = pool.search([problem], settings)
     if done.error is not None:
         raise done.error
-    assert done.result is not None
-    return done.result
+    return done

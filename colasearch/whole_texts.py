@@ -1,0 +1,118 @@
+"""Searchers that draw whole texts (greedy, majority, best-of-N), on one problem, as ``bench`` has them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from colasearch.benchmarks.arms import ArmResult, ArmSettings, Enough, Job, sample
+from colasearch.engine.decode import Sampling
+from colasearch.engine.scheduler import Searched, SearchSettings, Status
+from colasearch.engine.verdict import OVERRULED, verdict_of, why_no_answer
+from colasearch.interrupts import HeldInterrupts
+from colasearch.model.latent_lm import LatentLM
+from colasearch.problem import Candidate, Problem, SolveResult, StopReason
+from colasearch.searchers.registry import make
+
+if TYPE_CHECKING:
+    from colasearch.cluster.pool import Pool
+
+
+def draw(
+    lm: LatentLM,
+    problem: Problem,
+    settings: SearchSettings,
+    *,
+    on_status: Callable[[Status], None] | None = None,
+    pool: Pool | None = None,
+) -> Searched:
+    """Draw ``settings.sims`` texts (one for ``greedy``) and let ``settings.searcher`` choose among them.
+
+    Ctrl-C ends the drawing in this process: what is finished by then counts, and the result says ``interrupted``.
+
+    Raises:
+        InputError: A bad option.
+        PrerequisiteError: The model has no latent modules.
+    """
+    make(settings.searcher, settings.options)
+    if settings.actions == "latent":
+        lm.require_latents()
+    arm, world = settings.searcher, settings.world
+    heat = settings.options.get("temperature")
+    if heat is not None:
+        world = replace(world, sampling=Sampling(temperature=heat, token_temperature=heat))
+    job = Job(problem, texts=1 if arm == "greedy" else settings.options.get("samples") or settings.sims)
+    how = ArmSettings(settings.seed, settings.actions, world, max_seconds=settings.max_seconds)
+    begun = time.monotonic()
+    if pool is None:
+        result = _here(lm, job, arm, how, on_status)
+    else:
+        (drawn,) = pool.sample([job], (arm,), how)
+        result = drawn[arm]
+    if result.error is not None:
+        return Searched(problem, None, None, result.error)
+    return Searched(problem, _result(lm, result, settings, time.monotonic() - begun), result.trace)
+
+
+def _here(
+    lm: LatentLM, job: Job, arm: str, settings: ArmSettings, on_status: Callable[[Status], None] | None
+) -> ArmResult:
+    """Draw in this process."""
+    interrupts, begun = HeldInterrupts(), time.monotonic()
+
+    def look(tokens: int) -> None:
+        try:
+            interrupts.check()
+        except KeyboardInterrupt:
+            raise Enough(StopReason.INTERRUPTED) from None
+        if on_status is not None:
+            on_status(Status(0, job.texts or 0, 0, tokens, time.monotonic() - begun))
+
+    with interrupts.held():
+        (drawn,) = sample(lm, [job], (arm,), settings, look)
+    try:
+        interrupts.check()
+    except KeyboardInterrupt:
+        return replace(drawn[arm], stop=str(StopReason.INTERRUPTED))
+    return drawn[arm]
+
+
+def _result(lm: LatentLM, drawn: ArmResult, settings: SearchSettings, seconds: float) -> SolveResult:
+    verdict, stop = verdict_of(drawn.problem, drawn.answer), StopReason(drawn.stop)
+    if verdict and settings.stop_when_solved and stop in OVERRULED:
+        stop = StopReason.SOLVED
+    why = None
+    if drawn.answer is None:
+        why = why_no_answer(
+            stop, finished=len(drawn.texts), cut=drawn.cut, refuted=0, max_tokens=settings.world.max_tokens
+        )
+    return SolveResult(
+        problem_id=drawn.problem.id,
+        task=drawn.problem.task,
+        model=lm.name,
+        searcher=settings.searcher,
+        seed=settings.seed,
+        answer=drawn.answer,
+        text=drawn.text,
+        candidates=_shares(drawn.candidates),
+        stop=stop,
+        sims=drawn.sims,
+        effective_branching=None,
+        generated_tokens=drawn.generated_tokens,
+        model_calls=drawn.model_calls,
+        seconds=seconds,
+        verdict=verdict,
+        cut=drawn.cut,
+        why=why,
+    )
+
+
+def _shares(candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+    """Weights as shares of all weight; of best-of-N they are scores, which may all be 0."""
+    total = sum(c.weight for c in candidates)
+    if not total:
+        texts = sum(c.count for c in candidates)
+        return tuple(replace(c, weight=c.count / texts) for c in candidates)
+    return tuple(replace(c, weight=c.weight / total) for c in candidates)
