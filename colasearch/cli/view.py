@@ -88,7 +88,7 @@ def _staged_page(folder: Path) -> Path | None:
     """The page of a run made of stages, which its own command writes; None for a bench, or what is no run.
 
     Raises:
-        PrerequisiteError: It is not written yet.
+        InputError: It is not written yet.
     """
     from colasearch.report.write import HTML_NAME
     from colasearch.runs import MANIFEST_NAME, read_manifest
@@ -100,7 +100,7 @@ def _staged_page(folder: Path) -> Path | None:
         return None
     page = folder / HTML_NAME
     if not page.is_file():
-        raise PrerequisiteError(
+        raise InputError(
             f"{folder} has no {HTML_NAME} yet: it is written when all stages are done; go on with --resume. The "
             f"benches among its stages have pages of their own: colasearch view {folder}/stages/NAME"
         )

@@ -80,8 +80,10 @@ def run_page(run: Run, *, max_bytes: int | None = MAX_TRACE_BYTES, notes: Sequen
     packer = _Traces(run, max_bytes)
     wanted = sorted(run.records, key=lambda r: (*_rank(r, summary), place[str(r["problem_id"])]))
     kept = {id(record): packer.add(record) for record in wanted}
-    problems = [_listed(name, packer.problem_texts.get(name)) for name in ids]
-    details: list[dict[str, Any]] = [{"text": packer.problem_texts.get(name), "units": {}} for name in ids]
+    # Records have had the wording since traces could be left out; older ones have it in their traces alone.
+    texts = packer.problem_texts | {str(r["problem_id"]): r["problem"] for r in run.records if r.get("problem")}
+    problems = [_listed(name, texts.get(name)) for name in ids]
+    details: list[dict[str, Any]] = [{"text": texts.get(name), "units": {}} for name in ids]
     units: dict[str, dict[str, Any]] = {}
     for record in run.records:
         arm, key = record["arm"], f"{record['arm']}-{record['sims']}"

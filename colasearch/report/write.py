@@ -42,7 +42,7 @@ def write_report(folder: Path) -> Report:
     Without matplotlib (extra ``viz``) there are no plot files, and ``report.md`` says so; the page draws its own.
 
     Raises:
-        PrerequisiteError: No run folder of ``colasearch bench``, or nothing finished in it.
+        InputError: No run folder of ``colasearch bench``, or nothing finished in it.
         CorruptFileError: A damaged file.
     """
     run = load_run(folder)
@@ -81,7 +81,7 @@ def write_html(folder: Path, path: Path, *, all_traces: bool = False, max_bytes:
         max_bytes: Limit on the traces otherwise.
 
     Raises:
-        PrerequisiteError: No run folder of ``colasearch bench``, or nothing finished in it.
+        InputError: No run folder of ``colasearch bench``, or nothing finished in it.
         CorruptFileError: A damaged file.
     """
     stamp = _stamp(folder, all_traces=all_traces)

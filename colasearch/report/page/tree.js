@@ -1,6 +1,7 @@
 // The tree viewer: cards in a plane that can be dragged and zoomed. Only cards in view are in the document.
 
 const FAR = 0.42; // below this scale cards are drawn without text
+const LEGIBLE = 0.6; // the smallest scale at which a tree opens
 const MANY = 24; // larger trees begin folded to the selected path
 
 class TreeView {
@@ -92,7 +93,7 @@ class TreeView {
     bar.style.width = `${clamp((100 * t.visits[node]) / Math.max(1, t.visits[0]), 0, 100)}%`;
     return h("div", attributes,
       h("div", { class: "step" }, h("span", { class: "words", dir: "auto" }, stepText(t, node, 90)), endChip(t, node)),
-      h("div", { class: "nums" }, h("b", {}, count(t.visits[node])), h("span", {}, `Q ${fixed(t.value[node], 2)}`),
+      h("div", { class: "nums" }, h("b", {}, count(t.visits[node])), h("span", {}, isFinished(t, node) ? `worth ${fixed(worth(t, node), 2)}` : `Q ${fixed(t.value[node], 2)}`),
         node > 0 && h("span", {}, `P ${fixed(t.prior[node], t.prior[node] < 0.0995 ? 3 : 2)}`), node > 0 && h("span", {}, codeText(t, node))),
       bar,
       kids > 0 && h("button", { type: "button", class: folded ? "fold more" : "fold", tabindex: "-1", "data-fold": node,
@@ -145,6 +146,16 @@ class TreeView {
     this.paint();
     return before.x !== this.at.x || before.y !== this.at.y;
   }
+  // As first seen: all of the tree if its cards can still be read, else the chosen node in view, at a size that can be.
+  open(node) {
+    this.select(node, false);
+    this.fit();
+    if (this.at.k < LEGIBLE) {
+      this.at = { x: 16, y: 16, k: LEGIBLE };
+      this.reveal(node);
+      this.paint();
+    }
+  }
   fit() {
     const { clientWidth: width, clientHeight: height } = this.frame;
     const k = clamp(Math.min((width - 32) / this.shape.width, (height - 32) / this.shape.height), 0.03, 1);
@@ -153,9 +164,8 @@ class TreeView {
   }
   showBest() {
     this.tree.collapseOffPath();
-    this.at = { x: 16, y: 16, k: 1 };
     this.relayout();
-    this.select(this.trace.best);
+    this.open(this.trace.best);
   }
 
   // Plain wheel moves the tree once it has the focus (else the page scrolls); with Ctrl or a pinch it zooms.
