@@ -232,7 +232,8 @@ def _open(name: str) -> tuple[int, int | None]:
     epilog='A row is {"id", "gold", "pred"}, for Countdown {"id", "numbers", "target", "pred"}. '
     '"format" may be "text" (find the answer in pred; the default) or "answer" (gold and pred are bare answers). '
     'Out comes {"id", "verdict", "answer", "reason", "seconds"} for each row, in order; answer is what was found in '
-    "pred; verdict is null when the gold answer cannot be read. Example: colasearch verify outputs.jsonl > verdicts.jsonl"
+    "pred; verdict is null when the gold answer cannot be read. "
+    "Example: colasearch verify outputs.jsonl > verdicts.jsonl"
 )
 @click.argument("file")
 @click.option("--task", default="math", show_default=True, help=f"What to grade as: {', '.join(sorted(TASKS))}.")

@@ -303,7 +303,7 @@ def test_groups_are_those_that_the_data_has(sums):
     assert data.group_names([make_item("a", "b", "c")]) == {}
 
 
-ROWS = [
+MIXED = [
     {"question": "How many are left?", "answer": "24-5=<<24-5=19>>19 are left.\n#### 1,019"},
     {"problem": "Compute 2+3.", "level": "Level 1", "type": "Algebra", "solution": "\\boxed{4}? No, \\boxed{5}."},
     {"prompt": "Compute 7*8.", "final_answer": 56},
@@ -313,7 +313,7 @@ ROWS = [
 
 @pytest.mark.parametrize("form", ["jsonl", "array", "bom"])
 def test_rows_of_any_hand_are_read_alike(tmp_path, form):
-    text = json.dumps(ROWS, indent=1) if form == "array" else "".join(json.dumps(r) + "\n" for r in ROWS)
+    text = json.dumps(MIXED, indent=1) if form == "array" else "".join(json.dumps(r) + "\n" for r in MIXED)
     path = tmp_path / "rows.json"
     path.write_bytes(b"\xef\xbb\xbf" * (form == "bom") + text.encode())
     items = read_items(path)

@@ -203,8 +203,9 @@ def test_export_writes_every_record_with_typed_columns(tmp_path, capsys):
     assert main(["export", str(empty), "--parquet", "--output", str(tmp_path / "x.parquet")]) == 0
     assert parquet.read_table(tmp_path / "x.parquet").schema == table.schema
     capsys.readouterr()
-    assert main(["export", str(run)]) == 2
-    assert "--parquet" in capsys.readouterr().err
+    assert main(["export", str(run)]) == 0
+    assert main(["export", str(run), "--format", "xlsx"]) == 2
+    assert "'parquet'" in capsys.readouterr().err
 
 
 def test_export_without_pyarrow_names_the_extra(tmp_path, capsys, monkeypatch):

@@ -41,7 +41,7 @@ function problemHead(problem, index, text) {
   const step = (to, label) => h("a", { class: "step", href: to === undefined ? null : `#p=${to}`, "aria-disabled": to === undefined ? "true" : null }, label);
   const marks = [problem.subject, problem.level].filter(Boolean).map((v) => h("span", {}, foreign(v, 60)));
   return h("header", { class: "masthead" },
-    data.kind === "run" && h("nav", { class: "crumbs" }, h("a", { href: "#" }, "\u2190 ", foreign(data.title, 40)),
+    (data.kind === "run" || data.problems.length > 1) && h("nav", { class: "crumbs" }, data.kind === "run" ? h("a", { href: "#" }, "\u2190 ", foreign(data.title, 40)) : foreign(data.title, 40),
       h("span", { class: "pager" }, step(order[place - 1], "Previous"), h("span", { class: "dim" }, place >= 0 ? `${count(place + 1)} of ${count(order.length)}` : ""), step(order[place + 1], "Next"))),
     h("h1", { class: "small" }, foreign(problem.id, 120)),
     marks.length > 0 && h("p", { class: "facts" }, marks),

@@ -51,6 +51,7 @@ class TreeView {
     this.edges.replaceChildren(...paths.map((d, i) => s("path", { d, class: `w${i}` })), s("path", { d: best, class: "best" }));
     for (const card of this.cards.values()) card.remove();
     this.cards.clear();
+    this.makeRoom(false);
     this.paint();
     Object.assign(this.frame.dataset, { shown: this.shape.order.length, layoutMs: (performance.now() - begun).toFixed(1) });
   }
@@ -146,9 +147,19 @@ class TreeView {
     this.paint();
     return before.x !== this.at.x || before.y !== this.at.y;
   }
+  // The stage is as high as the tree needs, within bounds; it shrinks only where the reader has asked for another view.
+  makeRoom(shrink) {
+    const stage = this.element.parentElement;
+    if (!stage) return;
+    const wanted = clamp(this.shape.height * this.at.k + 110, 420, Math.min(680, 0.78 * window.innerHeight));
+    if (shrink || wanted > stage.clientHeight) stage.style.height = `${wanted}px`;
+  }
   // As first seen: all of the tree if its cards can still be read, else the chosen node in view, at a size that can be.
   open(node) {
     this.select(node, false);
+    this.fit();
+    this.at.k = Math.max(this.at.k, LEGIBLE);
+    this.makeRoom(true);
     this.fit();
     if (this.at.k < LEGIBLE) {
       this.at = { x: 16, y: 16, k: LEGIBLE };
