@@ -31,7 +31,9 @@ Examples:
 @click.option("--all-traces", is_flag=True, help="Put in every trace, however large the page becomes.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(source: Path, output: Path | None, do_open: bool | None, all_traces: bool, as_json: bool) -> int:
-    """Show RUN, a folder of `colasearch bench`, `solve --output`, `iterate` or `experiment`, or TRACE, a bench's `*.json.gz` file.
+    """Show RUN, a folder of `colasearch bench`, `solve --output`, `iterate` or `experiment`, or one search's TRACE.
+
+    A TRACE is a `*.json.gz` file in a folder's `traces`.
 
     One HTML file with tables, charts, all problems and their search trees; it loads nothing from anywhere. A run's page
     is RUN/report.html; it is made anew when the run has changed. Prints where the page is.

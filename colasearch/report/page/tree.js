@@ -1,7 +1,7 @@
 // The tree viewer: cards in a plane that can be dragged and zoomed. Only cards in view are in the document.
 
 const FAR = 0.42; // below this scale cards are drawn without text
-const LEGIBLE = 0.6; // the smallest scale at which a tree opens
+const LEGIBLE = 0.5; // the smallest scale at which a tree opens
 const MANY = 24; // larger trees begin folded to the selected path
 
 class TreeView {
