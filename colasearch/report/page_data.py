@@ -51,7 +51,8 @@ def trace_page(trace: Trace, name: str) -> Page:
 def traces_page(traces: Sequence[Trace], name: str) -> Page:
     """The page of searches of one searcher, one problem after the other; no gold answers are known."""
     unit = f"{traces[0].searcher}-{traces[0].sims}" if len(traces) == 1 else traces[0].searcher
-    problems, payloads = [], []
+    problems: list[dict[str, Any]] = []
+    payloads: list[tuple[str, str]] = []
     for number, trace in enumerate(traces):
         result = {
             "status": "ok",
