@@ -77,8 +77,10 @@ def compare(first: Run, second: Run, sims: int | None = None) -> dict[str, Any]:
 
     Returns:
         ``{"schema": 1, "benchmark", "first", "second", "differences": [...], "rows": [{"first_arm", "second_arm", "n",
-        "first", "second", "difference", "ci95", "separate", "only_first", "only_second", "token_ratio"}]}``: the two
-        chosen searchers first, then each arm that both runs have. ``differences`` are the settings that differ.
+        "first", "second", "difference", "ci95", "p_value", "separate", "only_first", "only_second",
+        "token_ratio"}]}``: the two chosen searchers first, then each arm that both runs have. ``differences`` are
+        the settings that differ.
+
 
     Raises:
         InputError: The runs cannot be compared.

@@ -14,11 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from colasearch.errors import CorruptFileError, InputError, PrerequisiteError
+from colasearch.errors import CorruptFileError, InputError
 from colasearch.problem import LabelledProblem, Problem
-
-CHECKED_DATA = ("numbers", "target", "use")
-"""Fields of a row that a checkable verifier reads."""
+from colasearch.rows import COUNTDOWN_DATA, Row, countdown_of, countdown_text, gold_of, read_rows, text_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +142,7 @@ def make_item(
 
 def _content(item: Item, loose: bool) -> str:
     text = "".join(c for c in item.problem.text if not c.isspace() and c != ".") if loose else item.problem.text
-    data = {key: item.problem.data[key] for key in CHECKED_DATA if key in item.problem.data}
+    data = {key: item.problem.data[key] for key in COUNTDOWN_DATA if key in item.problem.data}
     if data:
         # A Countdown problem is its numbers and its target; the wording around them is ours.
         return json.dumps([sorted(data.get("numbers", [])), data.get("target"), data.get("use")])
@@ -176,7 +174,7 @@ def load(
 
     Args:
         benchmark: What to load.
-        data: A jsonl file to read in place of the benchmark's own source.
+        data: A file of problems (``colasearch.rows``) to read in place of the benchmark's own source.
         limit: Take only so many.
         skip: Leave out so many before the first.
         shuffle_seed: Take them in an order drawn from this seed, rather than in the source's.
@@ -189,7 +187,7 @@ def load(
     """
     remarks: list[str] = []
     if data is not None:
-        items, source = read_jsonl(data, benchmark.task, benchmark.defaults), str(data)
+        items, source = read_items(data, benchmark.task, benchmark.defaults), str(data)
     elif isinstance(benchmark.source, Hub):
         from colasearch.benchmarks.hub import fetch
 
@@ -224,67 +222,39 @@ def _hub_name(source: Hub) -> str:
     return f"{source.repo}@{source.revision or 'newest'}"
 
 
-def read_jsonl(path: Path, task: str = "math", defaults: Mapping[str, Any] | None = None) -> list[Item]:
-    """Items of a jsonl file with ``problem`` and ``answer`` (Countdown: ``numbers`` and ``target``).
+def read_items(path: Path, task: str = "math", defaults: Mapping[str, Any] | None = None) -> list[Item]:
+    """Items of a file of problems with gold answers (Countdown: ``numbers`` and ``target``); see ``colasearch.rows``.
 
-    ``id``, ``subject`` and ``level`` are read where they are given; rows without an id are numbered.
+    ``id``, ``subject`` (MATH: ``type``) and ``level`` are read where they are given; rows without an id are numbered.
 
     Raises:
-        PrerequisiteError: There is no such file.
-        InputError: A row cannot be used, or two have one id.
+        InputError: There is no such file, a row cannot be used, or two have one id.
     """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except (FileNotFoundError, IsADirectoryError):
-        raise PrerequisiteError(f"data file {path} does not exist; give a jsonl file with problem and answer") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 ({error}); convert it to UTF-8") from None
     items: list[Item] = []
-    seen: dict[str, int] = {}
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        item = _row_item(line, f"{path} line {number}", f"{path.stem}-{number:05d}", task, defaults or {})
-        first = seen.setdefault(item.problem.id, number)
-        if first != number:
-            raise InputError(f"{path} line {number} has the id {item.problem.id!r} of line {first}; ids must differ")
+    seen: dict[str, str] = {}
+    for row in read_rows(path):
+        identity = row.fields.get("id")
+        name = f"{path.stem}-{row.number:05d}" if identity in (None, "") else str(identity)
+        item = _item(row, name, task, defaults or {})
+        first = seen.setdefault(name, row.where)
+        if first != row.where:
+            raise InputError(f"{row.where} has the id {name!r} of {first}; ids must differ")
         items.append(item)
-    if not items:
-        raise InputError(f"{path} has no rows; a row is a JSON object with problem and answer")
     return items
 
 
-def _row_item(line: str, where: str, name: str, task: str, defaults: Mapping[str, Any]) -> Item:
-    try:
-        row = json.loads(line)
-    except ValueError as error:
-        raise InputError(f"{where} is not valid JSON: {error}") from None
-    if not isinstance(row, dict):
-        raise InputError(f"{where} is a JSON {type(row).__name__}; a row is an object")
+def _item(row: Row, name: str, task: str, defaults: Mapping[str, Any]) -> Item:
     if task == "countdown":
-        numbers, target = row.get("numbers"), row.get("target")
-        whole = isinstance(numbers, list) and all(type(n) is int for n in numbers) and type(target) is int
-        if not whole or not numbers:
-            raise InputError(f'{where} has no whole "numbers" and "target", which a Countdown row needs')
-        data = {**defaults, **{key: row[key] for key in CHECKED_DATA if key in row}}
-        text = str(row.get("problem") or "")
+        data = countdown_of(row, defaults)
+        text, gold = str(row.fields.get("problem") or countdown_text(data)), row.fields.get("answer")
     else:
-        data = dict(defaults)
-        text = row.get("problem", "")
-        if not isinstance(text, str) or not text.strip():
-            raise InputError(f'{where} has no text "problem"; a row needs "problem" and "answer"')
-        if not isinstance(row.get("answer"), str | int | float) or isinstance(row.get("answer"), bool):
-            raise InputError(f'{where} has no "answer"; a row needs "problem" and "answer"')
-    identity = row.get("id")
-    return make_item(
-        name if identity in (None, "") else str(identity),
-        text,
-        row.get("answer"),
-        task,
-        data,
-        row.get("subject"),
-        row.get("level"),
-    )
+        data, text, gold = dict(defaults), text_of(row), gold_of(row, task)
+    subject, level = (next((row.fields[key] for key in keys if key in row.fields), None) for keys in _GROUPS)
+    return make_item(name, text, gold, task, data, subject, level)
+
+
+_GROUPS = (("subject", "type"), ("level",))
+"""Names of a row's groups in other data sets."""
 
 
 def group_names(items: Sequence[Item]) -> dict[str, list[str]]:

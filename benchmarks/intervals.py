@@ -1,4 +1,4 @@
-"""How sure a measured accuracy is: Wilson intervals, paired bootstrap, pass@k."""
+"""How sure a measured accuracy is: Wilson intervals, exact McNemar test, paired bootstrap, pass@k."""
 
 from __future__ import annotations
 
@@ -11,6 +11,10 @@ import numpy as np
 Z95 = 1.959963984540054
 """97.5% quantile of the normal distribution."""
 RESAMPLES = 10_000
+ALPHA = 0.05
+"""Level of the exact test: as likely, or less, counts as a difference."""
+LEAST_DISCORDANT = 6
+"""Problems that one arm alone solves, below which nothing is said: with 5, even 5 : 0 has p = 0.0625."""
 
 
 def wilson(correct: int, total: int) -> tuple[float, float]:
@@ -46,6 +50,24 @@ def pass_at_k(total: int, correct: int, k: int) -> float:
     return 1.0 - math.comb(total - correct, k) / math.comb(total, k)
 
 
+def mcnemar(only_first: int, only_second: int) -> float:
+    """Two-sided p of the exact McNemar test: how often a fair coin gives so uneven a split of the discordant problems.
+
+    McNemar 1947, "Note on the sampling error of the difference between correlated proportions", with the binomial
+    distribution in place of its normal approximation, so it holds for few problems, too. 1 where no problem differs.
+
+    Raises:
+        ValueError: A count is negative.
+    """
+    if min(only_first, only_second) < 0:
+        raise ValueError(f"{only_first} and {only_second} are no counts; they must not be negative")
+    n, fewer = only_first + only_second, min(only_first, only_second)
+    if 2 * fewer == n:
+        return 1.0
+    # Whole numbers until the end: floats would overflow at some 1,000 problems.
+    return 2 * sum(math.comb(n, k) for k in range(fewer + 1)) / 2**n
+
+
 @dataclass(frozen=True, slots=True)
 class Paired:
     """Comparison of two arms on the same problems.
@@ -65,9 +87,23 @@ class Paired:
     only_second: int
 
     @property
+    def p_value(self) -> float:
+        """Of the exact McNemar test."""
+        return mcnemar(self.only_first, self.only_second)
+
+    @property
+    def enough(self) -> bool:
+        """Enough problems tell the arms apart for anything to be said of which is better."""
+        return self.only_first + self.only_second >= LEAST_DISCORDANT
+
+    @property
     def separate(self) -> bool:
-        """The interval leaves out 0."""
-        return self.low > 0 or self.high < 0
+        """The difference is not chance: enough discordant problems, exact p below 0.05, and no 0 in the interval.
+
+        The bootstrap alone will not do: with 3 : 0 of six problems, or 4 : 0 of any number, its interval leaves out 0
+        although the exact test has p = 0.25 and 0.125.
+        """
+        return self.enough and self.p_value < ALPHA and (self.low > 0 or self.high < 0)
 
 
 def paired_bootstrap(first: Sequence[bool], second: Sequence[bool], seed: int, resamples: int = RESAMPLES) -> Paired:

@@ -39,7 +39,7 @@ def export(folder: Path, path: Path) -> int:
     kinds = {
         **dict.fromkeys(("benchmark", "model"), pa.string()),
         "seed": pa.int64(),
-        **dict.fromkeys(("problem_id", "arm"), pa.string()),
+        **dict.fromkeys(("problem_id", "problem", "arm"), pa.string()),
         "sims": pa.int64(),
         **dict.fromkeys(
             ("status", "error_kind", "error_message", "subject", "level", "gold", "answer", "text"), pa.string()

@@ -69,6 +69,7 @@ def record_of(item: Item, arm: str, sims: int, result: ArmResult, score: Score |
     """The record of ``problems.jsonl`` (format: ``colasearch.runs``), without its trace."""
     record: dict[str, Any] = {
         "problem_id": item.problem.id,
+        "problem": item.problem.text,
         "arm": arm,
         "sims": sims,
         "status": "ok",

@@ -13,8 +13,8 @@
                     "pass_at_k": {"1": 0.31, "2": 0.42, ...} or null,
                     "by": {"subject": {NAME: {"n", "correct", "accuracy", "ci95", "oracle_correct"}}, "level": {...}}}},
      "searcher",                       # the arm whose tokens are the budget of the others
-     "comparisons": [{"first", "second", "n", "difference", "ci95", "separate", "only_first", "only_second",
-                      "token_ratio"}],
+     "comparisons": [{"first", "second", "n", "difference", "ci95", "p_value", "separate", "only_first",
+                      "only_second", "token_ratio"}],  # p_value: exact McNemar; token_ratio: second's over first's
      "verdict": "...",                 # one paragraph: did the search beat its baselines at equal tokens?
      "curve": [{"sims": 4, "arms": {...}, "comparisons": [...]}, ...],  # one entry for each of --sims, smallest first
      "complete": true,                 # false for an interrupted run
@@ -31,7 +31,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from colasearch.benchmarks.intervals import paired_bootstrap, pass_at_k, wilson
+from colasearch.benchmarks.intervals import LEAST_DISCORDANT, paired_bootstrap, pass_at_k, wilson
 from colasearch.benchmarks.names import BASELINES
 
 SCHEMA = 1
@@ -104,6 +104,7 @@ def compare_arms(first: Sequence[Record], second: Sequence[Record], seed: int) -
         "n": paired.n,
         "difference": round(paired.difference, 6),
         "ci95": [round(paired.low, 6), round(paired.high, 6)],
+        "p_value": round(paired.p_value, 6),
         "separate": paired.separate,
         "only_first": paired.only_first,
         "only_second": paired.only_second,
@@ -179,33 +180,62 @@ def build(
 
 
 def verdict(searcher: str, arms: Mapping[str, Any], comparisons: Sequence[Mapping[str, Any]]) -> str:
-    """In plain words: whether the search beat majority vote and best-of-N at equal tokens."""
+    """In plain words: whether the search beat majority vote and best-of-N at equal tokens.
+
+    Only a difference that :class:`Paired` calls separate counts, and only against a baseline that did not have fewer
+    tokens (for a win) or more (for a loss). Without both baselines there is no verdict.
+    """
     if searcher in BASELINES:
         return f"The chosen searcher is the baseline {searcher} itself; no search was compared."
-    against = [c for c in comparisons if c["second"] in ("majority", "best_of_n") and c["n"]]
-    if not against:
+    against = {c["second"]: c for c in comparisons if c["second"] in CONTROLS and c["n"]}
+    missing = [_spoken(arm) for arm in CONTROLS if arm not in against]
+    if len(missing) == len(CONTROLS):
         return "Neither majority vote nor best-of-N was run; whether the search is worth its tokens is not known."
-    parts = []
-    for c in against:
-        points, (low, high) = 100 * c["difference"], (100 * bound for bound in c["ci95"])
-        words = ("beats", "loses to") if c["separate"] else ("is ahead of", "is behind")
-        word = words[points < 0] if points else "ties with"
-        sure = "separate from 0" if c["separate"] else "not separate from 0"
-        sure = sure if c["only_first"] or c["only_second"] else "no problem tells them apart"
-        by = f" by {abs(points):.1f} points" if points else ""
-        parts.append(
-            f"{searcher} {word} {_spoken(c['second'])}{by} (95% paired bootstrap {low:+.1f} to {high:+.1f}: {sure}; "
-            f"it had {c['token_ratio'] or 0:.2f} times the tokens)"
-        )
-    accuracy = 100 * arms[searcher]["selected"]["accuracy"]
-    wins = [c["separate"] and c["difference"] > 0 for c in against]
-    losses = [c["separate"] and c["difference"] < 0 for c in against]
-    closing = "So at equal tokens the search is worth running here."
-    if any(losses):
-        closing = "So at equal tokens the search is not worth running here."
-    elif not all(wins):
-        closing = f"So with {against[0]['n']} problems it is not shown that the search is worth running."
-    return f"{searcher} solves {accuracy:.1f}%. At equal tokens {' and '.join(parts)}. {closing}"
+    told = " ".join(_told(searcher, c) for c in against.values())
+    start = f"{searcher} solves {100 * arms[searcher]['selected']['accuracy']:.1f}%. {told}"
+    if missing:
+        return f"{start} {missing[0]} was not run, so whether the search is worth its tokens is not known."
+    signs = [_sign(c) for c in against.values()]
+    n = min(c["n"] for c in against.values())
+    if -1 in signs:
+        return f"{start} So at equal tokens the search is not worth running here."
+    if all(sign == 1 for sign in signs):
+        return f"{start} So at equal tokens the search is worth running here."
+    return f"{start} So with {n} problems it is not shown that the search is worth running."
+
+
+CONTROLS = ("majority", "best_of_n")
+"""What a search must beat at equal tokens."""
+TOKEN_SLACK = 0.1
+"""Tokens count as equal within this share: a baseline cannot stop in the middle of a text that its vote needs."""
+
+
+def _sign(c: Mapping[str, Any]) -> int:
+    """1 where the search is shown to be better than a baseline at equal tokens, -1 where worse, else 0."""
+    ratio = c["token_ratio"] or 0.0
+    if not c["separate"]:
+        return 0
+    if c["difference"] > 0:
+        return int(ratio >= 1 - TOKEN_SLACK)
+    return -int(ratio <= 1 + TOKEN_SLACK)
+
+
+def _told(searcher: str, c: Mapping[str, Any]) -> str:
+    """One comparison as a sentence: who is ahead, how sure that is, and who had how many tokens."""
+    other, points, (low, high) = _spoken(c["second"]), 100 * c["difference"], (100 * bound for bound in c["ci95"])
+    alone = f"{searcher} alone solves {c['only_first']} of {c['n']} problems, {other} alone {c['only_second']}"
+    discordant = c["only_first"] + c["only_second"]
+    if not discordant:
+        sure = "no problem tells them apart"
+    elif discordant < LEAST_DISCORDANT:
+        sure = f"{alone}: too few to tell, {LEAST_DISCORDANT} are the least"
+    else:
+        sure = f"{alone}; exact p = {c['p_value']:.2g}, paired bootstrap {low:+.1f} to {high:+.1f}"
+    words = ("beats", "loses to") if c["separate"] else ("is ahead of", "is behind")
+    lead = f"{words[points < 0]} {other} by {abs(points):.1f} points" if points else f"ties with {other}"
+    ratio = c["token_ratio"]
+    tokens = f" {other} generated {ratio:.2f} times as many tokens as {searcher}." if ratio is not None else ""
+    return f"{searcher} {lead} ({sure}).{tokens[:1]}{tokens[1:2].upper()}{tokens[2:]}"
 
 
 def _spoken(arm: str) -> str:

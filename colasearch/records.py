@@ -4,6 +4,7 @@ A record of ``bench`` in ``problems.jsonl``::
 
     {"schema": 1,
      "problem_id": "svamp-chal-1", "arm": "gumbel", "sims": 64,     # together unique; sims is 0 for greedy
+     "problem": "Dan has 8 marbles. ...",                           # its wording
      "status": "ok",                                                # or "error": then only "error" is set, below
      "error": null,                                                 # {"kind": "InputError", "message": "..."};
                                                                     # a "LostError" is tried again by --resume

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from colasearch.benchmarks.names import BENCHMARKS
+from colasearch.cli.groups import NamedGroup
 
 OTHERS: dict[str, tuple[str, str, str]] = {
     "diversity": ("colasearch.cli.bench_diversity", "diversity", "How different continuations under codes are."),
@@ -14,7 +15,7 @@ OTHERS: dict[str, tuple[str, str, str]] = {
 """Command: (module, attribute, one line of help)."""
 
 
-class BenchGroup(click.Group):
+class BenchGroup(NamedGroup):
     """The benchmarks by name, ``gym:TASK`` for any TASK, and the commands of ``OTHERS``; imported when used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

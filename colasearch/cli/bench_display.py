@@ -60,6 +60,14 @@ def clock(seconds: float) -> str:
     return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"
 
 
+def pace(problems: int, seconds: float) -> str:
+    """Problems a second, or seconds a problem where they take longer."""
+    if problems > seconds:
+        return f"{problems / seconds:.1f} problems/s"
+    each = seconds / problems
+    return f"{each:.1f} s/problem" if each < 100 else f"{clock(each)} a problem"
+
+
 class Display:
     """Progress on stderr; the runner's listener.
 
@@ -106,8 +114,10 @@ class Display:
         if self.workers is not None:
             tokens, sims = self.workers.tokens, self.workers.sims
         problems = min((arm.done for arm in self.arms.values()), default=0) - self._at_start
-        parts = [f"{problems / seconds:.2f} problems/s", f"{sims / seconds:.1f} sims/s"]
-        parts += [f"{tokens / seconds:.0f} tokens/s", clock(seconds)]
+        parts = [pace(problems, seconds)] if problems > 0 else []
+        parts += [f"{sims / seconds:.1f} sims/s"] if sims else []
+        parts += [f"{tokens / seconds:.0f} tokens/s"] if tokens else []
+        parts.append(clock(seconds))
         if (pool := self.workers) is not None:
             lost = f", {pool.replaced} replaced" if pool.replaced else ""
             parts.insert(0, f"{pool.workers}/{pool.wanted} workers{lost}")
@@ -196,10 +206,16 @@ class Display:
         if self.live is not None or (not force and now - self.last < PLAIN_EVERY_S):
             return
         self.last = now
-        arms = "; ".join(
-            f"{arm.title} {arm.done}/{arm.total} {arm.accuracy()}".rstrip() for arm in self.arms.values() if arm.done
-        )
-        self.console.print(Text(f"{arms or 'no problem finished yet'}; {self.rates()}"), soft_wrap=True)
+        # One arm a line: all of them side by side would be hundreds of characters.
+        arm = self.arms.get(self.current) if self.current else None
+        arm = arm or next((one for one in self.arms.values() if one.done < one.total), None)
+        if force:
+            for one in self.arms.values():
+                self.console.print(
+                    Text(f"{one.title} {one.done}/{one.total} {one.accuracy()}".rstrip()), soft_wrap=True
+                )
+        done = f"{arm.title} {arm.done}/{arm.total}, {arm.accuracy()}".rstrip(", ") if arm and not force else "done"
+        self.console.print(Text(f"{done}; {self.rates()}"), soft_wrap=True)
 
     def report(self, folder: Path) -> None:
         """Write ``report.md`` and what goes with it; a report that fails does not cost the run.

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from colasearch.cli.again import saying_how_to_go_on
+from colasearch.cli.groups import near_names
 from colasearch.cli.options import (
     chosen_model,
     config_option,
@@ -62,7 +64,10 @@ def arm_names(context: click.Context, parameter: click.Parameter, value: Any) ->
     names = [str(part).strip().lower().replace("-", "_") for part in parts if str(part).strip()]
     for name in names:
         if name not in ALGORITHMS:
-            raise click.BadParameter(f"{name!r} is not a searcher; choose from {', '.join(sorted(ALGORITHMS))}")
+            choices = ", ".join(sorted(ALGORITHMS))
+            raise click.BadParameter(
+                f"{name!r} is not a searcher; choose from {choices}.{near_names(name, ALGORITHMS)}"
+            )
     return tuple(dict.fromkeys(names))
 
 
@@ -77,7 +82,11 @@ def make_command(name: str) -> click.Command:
     @option("--searcher", default="gumbel", callback=arm_names, help="Search algorithm: gumbel, puct, ...")
     @option("--arms", callback=arm_names, help="What it is compared with [default: greedy,majority,best_of_n].")
     @option("--sims", default="64", callback=sims_list, help="Simulations; several, as in 1,4,16,64, give a curve.")
-    @option("--data", type=click.Path(path_type=Path), help="A jsonl file in place of the benchmark's own rows.")
+    @option(
+        "--data",
+        type=click.Path(path_type=Path),
+        help="A jsonl, JSON or CSV file in place of the benchmark's own rows.",
+    )
     @option("--exactly", is_flag=True, help="Countdown: every number exactly once, not at most once.")
     @option("--limit", type=click.IntRange(min=1), help="Only so many problems.")
     @option("--skip", type=click.IntRange(min=0), default=0, help="Leave out so many problems before the first.")
@@ -199,7 +208,8 @@ def _run(
                 from colasearch.benchmarks.pooled import PooledRunner
 
                 runner = PooledRunner(lm, data, plan, folder, listener, pool)
-            summary = run_to_end(runner, lambda s: None, display.report)
+            with saying_how_to_go_on(context, path):
+                summary = run_to_end(runner, lambda s: None, display.report)
     return summary, path
 
 

@@ -89,7 +89,7 @@ def _arms(summary: Mapping[str, Any]) -> Table:
 
 
 def _comparisons(summary: Mapping[str, Any]) -> Table:
-    table = plain_table("paired, in points", "difference", "95% bootstrap", "alone right", "tokens", "")
+    table = plain_table("paired, in points", "difference", "95% bootstrap", "alone right", "exact p", "its tokens", "")
     for c in summary["comparisons"]:
         low, high = c["ci95"]
         # Greedy is one text by nature; the caption says so.
@@ -99,12 +99,14 @@ def _comparisons(summary: Mapping[str, Any]) -> Table:
             f"{100 * c['difference']:+.1f}",
             f"{100 * low:+.1f} to {100 * high:+.1f}",
             f"{c['only_first']} : {c['only_second']}",
+            f"{c['p_value']:.2g}",
             f"{c['token_ratio']:.2f}x" if c["token_ratio"] is not None else "",
-            "separate" if c["separate"] else "not separate",
+            "shown" if c["separate"] else "not shown",
         )
+    table.caption = "exact p: McNemar's test; its tokens: of the second arm, as a multiple of the first's"
     if any(c["second"] == "greedy" for c in summary["comparisons"]):
-        table.caption = "* one text, tokens not matched"
-        table.caption_justify = "left"
+        table.caption += "; * one text, tokens not matched"
+    table.caption_justify = "left"
     return table
 
 

@@ -20,7 +20,8 @@ def command(run_a: Path, run_b: Path, sims: int | None, as_json: bool) -> None:
     """Compare two runs of one benchmark on the problems that both have.
 
     Refuses runs of different benchmarks or different data. Differences are RUN_A less RUN_B, with the 95% interval of a
-    paired bootstrap.
+    paired bootstrap and the p of McNemar's exact test. A difference is shown if at least 6 problems tell the runs
+    apart, p is below 0.05 and the interval leaves out 0.
     """
     from colasearch.benchmarks.comparison import Run, compare
 
@@ -42,7 +43,7 @@ def _show(result: dict[str, Any]) -> None:
     for line in result["differences"]:
         console.print(Text(visible(f"  differs in {line}"), style="dim"), soft_wrap=True)
     console.print()
-    table = plain_table("arm", "problems", "A %", "B %", "A - B", "95% bootstrap", "alone right", "")
+    table = plain_table("arm", "problems", "A %", "B %", "A - B", "95% bootstrap", "alone right", "exact p", "")
     for row in result["rows"]:
         mine, theirs = row["first_arm"], row["second_arm"]
         low, high = row["ci95"]
@@ -54,6 +55,7 @@ def _show(result: dict[str, Any]) -> None:
             f"{100 * row['difference']:+.1f}",
             f"{100 * low:+.1f} to {100 * high:+.1f}",
             f"{row['only_first']} : {row['only_second']}",
-            "separate" if row["separate"] else "not separate",
+            f"{row['p_value']:.2g}",
+            "shown" if row["separate"] else "not shown",
         )
     console.print(table)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import click
 
+from colasearch.cli.groups import NamedGroup
+
 MOST_JOBS = 4
 """Stages that a recipe has side by side at most; each takes 1 to 3 GB."""
 EPILOG = """\b
@@ -20,7 +22,7 @@ Examples:
 """
 
 
-@click.group(name="experiment")
+@click.group(name="experiment", cls=NamedGroup)
 def command() -> None:
     """Run a whole experiment: training, search, evaluation, report."""
 

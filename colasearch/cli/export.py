@@ -7,16 +7,22 @@ from pathlib import Path
 import click
 
 
-@click.command(name="export", epilog="Example: colasearch export runs/math500 --parquet")
+@click.command(name="export", epilog="Example: colasearch export runs/math500 --output math500.parquet")
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--parquet", is_flag=True, help="Write Parquet (needs the extra [parquet]).")
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["parquet"]),
+    default="parquet",
+    show_default=True,
+    help="File format (parquet needs the extra [parquet]).",
+)
+@click.option("--parquet", is_flag=True, hidden=True, help="The same as --format parquet.")
 @click.option("--output", type=click.Path(path_type=Path), help="File [default: problems.parquet in RUN].")
-def command(run: Path, parquet: bool, output: Path | None) -> None:
+def command(run: Path, kind: str, parquet: bool, output: Path | None) -> None:
     """Write the records of a run, one row a problem and arm, for pandas, DuckDB and the like."""
-    if not parquet:
-        raise click.UsageError("no format was given; give --parquet")
     from colasearch.benchmarks.parquet import export
 
-    path = output or run / "problems.parquet"
+    path = output or run / f"problems.{kind}"
     count = export(run, path)
     click.echo(f"{path}: {count} rows")

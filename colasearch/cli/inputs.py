@@ -6,16 +6,22 @@ import json
 import re
 import stat
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
+from colasearch.cli.groups import near_names
 from colasearch.errors import InputError, PrerequisiteError
 from colasearch.problem import Problem
+from colasearch.rows import COUNTDOWN_DATA, Row, countdown_text, parse_rows, text_of
 from colasearch.wording import countdown_data
 
 MAX_PROBLEM_BYTES = 1 << 20
+MAX_ROWS_BYTES = 64 << 20
+"""Of a file of many problems, which its name must say."""
+ROWS_SUFFIXES = (".jsonl", ".json", ".csv")
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -43,6 +49,7 @@ def read_text_file(name: str) -> str:
     Raises:
         InputError: Missing, a directory or pipe, empty, too large, binary or not UTF-8. Nothing large is read.
     """
+    most = MAX_ROWS_BYTES if name.lower().endswith(ROWS_SUFFIXES) else MAX_PROBLEM_BYTES
     if name == "-":
         data, where = _read_stdin(MAX_PROBLEM_BYTES + 1), "standard input"
         size = len(data)
@@ -51,7 +58,10 @@ def read_text_file(name: str) -> str:
         try:
             info = path.stat()
         except FileNotFoundError:
-            raise InputError(f"{name} does not exist; give a text file with the problem, or - for stdin") from None
+            raise InputError(
+                f"{name} does not exist; give a text file with the problem, a jsonl, JSON or CSV file of several, or - "
+                "for stdin"
+            ) from None
         except (OSError, ValueError) as error:
             raise InputError(f"{name!r} cannot be opened ({error}); give a text file, or - for stdin") from None
         if stat.S_ISDIR(info.st_mode):
@@ -59,14 +69,14 @@ def read_text_file(name: str) -> str:
         if not stat.S_ISREG(info.st_mode):
             raise InputError(f"{name} is no regular file; to read from a pipe, give - and redirect it to stdin")
         size, data = info.st_size, b""
-        if size <= MAX_PROBLEM_BYTES:
+        if size <= most:
             try:
                 data = path.read_bytes()
             except OSError as error:
                 raise InputError(f"{name} cannot be read: {error.strerror}") from None
-    if size > MAX_PROBLEM_BYTES:
+    if size > most:
         at_least = "more than " if name == "-" else ""
-        raise InputError(f"{where} has {at_least}{size:,} bytes; a problem has at most {MAX_PROBLEM_BYTES:,}")
+        raise InputError(f"{where} has {at_least}{size:,} bytes; there may be at most {most:,}")
     if b"\0" in data:
         raise InputError(f"{where} holds a NUL byte at offset {data.index(0)}; a problem is plain UTF-8 text")
     try:
@@ -81,8 +91,41 @@ def read_text_file(name: str) -> str:
     return text
 
 
+def parse_problems(text: str, name: str = "-", task: str | None = None) -> list[Problem]:
+    """The problems of a text, in order: rows of jsonl, a JSON array or CSV (``colasearch.rows``), else one wording.
+
+    A row has ``problem`` (or another name of it), or ``numbers`` and ``target`` for Countdown; it may name its
+    ``task``, and its ``id``. Gold answers are not looked at.
+
+    Args:
+        text: Of a file or of standard input.
+        name: Of the file: ``.jsonl``, ``.json`` and ``.csv`` hold rows, and nothing else.
+        task: ``math``, ``countdown``, or None: what each problem is, Countdown or else mathematics.
+
+    Raises:
+        InputError: A row, or the text, is no problem; or two problems have one id.
+    """
+    where = "standard input" if name == "-" else name
+    if not (name.lower().endswith(ROWS_SUFFIXES) or ROWS.match(text)):
+        return [parse_problem(text, task)]
+    rows = parse_rows(text, where)
+    if not rows:
+        raise InputError(f'{where} has no rows; give at least one, such as {{"problem": "What is 2+2?"}}')
+    problems = [_row_problem(row, task) for row in rows]
+    known: dict[str, tuple[Row, Problem]] = {}
+    for row, problem in zip(rows, problems, strict=True):
+        first, other = known.setdefault(problem.id, (row, problem))
+        if other != problem:
+            raise InputError(f"{row.where} has the id {problem.id!r} of {first.where}; ids of problems must differ")
+    return problems
+
+
+ROWS = re.compile(r'\{\s*"|\[\s*(?:\{|"|\])')
+"""How JSON begins: a problem in words may well begin with a bracket, but hardly so."""
+
+
 def parse_problem(text: str, task: str | None = None) -> Problem:
-    """The problem that ``text`` states.
+    """The one problem that ``text`` states.
 
     A Countdown problem is a JSON object with ``numbers`` and ``target``; or a text in one of our own wordings (``Make
     52 from 4, 7, 8.`` and the prompt's ``Use the numbers 4, 7, 8, each at most once, ... to make 52.``); or, where
@@ -90,25 +133,16 @@ def parse_problem(text: str, task: str | None = None) -> Problem:
 
     Args:
         text: Of a file or of standard input.
-        task: ``math``, ``countdown``, or None: what the text is, Countdown or else mathematics. A JSON object may also
-            name its task, under ``task``.
+        task: ``math``, ``countdown``, or None: what the text is, Countdown or else mathematics.
 
     Raises:
         InputError: Not one problem: JSON that cannot be read, no two numbers and a target, or more than one problem.
     """
-    row = _json_object(text)
-    if row is not None:
-        named = row.get("task")
-        if named not in (None, "math", "countdown") or (task and named and named != task):
-            rule = f"--task says {task}" if task else "it must be math or countdown"
-            raise InputError(f'the problem\'s "task" is {named!r}; {rule}')
-        task = task or named or ("countdown" if "numbers" in row else "math")
-        if task == "countdown":
-            return _countdown(text, row.get("numbers"), row.get("target"), row.get("use"))
-        words = row.get("problem", row.get("text"))
-        if not isinstance(words, str) or not words.strip():
-            raise InputError('the JSON object has no "problem", a text; nor "numbers" and "target", for Countdown')
-        return Problem.from_text(words.strip(), task)
+    if ROWS.match(text):
+        problems = parse_problems(text, "-", task)
+        if len(problems) > 1:
+            raise InputError(f"the text holds {len(problems)} problems, and one is asked for")
+        return problems[0]
     worded = countdown_data(text)
     if task == "math" or (task is None and worded is None):
         return Problem.from_text(text, "math")
@@ -118,23 +152,22 @@ def parse_problem(text: str, task: str | None = None) -> Problem:
     return _countdown(text, found[:-1], found[-1] if found else None, None)
 
 
-def _json_object(text: str) -> dict[str, Any] | None:
-    """The JSON object that ``text`` is; None for any other text (a problem may well begin with a bracket)."""
-    if not re.match(r'\{\s*"', text):
-        return None
-    try:
-        data, end = json.JSONDecoder().raw_decode(text)
-    except ValueError as error:
-        raise InputError(
-            f"the text begins as a JSON object but cannot be read as one ({error}): {text[:80]!r}"
-        ) from None
-    if text[end:].strip():
-        raise InputError(
-            "more follows after the first JSON object; solve takes one problem: give the lines one by one, or all of "
-            "them to `colasearch bench countdown --data FILE`"
-        )
-    assert isinstance(data, dict)
-    return data
+def _row_problem(row: Row, task: str | None) -> Problem:
+    named = row.fields.get("task")
+    if named not in (None, "math", "countdown") or (task and named and named != task):
+        rule = f"--task says {task}" if task else "it must be math or countdown"
+        raise InputError(f'the "task" of {row.where} is {named!r}; {rule}')
+    task = task or named or ("countdown" if "numbers" in row.fields else "math")
+    if task == "countdown":
+        fields = {key: row.fields.get(key) for key in COUNTDOWN_DATA}
+        problem = _countdown(json.dumps(row.fields), fields["numbers"], fields["target"], fields["use"])
+        words = row.fields.get("problem")
+        text = words if isinstance(words, str) and words.strip() else countdown_text(problem.data)
+        problem = Problem.from_text(text.strip(), task, problem.data)
+    else:
+        problem = Problem.from_text(text_of(row).strip(), task)
+    identity = row.fields.get("id")
+    return problem if identity in (None, "") else replace(problem, id=str(identity))
 
 
 def _countdown(text: str, numbers: Any, target: Any, use: Any) -> Problem:
@@ -171,8 +204,10 @@ def load_config(ctx: click.Context, param: click.Parameter, value: Path | None) 
     known = {p.name for p in ctx.command.params if isinstance(p, click.Option)} - {param.name}
     unknown = sorted(set(options) - known)
     if unknown:
+        names = sorted(filter(None, known))
         raise PrerequisiteError(
-            f"config file {value} sets unknown options {unknown}; this command knows {sorted(filter(None, known))}"
+            f"config file {value} sets unknown options {unknown}; this command knows {names}."
+            f"{near_names(unknown[0], names)}"
         )
     ctx.default_map = {**(ctx.default_map or {}), **options}
     return value

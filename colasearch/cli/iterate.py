@@ -31,10 +31,14 @@ def option_texts(context: click.Context, parameter: click.Parameter, value: Any)
 
 @click.command(name="iterate", epilog=EPILOG)
 @option("--model", default="smollm2-135m", help="Known name, folder or hub name; with a policy.")
-@click.option("--data", multiple=True, required=True, type=PATH, help="Problems to learn from (jsonl), with answers.")
+@click.option("--data", multiple=True, required=True, type=PATH, help="Problems to learn from, with answers.")
 @click.option("--heldout-data", multiple=True, type=PATH, help="Problems to measure on [default: some of --data].")
 @option("--heldout", type=click.FloatRange(0, 1), default=0.1, help="Share of --data that is held out.")
-@option("--task", type=click.Choice(["math", "countdown"]), default="math", help="Prompt and verifier.")
+@option(
+    "--task",
+    type=click.Choice(["math", "countdown"]),
+    help="Prompt and verifier [default: countdown for rows with numbers and a target, else math].",
+)
 @option("--iterations", type=COUNT, default=3, help="How many.")
 @option("--problems-per-iteration", type=COUNT, default=500, help="Problems searched in each.")
 @option("--searcher", default="gumbel", help="Search algorithm: gumbel, puct, ...")
@@ -109,9 +113,10 @@ def command(data: tuple[Path, ...], heldout_data: tuple[Path, ...], output: Path
     folder = Path(given["model"])
     if folder.is_dir():
         given["model"] = str(folder.resolve())  # stages run in the run folder
+    problems = load_problems(data, given["task"])
+    given["task"] = problems[0].problem.task
     how = Iterations(**given, has_value=_has_value(given["model"]))
     make(how.searcher, dict(_pair(one) for one in how.options))  # a wrong name must not cost the first search
-    problems = load_problems(data, how.task)
     if heldout_data:
         train, held = problems, load_problems(heldout_data, how.task)
     else:

@@ -1,7 +1,9 @@
 """The ``colasearch`` command: finds sub-commands lazily and turns errors into exit codes.
 
-Exit codes: 0 done, 1 some problems errored, 2 usage, 3 prerequisite or config, 4 corrupt or incompatible file,
-5 disk full or broken, or out of memory, 130 and 143 for SIGINT and SIGTERM.
+Exit codes: 0 done, 1 some problems errored, 2 usage or unusable input (an option's value, a missing or unreadable
+file of problems, a folder that is no run), 3 a prerequisite (a package, a model, a cluster) or anything in the
+configuration file, 4 corrupt or incompatible file, 5 disk full or broken, or out of memory, 130 and 143 for SIGINT and
+SIGTERM.
 """
 
 from __future__ import annotations
@@ -13,8 +15,10 @@ from collections.abc import Sequence
 from importlib import import_module
 
 import click
+from click.core import ParameterSource
 
 from colasearch import __version__
+from colasearch.cli.groups import NamedGroup
 from colasearch.disk import as_told, current_folder_is_gone
 from colasearch.errors import ColasearchError
 from colasearch.interrupts import Stop
@@ -35,7 +39,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 
-class LazyGroup(click.Group):
+class LazyGroup(NamedGroup):
     """A click group whose commands are imported when they are used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -70,6 +74,14 @@ class Terminated(BaseException):
     """SIGTERM arrived."""
 
 
+def _from_config(error: click.ClickException) -> bool:
+    """Whether what is wrong was written in the configuration file, all of whose faults have exit code 3."""
+    context, parameter = getattr(error, "ctx", None), getattr(error, "param", None)
+    if context is None or parameter is None:
+        return False
+    return bool(context.get_parameter_source(parameter.name) is ParameterSource.DEFAULT_MAP)
+
+
 def _fail(message: str, code: int) -> int:
     click.echo(f"Error: {message}", err=True)
     return code
@@ -93,7 +105,9 @@ def main(args: Sequence[str] | None = None) -> int:
         # Libraries look for themselves from here: BLAS ends the process with a message of its own.
         return _fail("the current folder was deleted; go to another folder and run the command again", 3)
     try:
-        code = group.main(args=list(sys.argv[1:] if args is None else args), standalone_mode=False)
+        given = list(sys.argv[1:] if args is None else args)
+        # ``obj`` is what was typed, for messages that say how to go on.
+        code = group.main(args=given, standalone_mode=False, obj=list(given))
         return code if isinstance(code, int) else 0
     except click.exceptions.Abort:
         return _fail("interrupted", 130)
@@ -103,7 +117,7 @@ def main(args: Sequence[str] | None = None) -> int:
         return _fail("terminated", 143)
     except click.ClickException as error:
         error.show()
-        return 2
+        return 3 if _from_config(error) else 2
     except ColasearchError as error:
         return _fail(str(error), error.exit_code)
     except MemoryError:

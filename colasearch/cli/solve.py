@@ -1,16 +1,19 @@
-"""``colasearch solve``: search for the answer of one problem."""
+"""``colasearch solve``: search for the answer of a problem, or of each of several."""
 
 from __future__ import annotations
 
 import json
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from colasearch.cli.inputs import parse_problem, read_text_file, visible
+from colasearch.cli.inputs import parse_problems, read_text_file, visible
 from colasearch.cli.options import (
     chosen_model,
     config_option,
@@ -20,10 +23,13 @@ from colasearch.cli.options import (
     search_options,
     worker_options,
 )
+from colasearch.cli.solve_run import AT_A_TIME, Show, folder_options, printer, run_folder, searches, solve_all
 
 if TYPE_CHECKING:
+    from colasearch.cluster.pool import Pool
     from colasearch.cluster.progress import PoolStatus
     from colasearch.engine.scheduler import Status
+    from colasearch.engine.world_config import WorldConfig
     from colasearch.model.latent_lm import LatentLM
     from colasearch.problem import Problem, SolveResult
 
@@ -34,6 +40,7 @@ Examples:
   colasearch solve examples/countdown.json
   echo "Make 52 from 4, 7, 8." | colasearch solve - --searcher puct
   colasearch solve examples/problem.txt --searcher majority --sims 8     # eight whole texts, the most frequent answer
+  colasearch solve problems.jsonl --json --output runs/mine
 """
 
 
@@ -121,9 +128,12 @@ class Line:
 @search_options
 @engine_options
 @worker_options
+@folder_options
 @config_option
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object; of several problems one a line.")
+@click.pass_context
 def command(
+    context: click.Context,
     file: str,
     model: str | None,
     device: str,
@@ -149,100 +159,148 @@ def command(
     kv_memory: float,
     workers: int | None,
     ray_address: str | None,
+    output: Path | None,
+    resume: bool,
     as_json: bool,
 ) -> int:
-    """Solve the problem in FILE (or on standard input) by tree search.
+    """Solve the problem in FILE (or on standard input) by tree search; or the problems of a jsonl, JSON or CSV file.
 
     Prints the answer, the winning text, the candidates with their shares of the vote, and what it cost. A share says
     how far the texts found agree, not how likely the answer is right: wrong answers often have 1.000. Ctrl-C prints
     what was found so far. With --ray-address the search runs on one worker there; Ctrl-C then ends it without a result.
     """
-    problem = parse_problem(read_text_file(file), task)
+    problems = parse_problems(read_text_file(file), file, task)
+    if resume and output is None:
+        raise click.UsageError("--resume needs --output, the folder of the run to go on with")
     with Line() as line:
-        model = chosen_model(model, problem.task, line.note)
+        tasks = {problem.task for problem in problems}
+        # One model for all: the one made for their task, where they have one task.
+        model = chosen_model(model, tasks.pop() if len(tasks) == 1 else "math", line.note)
         line.say("loading")
-        result = _search(
-            line,
-            problem,
-            model,
-            {
-                "device": device,
-                "dtype": dtype,
-                "threads": threads,
-                "compile": compile,
-                "workers": workers,
-                "ray_address": ray_address,
-                "batch_size": 1,  # one problem; --batch-size is of its leaves
-            },
-            {
-                "max_tokens": max_tokens,
-                "max_step_tokens": max_step_tokens,
-                "branch_below": branch_below,
-                "value_head": values == "head",
-                "check_steps": check_steps,
-                "complete": complete,
-                "sampling": temperature,
-                "engine": engine,
-                "kv_memory": kv_memory,
-            },
-            {
-                "searcher": searcher,
-                "sims": sims,
-                "seed": seed,
-                "actions": actions,
-                "max_seconds": max_seconds,
-                "leaves_in_flight": batch_size,
-                **options,
-            },
-        )
+        run = {
+            "device": device,
+            "dtype": dtype,
+            "threads": threads,
+            "compile": compile,
+            "workers": workers,
+            "ray_address": ray_address,
+            # Problems, where there are several; --batch-size is of one's leaves.
+            "batch_size": min(AT_A_TIME, len(problems)),
+        }
+        limits = {
+            "max_tokens": max_tokens,
+            "max_step_tokens": max_step_tokens,
+            "branch_below": branch_below,
+            "value_head": values == "head",
+            "check_steps": check_steps,
+            "complete": complete,
+            "sampling": temperature,
+            "engine": engine,
+            "kv_memory": kv_memory,
+        }
+        how = {
+            "searcher": searcher,
+            "sims": sims,
+            "seed": seed,
+            "actions": actions,
+            "max_seconds": max_seconds,
+            "leaves_in_flight": batch_size,
+            **options,
+        }
+        if len(problems) > 1 or output is not None:
+            show = printer(as_json, show_result, len(problems) > 1)
+            return _search_all(line, problems, model, run, limits, how, output, resume, show, context)
+        result = _search(line, problems[0], model, run, limits, how)
     if as_json:
         click.echo(json.dumps(result.to_json(), ensure_ascii=False))
     else:
-        show_result(result, problem)
+        show_result(result, problems[0])
     return 130 if result.stop == "interrupted" else 0
 
 
-def _search(
-    line: Line, problem: Any, model: str, run: dict[str, Any], limits: dict[str, Any], how: dict[str, Any]
-) -> SolveResult:
+KNOWN = ("searcher", "sims", "seed", "actions", "max_seconds", "leaves_in_flight")
+"""Keys of ``how`` that are no options of the searcher."""
+
+
+@contextmanager
+def _ready(
+    line: Line, model: str, run: dict[str, Any], limits: dict[str, Any], how: dict[str, Any], most: int
+) -> Iterator[tuple[LatentLM, Pool | None, WorldConfig]]:
+    """The model, the workers that have it (or None), and the world's limits."""
     from colasearch.searchers.registry import make
 
-    known = ("searcher", "sims", "seed", "actions", "max_seconds", "leaves_in_flight")
     # An unknown name must not cost a model's loading time.
-    make(how["searcher"], {key: value for key, value in how.items() if key not in known})
+    make(how["searcher"], {key: value for key, value in how.items() if key not in KNOWN})
     from colasearch.cli.workers import with_workers
     from colasearch.engine.decode import Sampling
     from colasearch.engine.world_config import WorldConfig
-    from colasearch.solving import solve
 
     heat = limits["sampling"]
     sampling = Sampling() if heat is None else Sampling(temperature=heat, token_temperature=heat)
     with with_workers(
         run,
         lambda device, dtype: _load(line, model, device, dtype, run),
-        most=1,
+        most=most,
         say=line.say,
         on_status=line.show_pool,
     ) as (lm, pool):
         line.say(f"searching, {how['sims']} simulations")
-        return solve(
-            problem,
-            lm,
-            config=WorldConfig(
-                max_tokens=limits["max_tokens"] or lm.base.text_length,
-                max_step_tokens=limits["max_step_tokens"],
-                branch_below=limits["branch_below"],
-                value_head=limits["value_head"],
-                check_steps=limits["check_steps"],
-                complete=limits["complete"],
-                sampling=sampling,
-                engine=limits["engine"],
-                kv_bytes=int(limits["kv_memory"] * 2**30),
-            ),
-            on_status=line.show,
-            pool=pool,
-            **how,
+        config = WorldConfig(
+            max_tokens=limits["max_tokens"] or lm.base.text_length,
+            max_step_tokens=limits["max_step_tokens"],
+            branch_below=limits["branch_below"],
+            value_head=limits["value_head"],
+            check_steps=limits["check_steps"],
+            complete=limits["complete"],
+            sampling=sampling,
+            engine=limits["engine"],
+            kv_bytes=int(limits["kv_memory"] * 2**30),
         )
+        yield lm, pool, config
+
+
+def _search(
+    line: Line, problem: Any, model: str, run: dict[str, Any], limits: dict[str, Any], how: dict[str, Any]
+) -> SolveResult:
+    from colasearch.solving import solve
+
+    with _ready(line, model, run, limits, how, 1) as (lm, pool, config):
+        return solve(problem, lm, config=config, on_status=line.show, pool=pool, **how)
+
+
+def _search_all(
+    line: Line,
+    problems: list[Problem],
+    model: str,
+    run: dict[str, Any],
+    limits: dict[str, Any],
+    how: dict[str, Any],
+    output: Path | None,
+    resume: bool,
+    show: Show,
+    context: click.Context,
+) -> int:
+    """Several problems, or a run folder: the exit code."""
+    from colasearch.cli.again import say_how_to_go_on
+    from colasearch.engine.scheduler import SearchSettings
+
+    with _ready(line, model, run, limits, how, len(problems)) as (lm, pool, config), ExitStack() as stack:
+        options = {key: value for key, value in how.items() if key not in KNOWN}
+        settings = SearchSettings(world=config, options=options, **{key: how[key] for key in KNOWN})
+        settings.check()
+        folder = None
+        if output is not None:
+            folder = run_folder(output, resume, problems, settings, lm, model, stack)
+        code = 130
+        try:
+            code = solve_all(problems, searches(lm, settings, pool, line.show), show, folder)
+        finally:
+            if output is not None:
+                if code in (0, 1):
+                    click.echo(f"Run folder: {output}", err=True)
+                else:
+                    say_how_to_go_on(context, output)
+        return code
 
 
 def _load(line: Line, model: str, device: str, dtype: str, run: dict[str, Any]) -> LatentLM:

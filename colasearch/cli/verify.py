@@ -22,7 +22,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from colasearch.cli.inputs import check_stdin
 from colasearch.errors import InputError
 from colasearch.problem import LabelledProblem, Problem
-from colasearch.verifiers import Verdict, is_checkable
+from colasearch.verifiers import Verdict, extract_answer, is_checkable
 from colasearch.verifiers.countdown import Countdown
 from colasearch.verifiers.math import Math
 from colasearch.verifiers.pool import DEADLINE_S
@@ -40,10 +40,11 @@ class RowError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """One line of input: what stands in it, or why it cannot be read."""
+    """One line of input: what stands in it, or why it cannot be read; ``answer`` is what was graded of ``pred``."""
 
     line: int
     id: Any
+    answer: str | None
     verdict: Future[Verdict] | None
     error: str | None
     end_byte: int
@@ -94,6 +95,14 @@ class _Grader:
         labelled = LabelledProblem(problem, _text(row, "gold", line))
         return lambda: self.other.score(labelled, pred)
 
+    def answer(self, row: dict[str, Any]) -> str | None:
+        """The answer found in a row's ``pred``, which is what is graded; None where none is found."""
+        pred = "" if row["pred"] is None else str(row["pred"])
+        if row.get("format") == "answer":
+            return pred.strip() or None
+        countdown = self.task == "math" and "gold" not in row and "numbers" in row
+        return extract_answer(pred, "countdown" if countdown else self.task)
+
     def _countdown(self, row: dict[str, Any], pred: str, line: int) -> Callable[[], Verdict]:
         for name in ("numbers", "target"):
             if name not in row:
@@ -138,6 +147,7 @@ def _lines(fd: int) -> Iterator[tuple[int, bytes | None, int]]:
 def _read(fd: int, grader: _Grader, executor: ThreadPoolExecutor) -> Iterator[_Row]:
     for number, line, position in _lines(fd):
         row_id: Any = None
+        answer: str | None = None
         try:
             if line is None:
                 raise RowError(f"line {number} is longer than {MAX_LINE_BYTES >> 20} MiB")
@@ -147,10 +157,11 @@ def _read(fd: int, grader: _Grader, executor: ThreadPoolExecutor) -> Iterator[_R
                 raise RowError(f"line {number} is not JSON: {error}") from None
             row_id = row.get("id") if isinstance(row, dict) else None
             check = grader.prepare(row, number)
+            answer = grader.answer(row)
         except RowError as error:
-            yield _Row(number, row_id, None, str(error), position)
+            yield _Row(number, row_id, None, None, str(error), position)
             continue
-        yield _Row(number, row_id, executor.submit(check), None, position)
+        yield _Row(number, row_id, answer, executor.submit(check), None, position)
 
 
 class _Display:
@@ -223,8 +234,9 @@ def _open(name: str) -> tuple[int, int | None]:
 @click.command(
     epilog='A row is {"id", "gold", "pred"}, for Countdown {"id", "numbers", "target", "pred"}. '
     '"format" may be "text" (find the answer in pred; the default) or "answer" (gold and pred are bare answers). '
-    'Out comes {"id", "verdict", "reason", "seconds"} for each row, in order; verdict is null when the gold answer '
-    "cannot be read. Example: colasearch verify outputs.jsonl > verdicts.jsonl"
+    'Out comes {"id", "verdict", "answer", "reason", "seconds"} for each row, in order; answer is what was found in '
+    "pred; verdict is null when the gold answer cannot be read. "
+    "Example: colasearch verify outputs.jsonl > verdicts.jsonl"
 )
 @click.argument("file")
 @click.option("--task", default="math", show_default=True, help=f"What to grade as: {', '.join(sorted(TASKS))}.")
@@ -278,12 +290,13 @@ def _write(row: _Row, display: _Display) -> None:
     if row.verdict is None:
         reason = row.error or "unreadable"
         display.console.print(f"Error: {reason}", markup=False, soft_wrap=True)
-        record = {"id": row.id, "verdict": None, "reason": reason, "seconds": 0.0}
+        record = {"id": row.id, "verdict": None, "answer": None, "reason": reason, "seconds": 0.0}
     else:
         verdict = row.verdict.result()
         record = {
             "id": row.id,
             "verdict": verdict.correct,
+            "answer": row.answer,
             "reason": verdict.reason,
             "seconds": round(verdict.seconds, 6),
         }

@@ -31,7 +31,9 @@ Examples:
 @click.option("--all-traces", is_flag=True, help="Put in every trace, however large the page becomes.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(source: Path, output: Path | None, do_open: bool | None, all_traces: bool, as_json: bool) -> int:
-    """Show RUN, a folder of `colasearch bench`, `iterate` or `experiment`, or TRACE, a bench's `*.json.gz` file.
+    """Show RUN, a folder of `colasearch bench`, `solve --output`, `iterate` or `experiment`, or one search's TRACE.
+
+    A TRACE is a `*.json.gz` file in a folder's `traces`.
 
     One HTML file with tables, charts, all problems and their search trees; it loads nothing from anywhere. A run's page
     is RUN/report.html; it is made anew when the run has changed. Prints where the page is.
@@ -59,9 +61,10 @@ def command(source: Path, output: Path | None, do_open: bool | None, all_traces:
 def _run_page(folder: Path, output: Path | None, all_traces: bool) -> tuple[Path, Report | None]:
     """The page of a run, and what was written; None when the page at hand is current."""
     from colasearch.files import write_atomic
-    from colasearch.report import is_current, write_html
+    from colasearch.report import is_current, view_solved, write_html
     from colasearch.report.run_data import load_run
     from colasearch.report.write import HTML_NAME
+    from colasearch.runs import MANIFEST_NAME, read_manifest
 
     if (made := _staged_page(folder)) is not None:
         if output is None:
@@ -70,6 +73,10 @@ def _run_page(folder: Path, output: Path | None, all_traces: bool) -> tuple[Path
         write_atomic(output, made.read_text(encoding="utf-8"))
         return output, None
     path = output or folder / HTML_NAME
+    if (folder / MANIFEST_NAME).is_file() and read_manifest(folder).get("kind") == "solve":
+        if output is not None:
+            _check_place(output)
+        return path, view_solved(folder, path)
     if folder.is_dir() and is_current(folder, path, all_traces=all_traces):
         return path, None
     load_run(folder)  # a folder that is no run says so, before anything is said about the place to write to
@@ -88,7 +95,7 @@ def _staged_page(folder: Path) -> Path | None:
     """The page of a run made of stages, which its own command writes; None for a bench, or what is no run.
 
     Raises:
-        PrerequisiteError: It is not written yet.
+        InputError: It is not written yet.
     """
     from colasearch.report.write import HTML_NAME
     from colasearch.runs import MANIFEST_NAME, read_manifest
@@ -100,7 +107,7 @@ def _staged_page(folder: Path) -> Path | None:
         return None
     page = folder / HTML_NAME
     if not page.is_file():
-        raise PrerequisiteError(
+        raise InputError(
             f"{folder} has no {HTML_NAME} yet: it is written when all stages are done; go on with --resume. The "
             f"benches among its stages have pages of their own: colasearch view {folder}/stages/NAME"
         )

@@ -79,7 +79,8 @@ def _beats(summary: Mapping[str, Any], arm: str, words: str, sims: int) -> dict[
         value >= SEARCH_POINTS and apart,
         measured=f"{100 * value:+.1f} points, intervals {'apart' if apart else 'overlap'}",
         detail=f"final model, {sims} simulations: {interval(mine)} against {interval(theirs)}; paired difference "
-        f"{100 * low:+.1f} to {100 * high:+.1f}; {words} had {paired['token_ratio'] or 0:.2f} times the tokens",
+        f"{100 * low:+.1f} to {100 * high:+.1f}; {words} generated {paired['token_ratio'] or 0:.2f} times as many "
+        "tokens as the search",
     )
 
 

@@ -207,11 +207,11 @@ def reuse_stages(folder: RunFolder, stages: Sequence[Stage], other: Path, say: S
         say: Shows a line to people.
 
     Raises:
-        PrerequisiteError: ``other`` holds no run of stages.
+        InputError: ``other`` holds no run of stages.
         CorruptFileError: Its records are damaged.
     """
     if not (other / RECORDS_NAME).is_file():
-        raise PrerequisiteError(f"{other} has no {RECORDS_NAME}; give the run folder of an experiment")
+        raise InputError(f"{other} has no {RECORDS_NAME}; give the run folder of an experiment")
     theirs = records_by_name(read_records(other, RECORDS_NAME))
     reused: set[str] = set()
     for stage in stages:

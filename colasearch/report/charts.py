@@ -1,4 +1,4 @@
-"""Line charts with interval bands: plain data that the web page draws, and that matplotlib draws into files.
+"""Line charts with intervals as bars: plain data that the web page draws, and that matplotlib draws into files.
 
 Knows nothing about benchmarks; training curves use it as well.
 """
@@ -27,7 +27,7 @@ class Series:
     Attributes:
         name: As the legend has it.
         x, y: Equally many numbers; points with a non-finite number are not drawn.
-        low, high: The band around ``y``; both or neither.
+        low, high: Ends of the interval of each ``y``, drawn as a bar; both or neither.
         color: Place in ``PALETTE``; lines that belong together share it.
         dashed: Drawn dashed with hollow marks.
     """
@@ -167,21 +167,23 @@ def draw(chart: Chart, folder: Path, formats: Sequence[str] = ("svg", "png")) ->
 
 
 def _fill(figure: Any, chart: Chart) -> None:
+    from matplotlib.transforms import ScaledTranslation
+
     axes = figure.add_subplot()
     scale = 100.0 if chart.percent else 1.0
-    for series in chart.series:
+    for number, series in enumerate(chart.series):
+        # Bars of arms at one place stand side by side, 3 points apart.
+        points = 3 * (number - (len(chart.series) - 1) / 2)
+        beside = ScaledTranslation(points / 72, 0, figure.dpi_scale_trans)
         color = PALETTE[series.color % len(PALETTE)]
         y = [scale * value for value in series.y]
         if series.low is not None and series.high is not None:
             low, high = ([scale * value for value in band] for band in (series.low, series.high))
-            if len(y) == 1:
-                axes.vlines(series.x, low, high, color=color, linewidth=1, alpha=0.7)
-            elif not series.dashed:
-                axes.fill_between(series.x, low, high, color=color, alpha=0.13, linewidth=0)
-            else:
-                axes.plot(series.x, low, color=color, linewidth=0.5, linestyle=":")
-                axes.plot(series.x, high, color=color, linewidth=0.5, linestyle=":")
-        axes.plot(
+            below, above = ([abs(a - b) for a, b in zip(y, ends, strict=True)] for ends in (low, high))
+            bars = axes.errorbar(series.x, y, yerr=(below, above), fmt="none", ecolor=color, elinewidth=1, alpha=0.7)
+            for part in bars.lines[2]:
+                part.set_transform(part.get_transform() + beside)
+        (drawn,) = axes.plot(
             series.x,
             y,
             color=color,
@@ -192,6 +194,7 @@ def _fill(figure: Any, chart: Chart) -> None:
             markerfacecolor="white" if series.dashed else color,
             label=series.name,
         )
+        drawn.set_transform(drawn.get_transform() + beside)
     if chart.log_x:
         axes.set_xscale("log", base=2)
         ticks = sorted({x for series in chart.series for x in series.x})

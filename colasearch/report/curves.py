@@ -30,7 +30,7 @@ def charts_of(summary: Mapping[str, Any]) -> list[Chart]:
     """The charts of a benchmark run; only the one against tokens where there is one number of simulations."""
     curve = summary["curve"]
     charts = []
-    interval = "Bands, bars and dotted lines are Wilson's 95% intervals."
+    interval = "Bars are Wilson's 95% intervals; arms at one place stand side by side."
     if len(curve) > 1:
         charts.append(
             Chart(

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from colasearch.benchmarks.intervals import mcnemar
 from colasearch.cli.inputs import visible
 from colasearch.report.curves import mean_tokens, spoken
 from colasearch.report.run_data import Run
@@ -111,13 +112,27 @@ def _comparisons(summary: Mapping[str, Any]) -> str:
                 f"{literal(spoken(c['first']))} minus {literal(spoken(c['second']))}",
                 f"{100 * c['difference']:+.1f}",
                 f"{100 * low:+.1f} to {100 * high:+.1f}",
-                "yes" if c["separate"] else "no",
                 f"{c['only_first']} : {c['only_second']}",
+                exact_p(c),
+                "yes" if c["separate"] else "no",
                 "one text" if c["second"] == "greedy" else _ratio(c["token_ratio"]),
             ]
         )
-    header = ["paired, in points", "difference", "95% bootstrap", "separate from 0", "alone right", "its tokens"]
+    header = [
+        "paired, in points",
+        "difference",
+        "95% bootstrap",
+        "alone right",
+        "exact p",
+        "shown",
+        "second's tokens / first's",
+    ]
     return table(header, rows)
+
+
+def exact_p(c: Mapping[str, Any]) -> str:
+    """McNemar's p of a comparison, two digits; worked out from the counts, which older summaries have, too."""
+    return f"{mcnemar(int(c['only_first']), int(c['only_second'])):.2g}"
 
 
 def _ratio(ratio: float | None) -> str:

@@ -45,26 +45,37 @@ class Page:
 
 def trace_page(trace: Trace, name: str) -> Page:
     """The page of one trace; ``name`` is what the user calls it."""
-    unit = f"{trace.searcher}-{trace.sims}"
-    result = {
-        "status": "ok",
-        "answer": trace.answer,
-        "tokens": trace.generated_tokens,
-        "calls": trace.model_calls,
-        "sims_done": trace.sims,
-        "stop": trace.stop,
-        "trace": 0,
-    }
-    problem = {"id": trace.problem_id, "text": trace.text[:SNIPPET], "units": {unit: result}}
+    return traces_page([trace], name)
+
+
+def traces_page(traces: Sequence[Trace], name: str) -> Page:
+    """The page of searches of one searcher, one problem after the other; no gold answers are known."""
+    unit = f"{traces[0].searcher}-{traces[0].sims}" if len(traces) == 1 else traces[0].searcher
+    problems: list[dict[str, Any]] = []
+    payloads: list[tuple[str, str]] = []
+    for number, trace in enumerate(traces):
+        result = {
+            "status": "ok",
+            "answer": trace.answer,
+            "tokens": trace.generated_tokens,
+            "calls": trace.model_calls,
+            "sims_done": trace.sims,
+            "stop": trace.stop,
+            "trace": number,
+        }
+        problems.append({"id": trace.problem_id, "text": trace.text[:SNIPPET], "units": {unit: result}})
+        payloads.append((f"t{number}", packed(tree_of(trace))))
+        payloads.append((f"d{number}", packed({"text": trace.text, "units": {}})))
+    first = traces[0]
     data = {
         "kind": "trace",
         "title": name,
-        "units": [{"key": unit, "arm": trace.searcher, "name": spoken(trace.searcher), "sims": trace.sims, "color": 0}],
-        "problems": [problem],
+        "units": [{"key": unit, "arm": first.searcher, "name": spoken(first.searcher), "sims": first.sims, "color": 0}],
+        "problems": problems,
         "notes": [],
     }
-    payloads = [("t0", packed(tree_of(trace))), ("d0", packed({"text": trace.text, "units": {}}))]
-    return Page(f"{trace.problem_id}: {trace.searcher}", data, payloads, traces=1, left_out=0)
+    title = f"{first.problem_id}: {first.searcher}" if len(traces) == 1 else f"{name}: {first.searcher}"
+    return Page(title, data, payloads, traces=len(traces), left_out=0)
 
 
 def run_page(run: Run, *, max_bytes: int | None = MAX_TRACE_BYTES, notes: Sequence[str] = ()) -> Page:
@@ -80,8 +91,10 @@ def run_page(run: Run, *, max_bytes: int | None = MAX_TRACE_BYTES, notes: Sequen
     packer = _Traces(run, max_bytes)
     wanted = sorted(run.records, key=lambda r: (*_rank(r, summary), place[str(r["problem_id"])]))
     kept = {id(record): packer.add(record) for record in wanted}
-    problems = [_listed(name, packer.problem_texts.get(name)) for name in ids]
-    details: list[dict[str, Any]] = [{"text": packer.problem_texts.get(name), "units": {}} for name in ids]
+    # Records have had the wording since traces could be left out; older ones have it in their traces alone.
+    texts = packer.problem_texts | {str(r["problem_id"]): r["problem"] for r in run.records if r.get("problem")}
+    problems = [_listed(name, texts.get(name)) for name in ids]
+    details: list[dict[str, Any]] = [{"text": texts.get(name), "units": {}} for name in ids]
     units: dict[str, dict[str, Any]] = {}
     for record in run.records:
         arm, key = record["arm"], f"{record['arm']}-{record['sims']}"

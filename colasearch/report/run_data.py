@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from colasearch.errors import CorruptFileError, InputError, PrerequisiteError
+from colasearch.errors import CorruptFileError, InputError
 from colasearch.files import read_json
 from colasearch.records import RECORDS_NAME, read_records
 from colasearch.runs import MANIFEST_NAME, SUMMARY_NAME, read_manifest
@@ -40,17 +40,14 @@ def load_run(folder: Path) -> Run:
     """Read a run folder.
 
     Raises:
-        PrerequisiteError: No run folder, another kind of run, or nothing finished in it yet.
+        InputError: No run folder, another kind of run, or nothing finished in it yet.
         CorruptFileError: A damaged file.
     """
     if not folder.exists():
-        raise PrerequisiteError(f"{folder} does not exist; give the folder that `colasearch bench --output` named")
-    try:
-        manifest = read_manifest(folder)
-    except InputError as error:
-        raise PrerequisiteError(str(error)) from None
+        raise InputError(f"{folder} does not exist; give the folder that `colasearch bench --output` named")
+    manifest = read_manifest(folder)
     if manifest.get("kind") != "bench":
-        raise PrerequisiteError(
+        raise InputError(
             f"{folder} is a run of kind {manifest.get('kind')!r}; reports are made of runs of `colasearch bench`"
         )
     records = read_records(folder)
@@ -66,7 +63,7 @@ def load_run(folder: Path) -> Run:
     elif records:
         summary, running = _summary_so_far(manifest, records), True
     else:
-        raise PrerequisiteError(f"{folder} has no finished problem yet; look again later, or go on with --resume")
+        raise InputError(f"{folder} has no finished problem yet; look again later, or go on with --resume")
     return Run(folder, manifest, summary, records, running)
 
 

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from colasearch import __version__
+from colasearch.errors import InputError
 from colasearch.files import write_atomic
+from colasearch.records import read_records
 from colasearch.report.charts import can_draw, draw
 from colasearch.report.curves import charts_of
 from colasearch.report.embed import assets, page
 from colasearch.report.markdown import report_md
-from colasearch.report.page_data import MAX_TRACE_BYTES, run_page, trace_page
+from colasearch.report.page_data import MAX_TRACE_BYTES, run_page, trace_page, traces_page
 from colasearch.report.run_data import fingerprint, load_run
 from colasearch.report.tree_data import read_trace
 
@@ -42,7 +44,7 @@ def write_report(folder: Path) -> Report:
     Without matplotlib (extra ``viz``) there are no plot files, and ``report.md`` says so; the page draws its own.
 
     Raises:
-        PrerequisiteError: No run folder of ``colasearch bench``, or nothing finished in it.
+        InputError: No run folder of ``colasearch bench``, or nothing finished in it.
         CorruptFileError: A damaged file.
     """
     run = load_run(folder)
@@ -81,12 +83,27 @@ def write_html(folder: Path, path: Path, *, all_traces: bool = False, max_bytes:
         max_bytes: Limit on the traces otherwise.
 
     Raises:
-        PrerequisiteError: No run folder of ``colasearch bench``, or nothing finished in it.
+        InputError: No run folder of ``colasearch bench``, or nothing finished in it.
         CorruptFileError: A damaged file.
     """
     stamp = _stamp(folder, all_traces=all_traces)
     content = run_page(load_run(folder), max_bytes=None if all_traces else max_bytes)
     write_atomic(path, page(content.title, content.data, content.payloads, stamp))
+    return Report(path, content.traces, content.left_out)
+
+
+def view_solved(folder: Path, path: Path) -> Report:
+    """Write the page of a run folder of ``colasearch solve`` to ``path``: its searches, one problem after the other.
+
+    Raises:
+        InputError: No problem has been solved there yet.
+        CorruptFileError: A damaged file.
+    """
+    files = [folder / record["trace"] for record in read_records(folder) if record.get("trace")]
+    if not files:
+        raise InputError(f"{folder} has no finished search yet; look again later, or go on with --resume")
+    content = traces_page([read_trace(file) for file in files], folder.name)
+    write_atomic(path, page(content.title, content.data, content.payloads))
     return Report(path, content.traces, content.left_out)
 
 

@@ -16,9 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from colasearch.errors import InputError, PrerequisiteError
+from colasearch.errors import InputError
 from colasearch.model.ends import encode, first_tokens
 from colasearch.problem import Problem
+from colasearch.rows import read_rows as rows_of
+from colasearch.rows import text_of
 from colasearch.tasks import prompt_tokens
 
 CALCULATOR_MARK = re.compile(r"<<[^<>]*>>")
@@ -52,34 +54,16 @@ class Corpus:
         return sum(len(d.tokens) - d.start for d in self.documents)
 
 
-def read_rows(path: Path, keys: Sequence[str] = ("problem", "text")) -> list[dict[str, Any]]:
-    """Rows of a jsonl file.
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Rows of a file to learn from, with our names of fields (``colasearch.rows``).
 
     Raises:
-        PrerequisiteError: The file is missing.
-        InputError: A line is no JSON object, or has none of ``keys`` (the first two as text).
+        InputError: The file is missing, or a row cannot be read or has neither a ``problem`` nor a ``text``.
     """
-    if not path.is_file():
-        raise PrerequisiteError(
-            f"data file {path} does not exist; give a jsonl file with problem and solution, or text"
-        )
-    rows = []
-    with path.open(encoding="utf-8", errors="strict") as stream:
-        try:
-            for number, line in enumerate(stream, 1):
-                if not line.strip():
-                    continue
-                try:
-                    row = json.loads(line)
-                except ValueError as error:
-                    raise InputError(f"{path} line {number} is not valid JSON: {error}") from None
-                texts = isinstance(row, dict) and isinstance(row.get("problem", row.get("text")), str)
-                if not texts and not (isinstance(row, dict) and any(key in row for key in keys[2:])):
-                    raise InputError(f"{path} line {number} has neither a text 'problem' nor a text 'text'")
-                rows.append(row)
-        except UnicodeDecodeError as error:
-            raise InputError(f"{path} is not UTF-8 ({error}); convert it to UTF-8") from None
-    return rows
+    rows = rows_of(path)
+    for row in rows:
+        text_of(row)
+    return [row.fields for row in rows]
 
 
 def solution_text(row: dict[str, Any]) -> str | None:
@@ -133,8 +117,7 @@ def load_corpus(paths: Sequence[Path], tokenizer: Any, end_id: int, max_tokens: 
         max_tokens: Longer sequences are cut off here.
 
     Raises:
-        PrerequisiteError: A file is missing.
-        InputError: A file has an unusable line.
+        InputError: A file is missing, or has an unusable row.
     """
     fixed, opening = _fixed_wording(tokenizer), first_tokens(tokenizer)
     digest = hashlib.sha256(json.dumps(["corpus-1", max_tokens, end_id]).encode())

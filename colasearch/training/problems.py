@@ -8,51 +8,62 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from colasearch.errors import InputError
 from colasearch.problem import LabelledProblem, Problem
+from colasearch.rows import Row, countdown_of, countdown_text, gold_of, is_countdown, read_rows, text_of
 from colasearch.tasks import get_task
-from colasearch.training.data import read_rows, solution_text
-from colasearch.verifiers import extract_answer, get_verifier, is_checkable
+from colasearch.verifiers import get_verifier, is_checkable
 
 
-def load_problems(paths: Sequence[Path], task: str = "math") -> list[LabelledProblem]:
-    """Labelled problems of jsonl files.
+def load_problems(paths: Sequence[Path], task: str | None = "math") -> list[LabelledProblem]:
+    """Labelled problems of files (``colasearch.rows`` says of what form).
 
-    A row has ``problem`` and ``answer`` (or a ``solution`` that states it); for a checkable task such as Countdown
-    ``numbers`` and ``target``, and no answer is needed. Problems that stand there twice are taken once.
+    A row has a problem and an answer (or a solution that states it); for a checkable task such as Countdown ``numbers``
+    and ``target``, and no answer is needed. Problems that stand there twice are taken once.
+
+    Args:
+        paths: Files, read in order.
+        task: Of all rows; None: Countdown where all rows have numbers and a target, mathematics where none has.
 
     Raises:
-        PrerequisiteError: A file is missing.
-        InputError: A row lacks something, or there is none.
+        InputError: A file is missing, a row lacks something, or there is none; or some rows are Countdown's and others
+            are not.
     """
+    rows = [row for path in paths for row in read_rows(path)]
+    task = task or task_of(rows)
     get_task(task)
     found: dict[str, LabelledProblem] = {}
-    for path in paths:
-        for number, row in enumerate(read_rows(path, ("problem", "text", "numbers")), 1):
-            labelled = _labelled(row, task, f"{path} row {number}")
-            found.setdefault(labelled.problem.id, labelled)
+    for row in rows:
+        labelled = _labelled(row, task)
+        found.setdefault(labelled.problem.id, labelled)
     if not found:
         raise InputError(f"no problem in {', '.join(map(str, paths))}; give rows with 'problem' and 'answer'")
     return list(found.values())
 
 
-def _labelled(row: dict[str, Any], task: str, where: str) -> LabelledProblem:
-    text = row.get("problem") or row.get("text")
+def task_of(rows: Sequence[Row]) -> str:
+    """The task of rows that do not say it.
+
+    Raises:
+        InputError: Some have numbers and a target, others have not.
+    """
+    countdown = [row for row in rows if is_countdown(row)]
+    if countdown and len(countdown) < len(rows):
+        other = next(row for row in rows if not is_countdown(row))
+        raise InputError(
+            f'{countdown[0].where} is a Countdown problem and {other.where} is none (no "numbers" and "target"); give '
+            "rows of one kind, or --task"
+        )
+    return "countdown" if countdown else "math"
+
+
+def _labelled(row: Row, task: str) -> LabelledProblem:
     if is_checkable(task):
-        data: dict[str, Any] = {key: row[key] for key in ("numbers", "target", "use") if key in row}
-        if "numbers" not in data or "target" not in data:
-            raise InputError(f"{where} has no 'numbers' and 'target', which problems of task {task} need")
-        text = text or f"Make {data['target']} from {', '.join(map(str, data['numbers']))}."
+        data = countdown_of(row)
+        text = row.fields.get("problem") or row.fields.get("text") or countdown_text(data)
         return LabelledProblem(Problem.from_text(str(text), task, data), "")
-    answer = row.get("answer")
-    if answer is None:
-        solution = solution_text(row)
-        answer = extract_answer(solution, task) if solution else None
-    if not isinstance(text, str) or answer is None:
-        raise InputError(f"{where} has no 'problem' with an 'answer' (or a 'solution' that states one)")
-    return LabelledProblem(Problem.from_text(text, task), str(answer))
+    return LabelledProblem(Problem.from_text(text_of(row), task), gold_of(row, task))
 
 
 def split_problems(problems: Sequence[LabelledProblem], fraction: float) -> tuple[list[int], list[int]]:

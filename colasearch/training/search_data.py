@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from colasearch.errors import InputError, PrerequisiteError
+from colasearch.errors import InputError
 from colasearch.traces import Trace, TraceNode
 from colasearch.training.data import Corpus, Document
 
@@ -71,14 +71,14 @@ def find_traces(path: Path) -> list[Path]:
     """Trace files of a run folder (its ``traces/``), of any folder, or the one file; sorted by name.
 
     Raises:
-        PrerequisiteError: There are none.
+        InputError: There are none.
     """
     if path.is_file():
         return [path]
     folder = path / "traces" if (path / "traces").is_dir() else path
     found = sorted(folder.rglob("*.json.gz")) if folder.is_dir() else []
     if not found:
-        raise PrerequisiteError(
+        raise InputError(
             f"{path} holds no traces (*.json.gz); give the folder of a `colasearch bench` run or of solved problems"
         )
     return found

@@ -281,10 +281,19 @@ def test_without_traces_none_are_written(bench, tmp_path):
 def test_people_see_tables_and_a_plain_word(bench):
     code, out, err = bench()
     assert code == 0
-    for word in ("solved %", "any text %", "gumbel - majority", "95% bootstrap", "At equal tokens", "subject", "level"):
+    for word in (
+        "solved %",
+        "any text %",
+        "gumbel - majority",
+        "95% bootstrap",
+        "exact p",
+        "times as many tokens",
+        "subject",
+        "level",
+    ):
         assert word in out
     assert "\x1b" not in out + err
-    assert "problems/s" in err
+    assert "problems/s" in err or "s/problem" in err
     assert "tokens/s" in err
     assert "Run folder:" in err
 
@@ -346,6 +355,8 @@ def test_a_killed_run_keeps_what_is_finished_and_resumes_to_the_same(talker_fold
     if number != signal.SIGKILL:
         partial = json.loads((tmp_path / "cut" / "summary.json").read_text())
         assert partial["complete"] is False
+        assert f"What is finished is in {tmp_path / 'cut'}; go on with:" in err
+        assert "--resume\n" in err
         assert sum(arm["n"] for arm in partial["arms"].values()) == len(kept)
     again = start(talker_folder, sums, tmp_path / "cut", "--resume")
     _, err = again.communicate(timeout=200)

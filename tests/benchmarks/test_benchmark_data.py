@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from colasearch.benchmarks import countdown, data, game24, gym, registry
-from colasearch.benchmarks.data import Hub, items_sha256, load, make_item, read_jsonl, selected_sha256
+from colasearch.benchmarks.data import Hub, items_sha256, load, make_item, read_items, selected_sha256
 from colasearch.benchmarks.names import BENCHMARKS
-from colasearch.errors import CorruptFileError, InputError, PrerequisiteError
+from colasearch.errors import CorruptFileError, InputError
 from colasearch.tasks import TASKS
 from colasearch.verifiers import checkable_verifier
 
@@ -209,11 +209,20 @@ def test_a_jsonl_file_takes_the_place_of_the_source(tmp_path):
     ("rows", "task", "says"),
     [
         (["{"], "math", "line 1 is not valid JSON"),
-        (["[]"], "math", "line 1 is a JSON list"),
+        (["[]"], "math", "has no rows"),
+        (["[[1]]"], "math", "row 1 is a JSON list"),
+        (['{"problem": "a", "answer": NaN}'], "math", 'line 1 has the "answer" nan'),
+        ([{"problem": "a", "answer": 1}, '{"problem": "b", "answer": 1e999}'], "math", 'line 2 has the "answer" inf'),
+        ([{"problem": "a", "answer": "NaN"}], "math", "which is no answer"),
+        ([{"problem": "a", "solution": "It is 5."}], "math", 'no "answer"'),
         ([{"answer": "1"}], "math", 'no text "problem"'),
         ([{"problem": "a"}], "math", 'no "answer"'),
         ([{"problem": "a", "answer": True}], "math", 'no "answer"'),
-        ([{"id": 1, "problem": "a", "answer": 1}, {"id": "1", "problem": "b", "answer": 1}], "math", "'1' of line 1"),
+        (
+            [{"id": 1, "problem": "a", "answer": 1}, {"id": "1", "problem": "b", "answer": 1}],
+            "math",
+            "'1' of .* line 1",
+        ),
         ([{"problem": "a", "answer": 1}], "countdown", '"numbers" and "target"'),
         ([{"numbers": [1, 2.5], "target": 3}], "countdown", '"numbers" and "target"'),
         ([], "math", "has no rows"),
@@ -221,15 +230,17 @@ def test_a_jsonl_file_takes_the_place_of_the_source(tmp_path):
 )  # fmt: skip
 def test_unusable_rows_are_refused_with_their_line(tmp_path, rows, task, says):
     with pytest.raises(InputError, match=says):
-        read_jsonl(write(tmp_path / "d.jsonl", *rows), task)
+        read_items(write(tmp_path / "d.jsonl", *rows), task)
 
 
-def test_a_missing_file_is_a_missing_prerequisite(tmp_path):
-    with pytest.raises(PrerequisiteError, match="does not exist"):
-        read_jsonl(tmp_path / "absent.jsonl")
+def test_a_missing_file_is_unusable_input(tmp_path):
+    with pytest.raises(InputError, match="does not exist"):
+        read_items(tmp_path / "absent.jsonl")
+    with pytest.raises(InputError, match="is a folder"):
+        read_items(tmp_path)
     (tmp_path / "latin").write_bytes(b"\xff")
     with pytest.raises(InputError, match="UTF-8"):
-        read_jsonl(tmp_path / "latin")
+        read_items(tmp_path / "latin")
 
 
 def test_limit_and_shuffle_seed_choose_problems(sums):
@@ -287,6 +298,42 @@ def test_reasoning_gym_is_a_source():
 
 
 def test_groups_are_those_that_the_data_has(sums):
-    items = read_jsonl(sums)
+    items = read_items(sums)
     assert data.group_names(items) == {"subject": ["a", "b"], "level": ["1", "2", "3"]}
     assert data.group_names([make_item("a", "b", "c")]) == {}
+
+
+MIXED = [
+    {"question": "How many are left?", "answer": "24-5=<<24-5=19>>19 are left.\n#### 1,019"},
+    {"problem": "Compute 2+3.", "level": "Level 1", "type": "Algebra", "solution": "\\boxed{4}? No, \\boxed{5}."},
+    {"prompt": "Compute 7*8.", "final_answer": 56},
+    {"text": "Compute 1+1.", "gold": "2"},
+]
+
+
+@pytest.mark.parametrize("form", ["jsonl", "array", "bom"])
+def test_rows_of_any_hand_are_read_alike(tmp_path, form):
+    text = json.dumps(MIXED, indent=1) if form == "array" else "".join(json.dumps(r) + "\n" for r in MIXED)
+    path = tmp_path / "rows.json"
+    path.write_bytes(b"\xef\xbb\xbf" * (form == "bom") + text.encode())
+    items = read_items(path)
+    assert [i.labelled.gold for i in items] == ["1019", "5", "56", "2"]
+    assert [i.problem.text for i in items] == ["How many are left?", "Compute 2+3.", "Compute 7*8.", "Compute 1+1."]
+    assert (items[1].subject, items[1].level) == ("Algebra", "Level 1")
+
+
+def test_csv_with_a_header_is_read(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text('question,answer,level\n"How many, all told?","19\n#### 1,019",\nCompute 2+3.,5,Level 1\n')
+    found = [(i.problem.text, i.labelled.gold, i.level) for i in read_items(path)]
+    assert found == [("How many, all told?", "1019", None), ("Compute 2+3.", "5", "Level 1")]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [("a,b\n1,2\n", "has the columns a, b"), ("question,answer\nx\n", "line 2 has not 2 cells"), ("", "columns none")],
+)
+def test_unusable_csv_is_refused(tmp_path, text, says):
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(InputError, match=says):
+        read_items(tmp_path / "t.csv")

@@ -11,7 +11,7 @@ from rich.console import Console
 from colasearch.benchmarks.arms import ArmSettings
 from colasearch.benchmarks.data import DataSet, make_item
 from colasearch.benchmarks.runner import Plan
-from colasearch.cli.bench_display import Display, clock
+from colasearch.cli.bench_display import Display, clock, pace
 
 DATA = DataSet([make_item(str(i), "p", "1") for i in range(4)], 9, "d", "s", "x", None)
 PLAN = Plan("svamp", "gumbel", ("gumbel", "greedy", "majority", "best_of_n"), (8,), ArmSettings())
@@ -73,9 +73,11 @@ def test_without_a_terminal_there_are_plain_lines():
             for _ in range(4):
                 one.finished(record(arm, sims))
     lines = out.getvalue().splitlines()
-    assert len(lines) == 2  # what is run, and how it ended: nothing took ten seconds
-    assert "gumbel @8 4/4 100.0%" in lines[1]
-    assert "left" not in lines[1]
+    # What is run, how each arm ended, and the speed: nothing took ten seconds.
+    assert len(lines) == 1 + len(PLAN.units()) + 1
+    assert "gumbel @8 4/4 100.0%" in lines[2]
+    assert all(len(line) < 120 for line in lines)
+    assert "left" not in lines[-1]
     assert "\x1b" not in out.getvalue()
 
 
@@ -85,7 +87,28 @@ def test_a_resumed_run_counts_what_is_there_but_not_into_its_rates():
         one.start(PLAN, DATA, [record(arm, sims) for arm, sims in PLAN.units()])
         assert "1/4" in shown(one)
         assert one.tokens == 0
-        assert "0.00 problems/s" in one.rates()
+        assert "problem" not in one.rates(), "nothing has been done in this session, so there is no speed"
+
+
+def test_a_line_is_of_the_arm_at_work_and_short(monkeypatch):
+    from colasearch.cli import bench_display
+
+    monkeypatch.setattr(bench_display, "PLAIN_EVERY_S", 0.0)
+    one, out = display(terminal=False)
+    many = Plan("svamp", "gumbel", ("gumbel", "greedy", "majority", "best_of_n"), (1, 4, 16, 64), ArmSettings())
+    with one:
+        one.start(many, DATA, [record(arm, sims) for arm, sims in many.units()])
+        one.began("gumbel", 64)
+        one.working(3, 2)
+    last = out.getvalue().splitlines()[-1]
+    assert last.startswith("gumbel @64 1/4, 100.0%")
+    assert len(last) < 140
+
+
+def test_slow_runs_show_seconds_a_problem():
+    assert pace(30, 10.0) == "3.0 problems/s"
+    assert pace(2, 90.0) == "45.0 s/problem"
+    assert pace(1, 723.0) == "12:03 a problem"
 
 
 @pytest.mark.parametrize("terminal", [True, False])

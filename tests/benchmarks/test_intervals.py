@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from colasearch.benchmarks.intervals import paired_bootstrap, pass_at_k, wilson
+from colasearch.benchmarks.intervals import mcnemar, paired_bootstrap, pass_at_k, wilson
 
 
 @settings(deadline=None)  # scipy is imported in the first call
@@ -86,6 +86,32 @@ def test_the_interval_covers_the_true_difference_as_often_as_it_says():
         found = paired_bootstrap(first.tolist(), second.tolist(), trial)
         covered += found.low <= truth <= found.high
     assert 0.91 <= covered / 400 <= 0.985
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "p"),
+    [(3, 0, 0.25), (0, 4, 0.125), (5, 0, 0.0625), (6, 0, 0.03125), (8, 2, 0.109375), (5, 5, 1.0), (0, 0, 1.0)],
+)
+def test_the_exact_test_is_that_of_a_fair_coin(mine, theirs, p):
+    assert mcnemar(mine, theirs) == mcnemar(theirs, mine) == pytest.approx(p)
+
+
+def test_the_exact_test_agrees_with_the_binomial_of_scipy():
+    stats = pytest.importorskip("scipy.stats")
+    for mine, theirs in [(1, 9), (40, 61), (700, 800), (3000, 2800)]:
+        assert mcnemar(mine, theirs) == pytest.approx(stats.binomtest(mine, mine + theirs).pvalue)
+
+
+@pytest.mark.parametrize(
+    ("wins", "losses", "n", "separate"),
+    [(3, 0, 6, False), (4, 0, 6, False), (4, 0, 500, False), (5, 0, 20, False), (6, 0, 20, True), (9, 1, 40, True),
+     (8, 2, 40, False)],
+)  # fmt: skip
+def test_few_problems_separate_nothing(wins, losses, n, separate):
+    first = [True] * wins + [False] * (n - wins)
+    second = [False] * wins + [True] * losses + [False] * (n - wins - losses)
+    assert paired_bootstrap(first, second, 0).separate is separate
+    assert paired_bootstrap(second, first, 0).separate is separate
 
 
 def test_separate_means_that_the_interval_leaves_out_zero():

@@ -97,6 +97,28 @@ def test_the_verdict_says_plainly_whether_search_won(search, majority, best, say
     assert f"gumbel solves {100 * search / 40:.1f}%" in found["verdict"]
 
 
+def test_three_of_six_problems_are_no_claim():
+    records = [*arm("gumbel", 3)[:6], *arm("majority", 0)[:6], *arm("best_of_n", 0)[:6]]
+    said = summary(*records)["verdict"]
+    assert "beats" not in said
+    assert "too few to tell, 6 are the least" in said
+    assert "it is not shown that the search is worth running" in said
+
+
+def test_one_baseline_alone_gives_no_verdict_on_the_search():
+    said = summary(*arm("gumbel", 30), *arm("majority", 10), arms=("gumbel", "majority"))["verdict"]
+    assert "gumbel beats majority vote" in said
+    assert "best-of-N was not run, so whether the search is worth its tokens is not known" in said
+    assert "worth running" not in said
+
+
+def test_a_win_over_a_baseline_with_fewer_tokens_is_none_at_equal_tokens():
+    poor = [{**r, "generated_tokens": 50} for r in arm("majority", 10)]
+    said = summary(*arm("gumbel", 30), *poor, *arm("best_of_n", 10))["verdict"]
+    assert "Majority vote generated 0.50 times as many tokens as gumbel." in said
+    assert "it is not shown" in said
+
+
 def test_without_a_baseline_nothing_is_claimed():
     found = summary(*arm("gumbel", 30), *arm("greedy", 3), arms=("gumbel", "greedy"))
     assert "not known" in found["verdict"]
@@ -181,8 +203,9 @@ def test_export_writes_every_record_with_typed_columns(tmp_path, capsys):
     assert main(["export", str(empty), "--parquet", "--output", str(tmp_path / "x.parquet")]) == 0
     assert parquet.read_table(tmp_path / "x.parquet").schema == table.schema
     capsys.readouterr()
-    assert main(["export", str(run)]) == 2
-    assert "--parquet" in capsys.readouterr().err
+    assert main(["export", str(run)]) == 0
+    assert main(["export", str(run), "--format", "xlsx"]) == 2
+    assert "'parquet'" in capsys.readouterr().err
 
 
 def test_export_without_pyarrow_names_the_extra(tmp_path, capsys, monkeypatch):

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from colasearch.cli.inputs import parse_problem
+from colasearch.cli.inputs import parse_problem, parse_problems
 from colasearch.errors import InputError
 from colasearch.problem import Problem
 from colasearch.tasks import prompt_text
@@ -84,14 +84,48 @@ def test_any_text_can_be_called_countdown():
         ('{"numbers": [4, true], "target": 4}', None, "at least two whole numbers"),
         ('{"numbers": [4, 7.5], "target": 4}', None, "at least two whole numbers"),
         ('{"numbers": [4, 7], "target": 4, "use": "some"}', None, "'some'; it is \"all\""),
-        ('{"numbers": [4, 7], "target": 11}\n{"numbers": [4, 7], "target": 3}', None, "solve takes one problem"),
-        ('{"numbers": [4, 7], "target": 11', "countdown", "cannot be read"),
+        ('{"numbers": [4, 7], "target": 11}\n{"numbers": [4, 7], "target": 3}', None, "holds 2 problems"),
+        ('{"numbers": [4, 7], "target": 11', "countdown", "is not valid JSON"),
         ('{"task": "chess", "problem": "e4"}', None, "'chess'; it must be math or countdown"),
         ('{"task": "countdown", "numbers": [4, 7], "target": 11}', "math", "--task says math"),
-        ('{"question": "What is 2+2?"}', None, 'no "problem"'),
+        ('{"query": "What is 2+2?"}', None, 'no text "problem"'),
         ("nothing here", "countdown", "at least two whole numbers"),
     ],
 )
 def test_what_is_no_problem_is_refused(text, task, says):
     with pytest.raises(InputError, match=says):
         parse_problem(text, task)
+
+
+def test_many_problems_in_any_form_without_gold_answers():
+    rows = [{"question": "What is 2+2?"}, {"id": 7, **GIVEN}, {"problem": "What is 3*4?", "answer": 12}]
+    for text, name in [
+        ("\n".join(map(json.dumps, rows)), "-"),
+        (json.dumps(rows, indent=2), "-"),
+        (json.dumps(rows), "rows.json"),
+    ]:
+        problems = parse_problems(text, name)
+        assert [p.task for p in problems] == ["math", "countdown", "math"]
+        assert [p.text for p in problems] == ["What is 2+2?", "Make 52 from 4, 7, 8.", "What is 3*4?"]
+        assert problems[0] == parse_problem("What is 2+2?")
+        assert problems[1].id == "7"
+        assert problems[1].data == GIVEN
+    assert [p.text for p in parse_problems("question\nWhat is 2+2?\n", "t.csv")] == ["What is 2+2?"]
+    assert parse_problems("[0,1] is an interval. How long is it?")[0].text.startswith("[0,1]")
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "says"),
+    [
+        ("[]", "-", "has no rows"),
+        ('["What is 2+2?"]', "-", "row 1 is a JSON str"),
+        ('[{"problem": "a"}, {"problem": ""}]', "-", "row 2 has no text"),
+        ('[{"problem": "a"}', "-", "not valid JSON"),
+        ('{"id": 1, "problem": "a"}\n{"id": 1, "problem": "b"}', "-", "ids of problems must differ"),
+        ("What is 2+2?", "p.jsonl", "not valid JSON"),
+        ("a,b\n1,2\n", "t.csv", "has the columns a, b"),
+    ],
+)
+def test_unusable_files_of_problems_say_why(text, name, says):
+    with pytest.raises(InputError, match=says):
+        parse_problems(text, name)

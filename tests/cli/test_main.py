@@ -38,7 +38,47 @@ def test_every_command_has_help_without_loading_torch(name):
 def test_unknown_commands_are_usage_errors(colasearch):
     done = colasearch("slove")
     assert done.returncode == 2
-    assert "slove" in done.stderr
+    assert "'slove'. Did you mean solve?" in done.stderr
+
+
+@pytest.mark.parametrize(("args", "near"), [(("train", "polcy"), "policy"), (("bench", "gsm"), "gsm8k"),
+                                            (("experiment", "countdwn"), "countdown")])  # fmt: skip
+def test_a_mistyped_command_of_a_group_names_the_near_ones(colasearch, args, near):
+    done = colasearch(*args)
+    assert done.returncode == 2
+    assert "Did you mean " in done.stderr
+    assert near in done.stderr.partition("Did you mean")[2]
+
+
+@pytest.mark.parametrize(
+    ("args", "code"),
+    [
+        (("solve", "absent.txt"), 2),
+        (("verify", "absent.jsonl"), 2),
+        (("bench", "svamp", "--data", "absent.jsonl"), 2),
+        (("train", "rl", "--model", "m", "--data", "absent.jsonl", "--output", "o"), 2),
+        (("iterate", "--data", "absent.jsonl", "--output", "o"), 2),
+        (("view", "absent"), 2),
+        (("export", "absent"), 2),
+        (("compare", "absent", "absent"), 2),
+        (("solve", "-", "--config", "{config}"), 3),
+        (("bench", "svamp", "--config", "{config}"), 3),
+        (("solve", "-", "--config", "absent.yaml"), 3),
+        (("solve", "-", "--config", "{value}"), 3),
+    ],
+)
+def test_one_kind_of_mistake_has_one_exit_code(colasearch, tmp_path, args, code):
+    (tmp_path / "config.yaml").write_text("simss: 4\n")
+    (tmp_path / "value.yaml").write_text("sims: many\n")
+    given = [a.format(config=tmp_path / "config.yaml", value=tmp_path / "value.yaml") for a in args]
+    done = colasearch(*given, stdin=b"What is 2 + 2?")
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_no_help_shows_its_markup(colasearch):
+    for name in sorted(cli.COMMANDS):
+        assert "\\b" not in colasearch(name, "--help").stdout
 
 
 def test_env_and_models_print_json(colasearch):

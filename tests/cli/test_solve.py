@@ -312,3 +312,59 @@ def test_text_from_a_model_is_shown_literally(capsys):
     assert shown.count("[bold]x[/bold]") == 3
     assert "\x1b" not in shown
     assert "\x07" not in shown
+
+
+@pytest.fixture(scope="module")
+def solved(colasearch, model_folder, tmp_path_factory):
+    """A run folder of three problems (the last has no answer in its row either), and what was printed."""
+    home = tmp_path_factory.mktemp("solved")
+    rows = [{"question": "What is 2 + 2?"}, {"id": "c", "numbers": [4, 6], "target": 24}, {"problem": "What is 3 * 3?"}]
+    (home / "p.json").write_text(json.dumps(rows))
+    args = ("solve", home / "p.json", "--model", model_folder, "--sims", 4, "--max-tokens", 8, "--threads", 1, "--json")
+    done = colasearch(*args, "--output", home / "run")
+    assert done.returncode == 0, done.stderr
+    return home / "run", done, args
+
+
+def test_many_problems_give_one_line_each_in_order(solved):
+    run, done, _ = solved
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line["task"] for line in lines] == ["math", "countdown", "math"]
+    assert lines[1]["problem_id"] == "c"
+    assert all(set(line) == FIELDS for line in lines)
+    assert str(run) in done.stderr
+    records = [json.loads(line) for line in (run / "problems.jsonl").read_text().splitlines()]
+    assert {r["problem"] for r in records} == {"What is 2 + 2?", "Make 24 from 4, 6.", "What is 3 * 3?"}
+    assert all((run / r["trace"]).is_file() for r in records)
+
+
+def test_a_solved_problem_does_not_depend_on_those_beside_it(solved, colasearch):
+    _, done, args = solved
+    alone = colasearch("solve", "-", *args[2:], stdin=b"What is 3 * 3?")
+    mine, beside = json.loads(alone.stdout), json.loads(done.stdout.splitlines()[2])
+    for one in (mine, beside):
+        one.pop("seconds")
+        one.pop("model_calls")  # passes of the model are shared
+    assert mine == beside
+
+
+def test_a_run_of_solve_resumes_and_is_viewed(solved, colasearch, tmp_path):
+    run, done, args = solved
+    again = colasearch(*args, "--output", run)
+    assert again.returncode == 2
+    assert "--resume" in again.stderr
+    resumed = colasearch(*args, "--output", run, "--resume")
+    assert (resumed.returncode, resumed.stdout) == (0, done.stdout)
+    page = tmp_path / "page.html"
+    viewed = colasearch("view", run, "--output", page, "--json")
+    assert viewed.returncode == 0, viewed.stderr
+    assert json.loads(viewed.stdout)["written"]["traces"] == 3
+    assert "What is 3 * 3?" in page.read_text()
+
+
+def test_people_see_a_block_a_problem(solve, tmp_path):
+    (tmp_path / "p.jsonl").write_text('{"problem": "What is 2 + 2?"}\n{"problem": "What is 3 * 3?"}\n')
+    done = solve(tmp_path / "p.jsonl")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("Answer: ") == 2
+    assert done.stdout.index("What is 2 + 2?") < done.stdout.index("What is 3 * 3?")

@@ -60,9 +60,9 @@ def test_an_existing_run_needs_resume(colasearch, base_folder, texts, tmp_path):
     assert train("--resume").returncode == 0
 
 
-def test_missing_data_is_exit_3(colasearch, base_folder, tmp_path):
+def test_missing_data_is_exit_2(colasearch, base_folder, tmp_path):
     done = colasearch("train", "actions", "--model", base_folder, "--data", tmp_path / "no", "--output", tmp_path / "a")
-    assert done.returncode == 3
+    assert done.returncode == 2
     assert "does not exist" in done.stderr
 
 

@@ -167,7 +167,7 @@ def test_a_stage_that_fails_says_why_and_is_tried_again(tmp_path):
     target = plan.add("base", "base", "train", "base", "--data", "rows.jsonl", "--threads", 1, "--heldout", 0.3)
     assert target == "stages/01-base"
     with open_folder(tmp_path / "r") as folder:
-        with pytest.raises(PrerequisiteError, match=r"stage base ended with exit code 3: .*rows\.jsonl"):
+        with pytest.raises(InputError, match=r"stage base ended with exit code 2: .*rows\.jsonl"):
             run_stages(folder, plan.found, lambda line: None)
         assert folder.records == []
         rows = [{"problem": f"{i}+{i}?", "solution": f"{2 * i}"} for i in range(60)]
@@ -353,5 +353,5 @@ def test_stages_of_another_run_are_taken_where_they_and_all_they_read_are_the_sa
 
 
 def test_what_is_no_run_of_stages_is_refused(tmp_path):
-    with open_folder(tmp_path / "run") as folder, pytest.raises(PrerequisiteError, match=r"has no stages\.jsonl"):
+    with open_folder(tmp_path / "run") as folder, pytest.raises(InputError, match=r"has no stages\.jsonl"):
         reuse_stages(folder, chain(), tmp_path, print)

@@ -127,6 +127,33 @@ def test_a_card_and_the_panel_give_the_numbers_of_the_trace(chrome, tree) -> Non
         assert chrome.run("[...document.querySelectorAll('.node .block')].at(-1).textContent") == whole
 
 
+@pytest.mark.parametrize(("nodes", "seed"), [(2, 0), (12, 3), (24, 1), (150, 0)])
+def test_a_tree_opens_fitted_with_the_chosen_node_in_view(chrome, tree, nodes: int, seed: int) -> None:
+    trace = tree(made_trace("opens", nodes, seed))
+    frame = chrome.run(f"(r => [r.left, r.top, r.right, r.bottom])({TREE}.getBoundingClientRect())")
+    left, top, right, bottom = boxes(chrome)[trace.best_node]
+    assert frame[0] <= left < right <= frame[2] + 1
+    assert frame[1] <= top < bottom <= frame[3] + 1
+    assert right - left >= 0.49 * 232, "a card that opens too small to be read"
+
+
+def test_a_finished_text_shows_what_it_is_worth(chrome, tree) -> None:
+    import dataclasses
+
+    made = made_trace("worth", 20)
+    slot = next(s for s, n in enumerate(made.nodes) if n.end == "answer")
+    leaf = dataclasses.replace(made.nodes[slot], value=0.0, reward=0.875, codes=(*range(60), 63))
+    trace = tree(dataclasses.replace(made, nodes=(*made.nodes[:slot], leaf, *made.nodes[slot + 1 :]), best_node=slot))
+    assert trace.best_node == chrome.run(SHOWN)
+    card = chrome.run(f"document.querySelector('#node{slot}').textContent")
+    assert "worth 0.88" in card or "worth 0.87" in card
+    assert "Q " not in card
+    panel = chrome.run("document.querySelector('.numbers').innerText")
+    assert "0.8750" in panel
+    assert "reward" not in panel
+    assert "0\u201359, 63" in panel
+
+
 def test_large_trees_begin_folded_and_unfold(chrome, tree) -> None:
     trace = tree(made_trace("folds", 80))
     path, below = set(best_path(trace)), hang_below(trace)

@@ -92,7 +92,7 @@ def test_a_run_of_stages_shows_the_page_that_it_wrote(tmp_path: Path, kind: str)
     folder.mkdir()
     (folder / "manifest.json").write_text(json.dumps(manifest_of(kind, {}, {}, {})))
     done = view(folder, "--no-open")
-    assert done.returncode == 3
+    assert done.returncode == 2
     assert "it is written when all stages are done" in done.stderr
     (folder / "report.html").write_text("the page")
     assert view(folder, "--no-open").stdout == f"{folder / 'report.html'}\n"
@@ -121,7 +121,7 @@ def test_a_folder_that_is_no_bench_run_is_refused(run: Path, tmp_path: Path, kin
         manifest = json.loads((run / "manifest.json").read_text())
         (folder / "manifest.json").write_text(json.dumps({**manifest, "kind": "train" if kind == "train" else "bench"}))
     done = view(folder, "--no-open")
-    assert done.returncode == 3, done.stderr
+    assert done.returncode == 2, done.stderr
     assert str(folder) in done.stderr
     assert "Traceback" not in done.stderr
     assert not (folder / "report.html").exists()

@@ -297,7 +297,7 @@ def test_value_q_and_policy_from_traces(call, model_folder, searched, texts, tmp
     code, _, err = call(
         "train", "value", "--model", model, "--traces", texts.parent / "none", "--output", tmp_path / "x"
     )
-    assert code == 3
+    assert code == 2
     assert "holds no traces" in err
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from colasearch.errors import InputError, PrerequisiteError
+from colasearch.errors import InputError
 from colasearch.training.data import Document, batches, load_corpus, pack, read_rows, solution_text, split_heldout
 
 ROW = {
@@ -56,15 +56,15 @@ def test_long_texts_are_cut_and_the_sum_knows_it(base, jsonl):
 
 
 @pytest.mark.parametrize(
-    ("raw", "says"), [("{oops\n", "line 2 is not valid JSON"), ('{"a": 1}\n', "line 2 has neither"), ("[]\n", "line 2")]
+    ("raw", "says"), [("{oops\n", "line 2 is not valid JSON"), ('{"a": 1}\n', "line 2 has no text"), ("[]\n", "line 2")]
 )
 def test_an_unusable_line_is_named(jsonl, raw, says):
     with pytest.raises(InputError, match=says):
         read_rows(jsonl(ROW, raw=raw))
 
 
-def test_a_missing_file_is_a_prerequisite(tmp_path):
-    with pytest.raises(PrerequisiteError, match="does not exist"):
+def test_a_missing_file_is_unusable_input(tmp_path):
+    with pytest.raises(InputError, match="does not exist"):
         read_rows(tmp_path / "absent.jsonl")
 
 

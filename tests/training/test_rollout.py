@@ -157,8 +157,19 @@ def test_countdown_needs_no_gold_answer(tmp_path):
     right, wrong = Reward("countdown")([(problems[0], "\\boxed{3*5*2}"), (problems[0], "\\boxed{3+5}")])
     assert (right, wrong) == (1.0, 0.0)
     path.write_text('{"problem": "x", "numbers": [3]}\n')
-    with pytest.raises(InputError, match="row 1 has no 'numbers' and 'target'"):
+    with pytest.raises(InputError, match='line 1 has no whole "numbers" and "target"'):
         load_problems([path], "countdown")
+
+
+def test_the_task_of_rows_that_do_not_say_it(tmp_path):
+    path = tmp_path / "c.jsonl"
+    path.write_text('{"numbers": [3, 5, 2], "target": 30}\n')
+    assert load_problems([path], None)[0].problem.task == "countdown"
+    path.write_text('{"question": "2+2?", "answer": "#### 4"}\n')
+    assert (load_problems([path], None)[0].problem.task, load_problems([path], None)[0].gold) == ("math", "4")
+    path.write_text('{"problem": "2+2?", "answer": 4}\n{"numbers": [3, 5], "target": 8}\n')
+    with pytest.raises(InputError, match=r"line 2 is a Countdown problem and .* line 1 is none"):
+        load_problems([path], None)
 
 
 def test_problems_are_read_once_and_held_out_by_their_text(tmp_path):
@@ -177,7 +188,7 @@ def test_problems_are_read_once_and_held_out_by_their_text(tmp_path):
     again = split_problems(problems[10:], 0.3)[1]
     assert {problems[10 + i].problem.id for i in again} <= ids
     path.write_text('{"problem": "no answer"}\n')
-    with pytest.raises(InputError, match="row 1 has no 'problem' with an 'answer'"):
+    with pytest.raises(InputError, match='line 1 has no "answer"'):
         load_problems([path])
 
 

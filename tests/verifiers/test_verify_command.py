@@ -47,7 +47,7 @@ def test_rows_come_out_in_order(tmp_path: Path) -> None:
     out = read(done.stdout)
     assert [row["id"] for row in out] == [row["id"] for row in ROWS]
     assert [row["verdict"] for row in out] == VERDICTS
-    assert all(set(row) == {"id", "verdict", "reason", "seconds"} and row["seconds"] <= 2.5 for row in out)
+    assert all(set(row) == {"id", "verdict", "answer", "reason", "seconds"} and row["seconds"] <= 2.5 for row in out)
     assert all(isinstance(row["reason"], str) and row["reason"] for row in out)
     summary = done.stderr.decode()
     assert "8 rows" in summary
@@ -197,3 +197,23 @@ def test_reader_that_goes_away() -> None:
     process.stdout.readline()
     process.stdout.close()
     assert process.wait(timeout=60) == 0
+
+
+def test_rows_show_the_answer_that_was_found(tmp_path, capsys):
+    from colasearch.cli.main import main
+
+    rows = [
+        {"id": 1, "gold": "4", "pred": "So 2 + 2 = \\boxed{5}. Or rather \\boxed{4}."},
+        {"id": 2, "gold": "4", "pred": " 4 ", "format": "answer"},
+        {"id": 3, "numbers": [4, 6], "target": 24, "pred": "It is 4 * 6 = 24."},
+        {"id": 4, "gold": "4", "pred": "I do not know."},
+    ]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert main(["verify", str(tmp_path / "rows.jsonl")]) == 0
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(row["answer"], row["verdict"]) for row in found] == [
+        ("4", True),
+        ("4", True),
+        ("4 * 6", True),
+        (None, False),
+    ]

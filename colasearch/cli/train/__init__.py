@@ -6,6 +6,8 @@ from importlib import import_module
 
 import click
 
+from colasearch.cli.groups import NamedGroup
+
 # name: (module, one line of help). The help stands here so that `colasearch train --help` imports no command.
 COMMANDS: dict[str, tuple[str, str]] = {
     "actions": ("actions", "Stage 1: inverse dynamics model, codebook and merge head from text."),
@@ -21,7 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 
-class TrainGroup(click.Group):
+class TrainGroup(NamedGroup):
     """A group whose commands are imported when they are used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -42,15 +44,17 @@ class TrainGroup(click.Group):
             formatter.write_dl([(name, text) for name, (_, text) in sorted(COMMANDS.items())])
 
 
-@click.group(name="train", cls=TrainGroup)
-def command() -> None:
-    r"""Learn latent actions from text (stages 1 and 2), then improve what uses them.
+EPILOG = """\b
+Examples:
+  colasearch train actions --data texts.jsonl --output runs/actions
+  colasearch train policy --model runs/actions/model --data texts.jsonl --output runs/policy
+  colasearch train guide --model runs/policy/model --data texts.jsonl --output runs/guided
+  colasearch train rl --model runs/policy/model --data problems.jsonl --output runs/rl
+  colasearch train value --model runs/rl/model --traces runs/bench --output runs/value
+  colasearch train evaluate --model runs/policy/model --data texts.jsonl
+"""
 
-    \b
-    colasearch train actions --data texts.jsonl --output runs/actions
-    colasearch train policy --model runs/actions/model --data texts.jsonl --output runs/policy
-    colasearch train guide --model runs/policy/model --data texts.jsonl --output runs/guided
-    colasearch train rl --model runs/policy/model --data problems.jsonl --output runs/rl
-    colasearch train value --model runs/rl/model --traces runs/bench --output runs/value
-    colasearch train evaluate --model runs/policy/model --data texts.jsonl
-    """
+
+@click.group(name="train", cls=TrainGroup, epilog=EPILOG)
+def command() -> None:
+    """Learn latent actions from text (stages 1 and 2), then improve what uses them."""

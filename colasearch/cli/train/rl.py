@@ -29,8 +29,14 @@ CRITIC_RATE = 10.0
 """PPO's critic starts from nothing, so it learns this many times faster than the policy."""
 
 problem_options = together(
-    click.option("--data", multiple=True, required=True, type=PathType, help="jsonl: problem and answer."),
-    click.option("--task", default="math", show_default=True, help="Prompt and verifier: math or countdown."),
+    click.option(
+        "--data", multiple=True, required=True, type=PathType, help="jsonl, JSON array or CSV: problem and answer."
+    ),
+    click.option(
+        "--task",
+        default=None,
+        help="Prompt and verifier [default: countdown for rows with numbers and a target, else math].",
+    ),
     click.option(
         "--heldout",
         type=click.FloatRange(0, 1, max_open=True),
@@ -51,13 +57,21 @@ class Problems:
     """What ``problem_options`` gives."""
 
     data: tuple[Path, ...]
-    task: str
+    task: str | None
     heldout: float
     max_new_tokens: int
     temperature: float
     top_k: int
     format_weight: float
     rows: int
+
+    def __post_init__(self) -> None:
+        from colasearch.rows import read_rows
+        from colasearch.training.problems import task_of
+
+        if self.task is None:
+            # Part of what a run's results depend on, so it is settled before anything else is done.
+            object.__setattr__(self, "task", task_of([row for path in self.data for row in read_rows(path)]))
 
     def load(self) -> tuple[Any, list[int], list[int]]:
         """The problems, and the indices of those to train on and of those held out."""
@@ -77,6 +91,7 @@ class Problems:
         from colasearch.training.problems import Reward
         from colasearch.training.rollout import Roller, RolloutConfig
 
+        task = problems[0].problem.task
         config = RolloutConfig(
             max_tokens=self.max_new_tokens,
             temperature=self.temperature,
@@ -85,7 +100,7 @@ class Problems:
             seed=seed,
             **changes,
         )
-        return Roller(lm, problems, Reward(self.task, self.format_weight), config, form=Reward(self.task, 1.0))
+        return Roller(lm, problems, Reward(task, self.format_weight), config, form=Reward(task, 1.0))
 
     def describe(self) -> dict[str, Any]:
         """The part that a run's results depend on."""

@@ -15,10 +15,10 @@ from colasearch.cli.train.common import COUNT, PathType, judge_of
 @click.option(
     "--data", multiple=True, required=True, type=PathType, help="The problems searched, with answers (jsonl)."
 )
-@click.option("--task", default="math", show_default=True, help="math or countdown.")
+@click.option("--task", help="math or countdown [default: countdown for rows with numbers and a target, else math].")
 @click.option("--most", type=COUNT, default=2, show_default=True, help="Texts of one problem, the most probable first.")
 @click.option("--output", required=True, type=PathType, help="jsonl file to write.")
-def command(traces: tuple[Path, ...], data: tuple[Path, ...], task: str, most: int, output: Path) -> None:
+def command(traces: tuple[Path, ...], data: tuple[Path, ...], task: str | None, most: int, output: Path) -> None:
     """Collect the right texts that searches found, as worked solutions for `train guide --data`.
 
     The searches did not know which texts are right; this command is told by --data (Countdown's verifier needs only

@@ -1,4 +1,4 @@
-// Line charts with bands, drawn to the width at hand. The same data as plots/*.svg, from report/charts.py.
+// Line charts with intervals as bars, drawn to the width at hand. The same data as plots/*.svg, from report/charts.py.
 
 const MARKS = ["circle", "square", "up", "diamond", "down", "plus", "cross", "star"];
 
@@ -92,20 +92,17 @@ function plot(chart, width) {
   const points = [];
   for (const series of chart.series) {
     const group = s("g", { class: tone(series.color) });
-    const path = (values) => values.map((y, i) => `${px(series.x[i]).toFixed(2)},${py(y).toFixed(2)}`);
-    if (series.low && series.x.length > 1) {
-      if (series.dashed) {
-        for (const band of [series.low, series.high]) group.append(s("polyline", { points: path(band).join(" "), class: "edge" }));
-      } else {
-        group.append(s("polygon", { points: [...path(series.low), ...path(series.high).reverse()].join(" "), class: "band" }));
-      }
-    } else if (series.low) {
-      group.append(s("line", { x1: px(series.x[0]), x2: px(series.x[0]), y1: py(series.low[0]), y2: py(series.high[0]), class: "whisker" }));
+    // Bars of arms at one place stand side by side.
+    const shift = 5 * (chart.series.indexOf(series) - (chart.series.length - 1) / 2);
+    const place = (x) => px(x) + clamp(shift, -inset, inset);
+    const path = (values) => values.map((y, i) => `${place(series.x[i]).toFixed(2)},${py(y).toFixed(2)}`);
+    if (series.low) {
+      series.x.forEach((x, i) => group.append(s("line", { x1: place(x), x2: place(x), y1: py(series.low[i]), y2: py(series.high[i]), class: "whisker" })));
     }
     if (series.x.length > 1) group.append(s("polyline", { points: path(series.y).join(" "), class: series.dashed ? "stroke dashed" : "stroke" }));
     series.x.forEach((x, i) => {
-      group.append(mark(markOf(series), px(x), py(series.y[i]), 4, { class: series.dashed ? "hollow" : "solid" }));
-      points.push({ series, i, x: px(x), y: py(series.y[i]) });
+      group.append(mark(markOf(series), place(x), py(series.y[i]), 4, { class: series.dashed ? "hollow" : "solid" }));
+      points.push({ series, i, x: place(x), y: py(series.y[i]) });
     });
     root.append(group);
   }

@@ -6,6 +6,20 @@ function stepText(trace, node, longest) {
   if (node === 0) return `the problem (${count(trace.prompt_tokens)} tokens)`;
   return trace.text[node] ? line(trace.text[node], longest) : trace.end[node] ? "(end of text)" : "(no text)";
 }
+// 0, 1, 2, 3, 7 as "0\u20133, 7".
+function ranges(codes) {
+  const sorted = [...codes].sort((a, b) => a - b), runs = [];
+  for (const code of sorted) {
+    const last = runs[runs.length - 1];
+    if (last && code === last[1] + 1) last[1] = code; else runs.push([code, code]);
+  }
+  return runs.map(([from, to]) => (from === to ? `${from}` : to === from + 1 ? `${from}, ${to}` : `${from}\u2013${to}`)).join(", ");
+}
+// What a finished text is worth: the value that its answer was given, which is the edge's reward. Its own Q is what comes
+// after it, so always 0.
+const isFinished = (trace, node) => node > 0 && trace.end[node] !== "";
+const worth = (trace, node) => (isFinished(trace, node) ? trace.reward[node] : trace.value[node]);
+
 function codeText(trace, node) {
   const codes = trace.codes[node];
   if (!codes.length) return "";
@@ -25,11 +39,11 @@ function nodeDetails(tree, node) {
   const from = parent >= 0 ? t.visits[parent] : 0, what = t.edge;
   const rows = [
     ["visits", count(t.visits[node]) + (from > 0 ? ` (${percent(t.visits[node] / from, 0)}% of its parent's)` : "")],
-    ["Q", fixed(t.value[node], 4), "backed-up value"],
-    ["estimate", fixed(t.raw[node], 4), "when the node was made"],
+    isFinished(t, node) ? ["worth", fixed(t.reward[node], 4), "what this text is worth to the search"] : ["Q", fixed(t.value[node], 4), "backed-up value"],
+    !isFinished(t, node) && ["estimate", fixed(t.raw[node], 4), "when the node was made"],
     parent >= 0 && ["prior", fixed(t.prior[node], 4), "all merged " + what + "s"],
-    parent >= 0 && ["reward", fixed(t.reward[node], 4)],
-    parent >= 0 && [t.codes[node].length > 1 ? `${what}s` : what, what === "sample" ? codeText(t, node) : t.codes[node].join(", ") || "none", t.codes[node].length > 1 ? "merged: same first token" : null],
+    parent >= 0 && !isFinished(t, node) && t.reward[node] !== 0 && ["reward", fixed(t.reward[node], 4)],
+    parent >= 0 && [t.codes[node].length > 1 ? `${what}s` : what, what === "sample" ? codeText(t, node) : ranges(t.codes[node]) || "none", t.codes[node].length > 1 ? "merged: same first token" : null],
     ["tokens", count(node ? t.tokens[node] : t.prompt_tokens)],
     ["depth", count(tree.depth[node])],
     ["children", count(tree.children[node].length)],
@@ -48,7 +62,7 @@ function nodeDetails(tree, node) {
 function candidatesTable(candidates, gold) {
   if (!candidates || !candidates.length) return null;
   return h("section", {}, h("h3", {}, "Candidates"), h("table", { class: "candidates" },
-    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "answer"), h("th", { scope: "col", class: "num", title: "Not the chance that it is right." }, "share of vote"), h("th", { scope: "col", class: "num" }, "texts"))),
+    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "answer"), h("th", { scope: "col", class: "num", title: "How far the texts agree; not how likely the answer is right" }, "share of vote"), h("th", { scope: "col", class: "num" }, "texts"))),
     h("tbody", {}, candidates.map((c) => h("tr", {}, h("td", {}, foreign(c.answer, 60), gold === c.answer && h("span", { class: "chip" }, "as gold")),
       h("td", { class: "num" }, fixed(c.weight, 3)), h("td", { class: "num" }, count(c.count)))))));
 }

@@ -65,6 +65,7 @@ function armsTable() {
       h("td", { class: "graphic" }, c && difference(c, reach)),
       h("td", { class: "num dim" }, c && `${signed(100 * c.ci95[0])} to ${signed(100 * c.ci95[1])}`),
       h("td", { class: "num" }, c && `${c.only_first} : ${c.only_second}`),
+      h("td", { class: c && c.separate ? "num" : "num dim" }, c && (c.p_value === undefined ? "\u2014" : String(Number(c.p_value.toPrecision(2))))),
       h("td", { class: "num" }, fixed(arm.texts / fine, 1)),
       h("td", { class: "num" }, count(arm.generated_tokens / fine)),
       h("td", { class: "num" }, count(arm.model_calls / fine)),
@@ -75,10 +76,10 @@ function armsTable() {
     h("table", { class: "arms" },
       h("thead", {},
         h("tr", { class: "groups" }, h("th", {}), h("th", { colspan: 3, scope: "colgroup" }, "Solved: selected answer"),
-          h("th", { scope: "colgroup" }, "Oracle"), h("th", { colspan: 4, scope: "colgroup" }, `${armName(searcher)} minus this arm, paired`),
+          h("th", { scope: "colgroup" }, "Oracle"), h("th", { colspan: 5, scope: "colgroup" }, `${armName(searcher)} minus this arm, paired`),
           h("th", { colspan: errors ? 5 : 4, scope: "colgroup" }, "A problem takes, on average")),
         h("tr", {}, h("th", { scope: "col" }, "arm"), th("share"), th("95% Wilson"), th(""), th("any text"), th("points"), th(""), th("95% bootstrap"),
-          th("alone right"), th("texts"), th("tokens"), th("calls"), th("seconds"), errors && th("errors"))),
+          th("alone right"), th("exact p", { title: "McNemar's exact test, two-sided" }), th("texts"), th("tokens"), th("calls"), th("seconds"), errors && th("errors"))),
       h("tbody", {}, rows)));
 }
 

@@ -41,11 +41,11 @@ function problemHead(problem, index, text) {
   const step = (to, label) => h("a", { class: "step", href: to === undefined ? null : `#p=${to}`, "aria-disabled": to === undefined ? "true" : null }, label);
   const marks = [problem.subject, problem.level].filter(Boolean).map((v) => h("span", {}, foreign(v, 60)));
   return h("header", { class: "masthead" },
-    data.kind === "run" && h("nav", { class: "crumbs" }, h("a", { href: "#" }, "\u2190 ", foreign(data.title, 40)),
+    (data.kind === "run" || data.problems.length > 1) && h("nav", { class: "crumbs" }, data.kind === "run" ? h("a", { href: "#" }, "\u2190 ", foreign(data.title, 40)) : foreign(data.title, 40),
       h("span", { class: "pager" }, step(order[place - 1], "Previous"), h("span", { class: "dim" }, place >= 0 ? `${count(place + 1)} of ${count(order.length)}` : ""), step(order[place + 1], "Next"))),
     h("h1", { class: "small" }, foreign(problem.id, 120)),
     marks.length > 0 && h("p", { class: "facts" }, marks),
-    text ? h("div", { class: "asked foreign", dir: "auto" }, visible(text)) : h("p", { class: "note" }, "The problem's wording is kept in traces only, and none is at hand."),
+    text ? h("div", { class: "asked foreign", dir: "auto" }, visible(text)) : h("p", { class: "note" }, "The problem's wording is not in this run's records, and no trace of it is at hand."),
     problem.gold && h("p", { class: "goldline" }, h("span", { class: "dim" }, "gold answer "), foreign(problem.gold, 200)));
 }
 
@@ -55,13 +55,13 @@ function treePart(trace, node, route) {
   const view = new TreeView(trace, (slot) => { side.replaceChildren(nodeDetails(view.tree, slot)); if (chosen) route(slot); });
   const hint = h("p", { class: "note keys" },
     trace.edge === "sample"
-      ? "Each card is a text that was drawn by itself, Q its score and # its number. "
-      : `On a card: visits, Q (backed-up value), P (prior), ${trace.edge}; \u201c+2\u201d more ${trace.edge}s were merged with it. The coloured line is the selected path. `,
+      ? "Each card is a text that was drawn by itself, with what it is worth and # its number. "
+      : `On a card: visits, Q (backed-up value; of a finished text what it is worth), P (prior), ${trace.edge}; \u201c+2\u201d more ${trace.edge}s were merged with it. The coloured line is the selected path. `,
     "Drag to move, Ctrl+wheel or pinch to zoom. Keys: arrows, Enter folds, / searches, n next, b selected path, * all, f fit, + \u2212 zoom.");
   const part = h("section", { class: "treepart" }, h("div", { class: "stage" }, view.element, side), hint);
   const first = Number.isInteger(node) && node >= 0 && node < view.tree.size ? node : trace.best;
   // Selecting needs the frame's size, which it has once it stands in the document.
-  requestAnimationFrame(() => { view.paint(); view.select(first, Number.isInteger(node)); chosen = true; });
+  requestAnimationFrame(() => { view.open(first); chosen = true; });
   return part;
 }
 

@@ -1,6 +1,7 @@
 // The tree viewer: cards in a plane that can be dragged and zoomed. Only cards in view are in the document.
 
 const FAR = 0.42; // below this scale cards are drawn without text
+const LEGIBLE = 0.5; // the smallest scale at which a tree opens
 const MANY = 24; // larger trees begin folded to the selected path
 
 class TreeView {
@@ -50,6 +51,7 @@ class TreeView {
     this.edges.replaceChildren(...paths.map((d, i) => s("path", { d, class: `w${i}` })), s("path", { d: best, class: "best" }));
     for (const card of this.cards.values()) card.remove();
     this.cards.clear();
+    this.makeRoom(false);
     this.paint();
     Object.assign(this.frame.dataset, { shown: this.shape.order.length, layoutMs: (performance.now() - begun).toFixed(1) });
   }
@@ -92,7 +94,7 @@ class TreeView {
     bar.style.width = `${clamp((100 * t.visits[node]) / Math.max(1, t.visits[0]), 0, 100)}%`;
     return h("div", attributes,
       h("div", { class: "step" }, h("span", { class: "words", dir: "auto" }, stepText(t, node, 90)), endChip(t, node)),
-      h("div", { class: "nums" }, h("b", {}, count(t.visits[node])), h("span", {}, `Q ${fixed(t.value[node], 2)}`),
+      h("div", { class: "nums" }, h("b", {}, count(t.visits[node])), h("span", {}, isFinished(t, node) ? `worth ${fixed(worth(t, node), 2)}` : `Q ${fixed(t.value[node], 2)}`),
         node > 0 && h("span", {}, `P ${fixed(t.prior[node], t.prior[node] < 0.0995 ? 3 : 2)}`), node > 0 && h("span", {}, codeText(t, node))),
       bar,
       kids > 0 && h("button", { type: "button", class: folded ? "fold more" : "fold", tabindex: "-1", "data-fold": node,
@@ -145,6 +147,26 @@ class TreeView {
     this.paint();
     return before.x !== this.at.x || before.y !== this.at.y;
   }
+  // The stage is as high as the tree needs, within bounds; it shrinks only where the reader has asked for another view.
+  makeRoom(shrink) {
+    const stage = this.element.parentElement;
+    if (!stage) return;
+    const wanted = clamp(this.shape.height * this.at.k + 110, 420, Math.min(680, 0.78 * window.innerHeight));
+    if (shrink || wanted > stage.clientHeight) stage.style.height = `${wanted}px`;
+  }
+  // As first seen: all of the tree if its cards can still be read, else the chosen node in view, at a size that can be.
+  open(node) {
+    this.select(node, false);
+    this.fit();
+    this.at.k = Math.max(this.at.k, LEGIBLE);
+    this.makeRoom(true);
+    this.fit();
+    if (this.at.k < LEGIBLE) {
+      this.at = { x: 16, y: 16, k: LEGIBLE };
+      this.reveal(node);
+      this.paint();
+    }
+  }
   fit() {
     const { clientWidth: width, clientHeight: height } = this.frame;
     const k = clamp(Math.min((width - 32) / this.shape.width, (height - 32) / this.shape.height), 0.03, 1);
@@ -153,9 +175,8 @@ class TreeView {
   }
   showBest() {
     this.tree.collapseOffPath();
-    this.at = { x: 16, y: 16, k: 1 };
     this.relayout();
-    this.select(this.trace.best);
+    this.open(this.trace.best);
   }
 
   // Plain wheel moves the tree once it has the focus (else the page scrolls); with Ctrl or a pinch it zooms.
