@@ -126,7 +126,7 @@ class _Tensors:
                 file = safe_open(str(path), framework="pt")
             except (SafetensorError, OSError) as error:
                 raise CorruptFileError(f"{path} is damaged ({error}); fetch it again") from None
-            for name in file.keys():  # noqa: SIM118 (it is no dict)
+            for name in file.keys():  # type: ignore[no-untyped-call]  # noqa: SIM118 (it is no dict)
                 if name in self._homes:
                     raise CorruptFileError(
                         f"{path} has tensor {name}, as another file of {source} has; keep one set of shards"
