@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -20,8 +21,11 @@ from colasearch.errors import ResourceError
 from colasearch.files import cache_dir, read_json, write_json
 from colasearch.model.base import BaseModel
 from colasearch.training.data import Corpus, Document, pack
+from colasearch.training.documents import length_of
 
 Progress = Callable[[int, int], None]
+DEVICE_SHARE = 0.25
+"""Of a GPU's free memory: what the hidden states of a corpus may take there; more stay on disk."""
 
 
 @dataclass(slots=True)
@@ -39,6 +43,26 @@ class Batch:
     valid_BT: Tensor
 
 
+class States(Protocol):
+    """Hidden states of documents, kept or computed when they are asked for.
+
+    Attributes:
+        documents: The corpus' documents.
+        device: Where batches are put.
+    """
+
+    documents: Sequence[Document]
+    device: torch.device
+
+    def of(self, index: int) -> Tensor:
+        """Float32 hidden states ``[T, D]`` of document ``index``."""
+        ...
+
+    def batch(self, indices: Sequence[int]) -> Batch:
+        """The documents ``indices``, padded on the right."""
+        ...
+
+
 class HiddenStates:
     """Hidden states of a corpus' documents, read by index.
 
@@ -49,7 +73,8 @@ class HiddenStates:
 
     def __init__(self, documents: Sequence[Document], hidden: np.ndarray | Tensor, device: torch.device) -> None:
         self.documents, self.hidden, self.device = documents, hidden, device
-        self.offsets = np.concatenate([[0], np.cumsum([len(d.tokens) for d in documents])])
+        ends = getattr(documents, "ends", None)
+        self.offsets = np.concatenate([[0], np.cumsum([len(d.tokens) for d in documents])]) if ends is None else ends
 
     def of(self, index: int) -> Tensor:
         """Float32 hidden states ``[T, D]`` of document ``index``."""
@@ -59,15 +84,45 @@ class HiddenStates:
 
     def batch(self, indices: Sequence[int]) -> Batch:
         """The documents ``indices``, padded on the right."""
-        longest = max(len(self.documents[i].tokens) for i in indices)
-        pad = torch.nn.utils.rnn.pad_sequence
-        hidden = pad([self.of(i) for i in indices], batch_first=True)
-        tokens = pad([torch.tensor(self.documents[i].tokens) for i in indices], batch_first=True)
-        valid = torch.zeros(len(indices), longest - 1, dtype=torch.bool)
-        for row, i in enumerate(indices):
-            document = self.documents[i]
-            valid[row, document.start - 1 : len(document.tokens) - 1] = True
+        hidden = torch.nn.utils.rnn.pad_sequence([self.of(i) for i in indices], batch_first=True)
+        tokens, valid = tokens_and_valid([self.documents[i] for i in indices])
         return Batch(hidden, tokens.to(self.device), valid.to(self.device))
+
+
+class FreshStates:
+    """Hidden states computed each time they are asked for, where all of a corpus fit nowhere.
+
+    Attributes:
+        documents: The corpus' documents.
+        base: The frozen base; its forward pass is all that a batch costs more.
+    """
+
+    def __init__(self, documents: Sequence[Document], base: BaseModel) -> None:
+        self.documents, self.base, self.device = documents, base, base.device
+
+    def of(self, index: int) -> Tensor:
+        """Float32 hidden states ``[T, D]`` of document ``index``."""
+        return self.batch([index]).hidden_BTD[0]
+
+    def batch(self, indices: Sequence[int]) -> Batch:
+        """The documents ``indices``, padded on the right."""
+        tokens, valid = tokens_and_valid([self.documents[i] for i in indices])
+        tokens = tokens.to(self.device)
+        with torch.no_grad():
+            # Rounded as the cache rounds them, so that either way trains the same.
+            hidden = self.base.hidden(tokens).to(torch.float16).float()
+        for row, i in enumerate(indices):
+            hidden[row, length_of(self.documents, i) :] = 0
+        return Batch(hidden, tokens, valid.to(self.device))
+
+
+def tokens_and_valid(documents: Sequence[Document]) -> tuple[Tensor, Tensor]:
+    """``tokens_BT`` and ``valid_BT`` of a ``Batch`` of documents, on the CPU."""
+    tokens = torch.nn.utils.rnn.pad_sequence([torch.tensor(d.tokens) for d in documents], batch_first=True)
+    valid = torch.zeros(len(documents), tokens.shape[1] - 1, dtype=torch.bool)
+    for row, document in enumerate(documents):
+        valid[row, document.start - 1 : len(document.tokens) - 1] = True
+    return tokens, valid
 
 
 def padded(rows: Sequence[Tensor], like: Tensor) -> Tensor:
@@ -94,7 +149,7 @@ def hidden_states(
         ResourceError: The disk has no room for them.
     """
     documents = corpus.documents
-    total = sum(len(d.tokens) for d in documents)
+    total = sum(length_of(documents, i) for i in range(len(documents)))
     if folder is None:
         key = hashlib.sha256(f"{base.identity.weights_sha256} {corpus.sha256}".encode()).hexdigest()[:24]
         folder = cache_dir() / "hidden" / key
@@ -114,7 +169,7 @@ def hidden_states(
     with torch.inference_mode():
         # Sorting by length inside blocks of 512 documents keeps padding low; progress is saved after each block.
         for begin in range(0, len(order), 512):
-            block = sorted(order[begin : begin + 512], key=lambda i: len(documents[i].tokens))
+            block = sorted(order[begin : begin + 512], key=lambda i: length_of(documents, i))
             for group in pack(documents, block, batch_tokens):
                 tokens = torch.nn.utils.rnn.pad_sequence(
                     [torch.tensor(documents[i].tokens) for i in group], batch_first=True
@@ -122,15 +177,23 @@ def hidden_states(
                 # Padding is on the right and attention is causal, so real tokens never see it.
                 hidden = base.hidden(tokens.to(base.device)).to("cpu", torch.float16).numpy()
                 for row, i in enumerate(group):
-                    array[result.offsets[i] : result.offsets[i + 1]] = hidden[row, : len(documents[i].tokens)]
+                    array[result.offsets[i] : result.offsets[i + 1]] = hidden[row, : length_of(documents, i)]
                     done += 1
                 progress(int(result.offsets[done]), total)
             array.flush()
             write_json(state_path, {"documents": done})
-    if base.device.type == "cuda":
-        # A few gigabytes at most: kept on the device, they spare a copy a step.
+    if base.device.type == "cuda" and array.nbytes < torch.cuda.mem_get_info(base.device)[0] * DEVICE_SHARE:
+        # Kept on the device, they spare a copy a step.
         result.hidden = torch.from_numpy(np.array(array)).to(base.device)
     return result
+
+
+def fits_on_disk(base: BaseModel, corpus: Corpus) -> bool:
+    """Whether the hidden states of ``corpus`` take at most half of the free disk of the cache."""
+    total = sum(length_of(corpus.documents, i) for i in range(len(corpus.documents)))
+    folder = cache_dir()
+    folder.mkdir(parents=True, exist_ok=True)
+    return total * base.hidden_size * 2 <= shutil.disk_usage(folder).free / 2
 
 
 def _check_space(folder: Path, needed: int) -> None:

@@ -68,6 +68,6 @@ def test_a_bad_row_is_named_and_leaves_no_store(base, data, tmp_path):
         load_corpus([data], base.tokenizer, 0, store_bytes=0)
     with pytest.raises(PrerequisiteError, match="does not exist"):
         load_corpus([tmp_path / "absent.parquet"], base.tokenizer, 0)
+    (tmp_path / "bad.parquet").write_text("x" * 100)
     with pytest.raises(InputError, match="parquet"):
-        (tmp_path / "bad.parquet").write_text("x" * 100)
         load_corpus([tmp_path / "bad.parquet"], base.tokenizer, 0)
