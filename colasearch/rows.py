@@ -100,6 +100,20 @@ def parse_rows(text: str, name: str) -> list[Row]:
     return [_row(number, f"{name} line {number}", _json(line, f"{name} line {number}")) for number, line in lines]
 
 
+def row_of(number: int, where: str, value: bytes | Mapping[str, Any]) -> Row:
+    """One row that comes by itself: a line of jsonl, or a row of a table.
+
+    Raises:
+        InputError: The line is not UTF-8, or no JSON object.
+    """
+    if isinstance(value, bytes):
+        try:
+            value = _json(value.decode("utf-8-sig"), where)
+        except UnicodeDecodeError as error:
+            raise InputError(f"{where} is not UTF-8 ({error}); convert it to UTF-8") from None
+    return _row(number, where, dict(value) if isinstance(value, Mapping) else value)
+
+
 def _is_json(text: str) -> bool:
     try:
         json.loads(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import click
 
@@ -58,3 +59,17 @@ def fetch(name: str) -> None:
     base_name = name if folder is None else load_latents(folder).config.base.name
     found = find_base(base_name, lambda line: click.echo(line, err=True))
     click.echo(f"{name}: {found.path} ({found.identity.revision or 'local'}, SHA-256 {found.identity.sha256})")
+
+
+@command.command("import-cola")
+@click.argument("source", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--output", required=True, type=click.Path(path_type=Path), help="Model folder to make.")
+def import_released(source: Path, output: Path) -> None:
+    """Make a model folder of a released CoLA checkpoint in DIR (IntentionForCausalLM, safetensors)."""
+    from colasearch.model.import_cola import import_cola
+
+    done = import_cola(source, output, lambda line: click.echo(line, err=True))
+    click.echo(
+        f"{done.folder}: {done.config.num_codes} codes, {done.base_tensors} tensors of the base, "
+        f"{done.latent_tensors} of the latent modules; try: colasearch solve problem.txt --model {done.folder}"
+    )

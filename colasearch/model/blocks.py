@@ -6,12 +6,17 @@ keeps keys and values of earlier tokens brings an attention function of his own 
 
 from __future__ import annotations
 
+import functools
+import json
 import math
-from typing import Protocol, cast
+from collections.abc import Mapping
+from typing import Any, Protocol, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from colasearch.errors import CorruptFileError
 
 
 class Attention(Protocol):
@@ -40,12 +45,45 @@ class RMSNorm(nn.Module):
         return y.to(x.dtype) * self.weight
 
 
-def rotary(positions: Tensor, head_dim: int, theta: float) -> tuple[Tensor, Tensor]:
-    """Cosines and sines ``[B, 1, T, head_dim]`` of the rotary embedding at ``positions`` ``[B, T]``."""
-    half = torch.arange(0, head_dim, 2, device=positions.device, dtype=torch.float32) / head_dim
-    angles = positions[..., None].float() * torch.pow(theta, -half)
+def rotary(
+    positions: Tensor, head_dim: int, theta: float, scaling: Mapping[str, Any] | None = None
+) -> tuple[Tensor, Tensor]:
+    """Cosines and sines ``[B, 1, T, head_dim]`` of the rotary embedding at ``positions`` ``[B, T]``.
+
+    ``scaling`` is what a transformers config says under ``rope_parameters`` (``rope_type`` and its numbers).
+    """
+    if scaling:
+        frequencies, factor = _scaled(head_dim, theta, json.dumps(dict(scaling), sort_keys=True), str(positions.device))
+    else:
+        half = torch.arange(0, head_dim, 2, device=positions.device, dtype=torch.float32) / head_dim
+        frequencies, factor = torch.pow(theta, -half), 1.0
+    angles = positions[..., None].float() * frequencies
     angles = torch.cat([angles, angles], dim=-1)[:, None]
-    return angles.cos(), angles.sin()
+    return angles.cos() * factor, angles.sin() * factor
+
+
+@functools.lru_cache(maxsize=64)
+@torch.inference_mode(False)
+def _scaled(head_dim: int, theta: float, scaling: str, device: str) -> tuple[Tensor, float]:
+    """Inverse frequencies ``[head_dim / 2]`` and the factor of cosines and sines, as transformers computes them.
+
+    Raises:
+        CorruptFileError: transformers does not know the kind of scaling, or a number of it is missing.
+    """
+    from transformers import LlamaConfig
+    from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
+
+    given = {"rope_theta": theta, **json.loads(scaling)}
+    try:
+        # Lengths and widths in this config are those of no model: only the numbers of the embedding count.
+        config = LlamaConfig(head_dim=head_dim, hidden_size=head_dim, num_attention_heads=1, rope_parameters=given)
+        frequencies, factor = ROPE_INIT_FUNCTIONS[given["rope_type"]](config, torch.device(device))
+    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise CorruptFileError(
+            f"rope_scaling is {scaling}, which transformers cannot use ({type(error).__name__}: {error}); it must be "
+            "what a transformers config has under rope_parameters, such as the llama3 scaling of Llama 3.1"
+        ) from None
+    return frequencies, float(factor)
 
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -115,9 +153,10 @@ class BlockStack(nn.Module):
         eps: float,
         theta: float,
         outputs: int,
+        scaling: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        self.theta, self.head_dim = theta, head_dim
+        self.theta, self.head_dim, self.scaling = theta, head_dim, scaling
         self.blocks = nn.ModuleList(
             Block(width, heads, kv_heads, head_dim, ffn, eps, max(layers, 1), i) for i in range(layers)
         )
@@ -142,7 +181,7 @@ class BlockStack(nn.Module):
         """
         if positions is None:
             positions = torch.arange(hidden.shape[1], device=hidden.device)[None]
-        cos, sin = rotary(positions, self.head_dim, self.theta)
+        cos, sin = rotary(positions, self.head_dim, self.theta, self.scaling)
         cos, sin = cos.to(hidden.dtype), sin.to(hidden.dtype)
         x = hidden
         for block in self.blocks:

@@ -80,6 +80,8 @@ class LatentConfig:
         num_codes: Number of latent actions K.
         num_heads, num_kv_heads, head_dim: Attention shape of the IDM's and the policy's blocks.
         rope_theta: Rotary base of those blocks.
+        rope_scaling: How their rotary frequencies are scaled, as ``rope_parameters`` of a transformers config says it
+            (``rope_type`` and its numbers); empty: not at all.
         norm_eps: Epsilon of their RMS norms.
         idm_layers, idm_ffn: Blocks of the inverse dynamics model, and the width of their MLPs. 0 blocks: no such model.
         policy_layers, policy_ffn: The same for the policy.
@@ -100,6 +102,7 @@ class LatentConfig:
     num_kv_heads: int = 8
     head_dim: int = 64
     rope_theta: float = 10000.0
+    rope_scaling: dict[str, Any] = field(default_factory=dict)
     norm_eps: float = 1e-5
     idm_layers: int = 1
     idm_ffn: int = 0

@@ -29,6 +29,7 @@ class InverseDynamicsModel(BlockStack):
             ffn=config.idm_ffn,
             eps=config.norm_eps,
             theta=config.rope_theta,
+            scaling=config.rope_scaling,
             outputs=config.num_codes,
         )
 

@@ -22,6 +22,7 @@ class Policy(BlockStack):
             ffn=config.policy_ffn,
             eps=config.norm_eps,
             theta=config.rope_theta,
+            scaling=config.rope_scaling,
             outputs=config.num_codes,
         )
 

@@ -23,8 +23,9 @@ from colasearch.model.base import BaseModel
 from colasearch.model.codebook import straight_through_gumbel
 from colasearch.model.latent_lm import LatentModules, trainable
 from colasearch.training.data import pack
-from colasearch.training.hidden_cache import Batch, HiddenStates
+from colasearch.training.hidden_cache import Batch, States
 from colasearch.training.loop import Metrics
+from colasearch.training.ranks import ALONE, Ranks
 from colasearch.training.tuning import mixed_precision
 
 STAGE_1_PARTS = ("idm", "codebook", "merge")
@@ -54,9 +55,16 @@ class ActionLearner:
     """Accumulates stage-1 gradients over batches and keeps dead codes alive."""
 
     def __init__(
-        self, modules: LatentModules, base: BaseModel, states: HiddenStates, config: ActionsConfig, seed: int
+        self,
+        modules: LatentModules,
+        base: BaseModel,
+        states: States,
+        config: ActionsConfig,
+        seed: int,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.modules, self.base, self.states, self.config, self.seed = modules, base, states, config, seed
+        self.ranks = ranks
         size = modules.config.num_codes
         # A buffer of the modules (not of their state dict): checkpoints keep it, so a resumed run revives the same.
         modules.register_buffer("usage_K", torch.full((size,), 1 / size, device=states.device), persistent=False)
@@ -80,13 +88,15 @@ class ActionLearner:
 
     def accumulate(self, indices: Sequence[int], step: int, steps: int) -> Metrics:
         """Add the gradients of one batch; returns its metrics, averaged over transitions."""
-        generator = torch.Generator(device=self.states.device).manual_seed(hash((self.seed, step)) % (1 << 62))
         documents = self.states.documents
         micros = list(pack(documents, indices, self.config.micro_tokens))
         total = sum(len(documents[i].tokens) - documents[i].start for i in indices)
         sums: dict[str, float] = {"ce": 0.0, "sample_entropy": 0.0, "usage_entropy": 0.0}
         counts_K = torch.zeros_like(self.usage_K)
-        for micro in micros:
+        for number, micro in self.ranks.share(micros):
+            # Noise belongs to the pass, so that it is the same whichever process does it.
+            seed = hash((self.seed, step, number)) % (1 << 62)
+            generator = torch.Generator(device=self.states.device).manual_seed(seed)
             batch = self.states.batch(micro)
             with mixed_precision(self.base):
                 parts, counts = self._losses(batch, self.temperature(step, steps), generator)
@@ -100,6 +110,8 @@ class ActionLearner:
             counts_K += counts
             for key in sums:
                 sums[key] += float(parts[key].detach()) * share
+        counts_K = self.ranks.sum(counts_K)
+        sums = self.ranks.sum_metrics(sums, self.states.device)
         self.usage_K.lerp_(counts_K / counts_K.sum(), 0.05)
         return {**sums, "alive": float((counts_K > 0).sum())}
 

@@ -13,8 +13,9 @@ import torch.nn.functional as F
 from colasearch.model.base import BaseModel
 from colasearch.model.latent_lm import LatentModules, trainable
 from colasearch.training.data import pack
-from colasearch.training.hidden_cache import HiddenStates, padded
+from colasearch.training.hidden_cache import States, padded
 from colasearch.training.loop import Metrics
+from colasearch.training.ranks import ALONE, Ranks
 from colasearch.training.tuning import mixed_precision
 
 
@@ -28,18 +29,20 @@ class PolicyCloner:
         codes: Each document's codes ``[T-1]``, where they come from elsewhere: after the base was tuned the IDM still
             reads the frozen base's states (cola-spec section 6, defect 15).
         base: Whose precision the passes are computed in; None: half precision on CUDA alone.
+        ranks: The processes that share each batch.
     """
 
     def __init__(
         self,
         modules: LatentModules,
-        states: HiddenStates,
+        states: States,
         micro_tokens: int = 8192,
         codes: Sequence[torch.Tensor] | None = None,
         base: BaseModel | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.modules, self.states, self.micro_tokens, self.codes = modules, states, micro_tokens, codes
-        self.base = base
+        self.base, self.ranks = base, ranks
 
     def parameters(self) -> list[torch.nn.Parameter]:
         """What stage 2 trains."""
@@ -56,7 +59,7 @@ class PolicyCloner:
         documents = self.states.documents
         total = sum(len(documents[i].tokens) - documents[i].start for i in indices)
         cross_entropy = correct = 0.0
-        for micro in pack(documents, indices, self.micro_tokens):
+        for _, micro in self.ranks.share(list(pack(documents, indices, self.micro_tokens))):
             batch = self.states.batch(micro)
             with self._precision():
                 if self.codes is None:
@@ -70,4 +73,4 @@ class PolicyCloner:
             (loss * share).backward()  # type: ignore[no-untyped-call]
             cross_entropy += float(loss.detach()) * share
             correct += float((scores.argmax(-1) == labels).sum()) / total
-        return {"ce": cross_entropy, "accuracy": correct}
+        return self.ranks.sum_metrics({"ce": cross_entropy, "accuracy": correct}, self.states.device)

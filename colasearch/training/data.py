@@ -1,57 +1,21 @@
-"""Training text: jsonl rows to token sequences, split into training and held-out, packed into batches.
-
-A row has ``problem`` and, where there is one, ``solution`` (and ``answer``); or ``text``. Rows are laid out with the
-prompt that solving uses, so that the codes are learned where they will be used.
-"""
+"""Training text: files to documents of tokens, split into training and held-out, packed into batches."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from colasearch.errors import InputError
-from colasearch.model.ends import encode, first_tokens
-from colasearch.problem import Problem
 from colasearch.rows import read_rows as rows_of
 from colasearch.rows import text_of
-from colasearch.tasks import prompt_tokens
+from colasearch.training.documents import Corpus, Document, Layout, length_of, solution_text, tokens_digest
+from colasearch.training.token_store import STREAM, Progress, stored_corpus
 
-CALCULATOR_MARK = re.compile(r"<<[^<>]*>>")
-
-
-@dataclass(frozen=True, slots=True)
-class Document:
-    """One token sequence.
-
-    Attributes:
-        tokens: Token ids.
-        start: The loss counts targets from here on; before it stands wording that all prompts share.
-        prompt: Tokens of the prompt at the beginning; 0 for plain text.
-    """
-
-    tokens: tuple[int, ...]
-    start: int
-    prompt: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Corpus:
-    """Documents, and the SHA-256 over everything that made them."""
-
-    documents: list[Document]
-    sha256: str
-
-    @property
-    def tokens(self) -> int:
-        """Number of tokens that count in the loss."""
-        return sum(len(d.tokens) - d.start for d in self.documents)
+__all__ = ["Corpus", "Document", "batches", "load_corpus", "pack", "read_rows", "solution_text", "split_heldout"]
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
@@ -66,79 +30,45 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     return [row.fields for row in rows]
 
 
-def solution_text(row: dict[str, Any]) -> str | None:
-    r"""A row's worked solution ending in ``\boxed{answer}``; GSM8K's calculator marks and ``####`` line removed."""
-    solution = row.get("solution")
-    if not isinstance(solution, str) or not solution.strip():
-        return None
-    text = CALCULATOR_MARK.sub("", solution)
-    body, mark, answer = text.rpartition("####")
-    if not mark:
-        body, answer = text, str(row.get("answer", "") or "")
-    body = body.strip()
-    answer = answer.strip()
-    if "\\boxed" in body or not answer:
-        return body
-    return f"{body}\nThe answer is \\boxed{{{answer}}}."
+STORE_BYTES = 64 << 20
+"""Files that are larger together are tokenised by several processes into a store on disk (``token_store``)."""
 
 
-def _shared_prefix(a: Sequence[int], b: Sequence[int]) -> int:
-    same = 0
-    for x, y in zip(a, b, strict=False):
-        if x != y:
-            break
-        same += 1
-    return same
-
-
-def _problem(row: dict[str, Any]) -> Problem:
-    """The problem of a row; with ``numbers`` and ``target`` one of Countdown."""
-    if "numbers" in row and "target" in row:
-        return Problem.from_text(row["problem"], "countdown", {"numbers": row["numbers"], "target": row["target"]})
-    return Problem.from_text(row["problem"])
-
-
-def _fixed_wording(tokenizer: Any) -> dict[str, int]:
-    """Tokens at the beginning that all prompts of a task share."""
-    examples = {
-        "math": [Problem("", text) for text in ("a", "b")],
-        "countdown": [Problem("", "", "countdown", {"numbers": [n], "target": n}) for n in (1, 2)],
-    }
-    return {task: _shared_prefix(*(prompt_tokens(tokenizer, p) for p in both)) for task, both in examples.items()}
-
-
-def load_corpus(paths: Sequence[Path], tokenizer: Any, end_id: int, max_tokens: int = 512) -> Corpus:
-    """Read and tokenise jsonl files.
+def load_corpus(
+    paths: Sequence[Path | str],
+    tokenizer: Any,
+    end_id: int,
+    max_tokens: int = 512,
+    *,
+    store_bytes: int = STORE_BYTES,
+    progress: Progress | None = None,
+) -> Corpus:
+    """Read and tokenise text: in memory, or, where it is much, or no jsonl, into a store on disk.
 
     Args:
-        paths: Files, read in order.
+        paths: jsonl or parquet files, or streams of the datasets package (``hf:OWNER/NAME:SPLIT``), read in order.
         tokenizer: The base's tokenizer.
         end_id: Token that ends a solution.
         max_tokens: Longer sequences are cut off here.
+        store_bytes: Files larger than this together go into a store.
+        progress: Called with the rows that a new store has so far, and 0.
 
     Raises:
+        PrerequisiteError: A package that reads a file is missing.
         InputError: A file is missing, or has an unusable row.
     """
-    fixed, opening = _fixed_wording(tokenizer), first_tokens(tokenizer)
-    digest = hashlib.sha256(json.dumps(["corpus-1", max_tokens, end_id]).encode())
+    layout = Layout(tokenizer, end_id, max_tokens)
+    plain = all(not str(path).startswith(STREAM) and Path(path).suffix != ".parquet" for path in paths)
+    if not plain or sum(Path(path).stat().st_size for path in paths if Path(path).is_file()) > store_bytes:
+        return stored_corpus(paths, layout, progress=progress)
+    digest = layout.corpus_digest()
     documents = []
     for path in paths:
-        for row in read_rows(path):
-            if "problem" in row:
-                problem = _problem(row)
-                tokens = prompt_tokens(tokenizer, problem)
-                prompt = len(tokens)
-                solution = solution_text(row)
-                if solution is not None:
-                    tokens = [*tokens, *encode(tokenizer, solution), end_id]
-                start = fixed[problem.task]
-            else:
-                tokens = [*opening, *encode(tokenizer, row["text"]), end_id]
-                start, prompt = max(1, len(opening)), 0
-            tokens = tokens[:max_tokens]
-            digest.update(np.asarray([*tokens, -1], dtype=np.int64).tobytes())
-            if len(tokens) > start + 1:
-                documents.append(Document(tuple(tokens), start, min(prompt, len(tokens))))
+        for row in read_rows(Path(path)):
+            document = layout.document(row)
+            digest.update(tokens_digest(document.tokens))
+            if layout.counts(document):
+                documents.append(document)
     if not documents:
         raise InputError(f"no usable row in {', '.join(map(str, paths))}")
     return Corpus(documents, digest.hexdigest())
@@ -168,11 +98,11 @@ def batches(
     """
     rng = np.random.default_rng([seed, epoch])
     order = rng.permutation(np.asarray(indices))
-    mean = sum(len(documents[i].tokens) for i in indices) / max(1, len(indices))
+    mean = sum(length_of(documents, i) for i in indices) / max(1, len(indices))
     window = max(1, int(64 * batch_tokens / mean))
     result: list[list[int]] = []
     for begin in range(0, len(order), window):
-        chunk = sorted(order[begin : begin + window].tolist(), key=lambda i: (len(documents[i].tokens), i))
+        chunk = sorted(order[begin : begin + window].tolist(), key=lambda i: (length_of(documents, i), i))
         result.extend(pack(documents, chunk, batch_tokens))
     return [result[i] for i in rng.permutation(len(result))]
 
@@ -182,10 +112,10 @@ def pack(documents: Sequence[Document], indices: Sequence[int], most: int) -> It
     group: list[int] = []
     longest = 0
     for index in indices:
-        length = max(longest, len(documents[index].tokens))
+        length = max(longest, length_of(documents, index))
         if group and length * (len(group) + 1) > most:
             yield group
-            group, length = [], len(documents[index].tokens)
+            group, length = [], length_of(documents, index)
         group.append(index)
         longest = length
     if group:

@@ -13,7 +13,7 @@ from colasearch.model.base import BaseModel
 from colasearch.model.latent_lm import LatentModules, fan_out_states, world_model_states
 from colasearch.model.world_model import mixture_log_probs
 from colasearch.training.data import pack
-from colasearch.training.hidden_cache import HiddenStates, padded
+from colasearch.training.hidden_cache import States, padded
 from colasearch.training.loop import Metrics
 
 ROWS = 2048  # transitions whose full-vocabulary logits are held at once
@@ -24,7 +24,7 @@ FAN_OUT_ROWS = 8  # states whose 64 full-vocabulary distributions are held at on
 def evaluate(
     modules: LatentModules,
     base: BaseModel,
-    states: HiddenStates,
+    states: States,
     indices: Sequence[int],
     mixture_positions: int = 256,
     batch_tokens: int = 8192,

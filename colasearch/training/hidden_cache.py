@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -26,11 +26,14 @@ from colasearch.errors import ResourceError
 from colasearch.files import cache_dir, read_json, write_json
 from colasearch.model.base import BaseModel
 from colasearch.training.data import Corpus, Document, pack
+from colasearch.training.documents import length_of
 
 Progress = Callable[[int, int], None]
 LOCK_NAME = ".lock"
 WAIT_S = 0.5
 """Between two looks at the progress of another process."""
+DEVICE_SHARE = 0.25
+"""Of a GPU's free memory: what the hidden states of a corpus may take there; more stay on disk."""
 
 
 @dataclass(slots=True)
@@ -48,6 +51,26 @@ class Batch:
     valid_BT: Tensor
 
 
+class States(Protocol):
+    """Hidden states of documents, kept or computed when they are asked for.
+
+    Attributes:
+        documents: The corpus' documents.
+        device: Where batches are put.
+    """
+
+    documents: Sequence[Document]
+    device: torch.device
+
+    def of(self, index: int) -> Tensor:
+        """Float32 hidden states ``[T, D]`` of document ``index``."""
+        ...
+
+    def batch(self, indices: Sequence[int]) -> Batch:
+        """The documents ``indices``, padded on the right."""
+        ...
+
+
 class HiddenStates:
     """Hidden states of a corpus' documents, read by index.
 
@@ -58,7 +81,8 @@ class HiddenStates:
 
     def __init__(self, documents: Sequence[Document], hidden: np.ndarray | Tensor, device: torch.device) -> None:
         self.documents, self.hidden, self.device = documents, hidden, device
-        self.offsets = np.concatenate([[0], np.cumsum([len(d.tokens) for d in documents])])
+        ends = getattr(documents, "ends", None)
+        self.offsets = np.concatenate([[0], np.cumsum([len(d.tokens) for d in documents])]) if ends is None else ends
 
     def of(self, index: int) -> Tensor:
         """Float32 hidden states ``[T, D]`` of document ``index``."""
@@ -68,15 +92,45 @@ class HiddenStates:
 
     def batch(self, indices: Sequence[int]) -> Batch:
         """The documents ``indices``, padded on the right."""
-        longest = max(len(self.documents[i].tokens) for i in indices)
-        pad = torch.nn.utils.rnn.pad_sequence
-        hidden = pad([self.of(i) for i in indices], batch_first=True)
-        tokens = pad([torch.tensor(self.documents[i].tokens) for i in indices], batch_first=True)
-        valid = torch.zeros(len(indices), longest - 1, dtype=torch.bool)
-        for row, i in enumerate(indices):
-            document = self.documents[i]
-            valid[row, document.start - 1 : len(document.tokens) - 1] = True
+        hidden = torch.nn.utils.rnn.pad_sequence([self.of(i) for i in indices], batch_first=True)
+        tokens, valid = tokens_and_valid([self.documents[i] for i in indices])
         return Batch(hidden, tokens.to(self.device), valid.to(self.device))
+
+
+class FreshStates:
+    """Hidden states computed each time they are asked for, where all of a corpus fit nowhere.
+
+    Attributes:
+        documents: The corpus' documents.
+        base: The frozen base; its forward pass is all that a batch costs more.
+    """
+
+    def __init__(self, documents: Sequence[Document], base: BaseModel) -> None:
+        self.documents, self.base, self.device = documents, base, base.device
+
+    def of(self, index: int) -> Tensor:
+        """Float32 hidden states ``[T, D]`` of document ``index``."""
+        return self.batch([index]).hidden_BTD[0]
+
+    def batch(self, indices: Sequence[int]) -> Batch:
+        """The documents ``indices``, padded on the right."""
+        tokens, valid = tokens_and_valid([self.documents[i] for i in indices])
+        tokens = tokens.to(self.device)
+        with torch.no_grad():
+            # Rounded as the cache rounds them, so that either way trains the same.
+            hidden = self.base.hidden(tokens).to(torch.float16).float()
+        for row, i in enumerate(indices):
+            hidden[row, length_of(self.documents, i) :] = 0
+        return Batch(hidden, tokens, valid.to(self.device))
+
+
+def tokens_and_valid(documents: Sequence[Document]) -> tuple[Tensor, Tensor]:
+    """``tokens_BT`` and ``valid_BT`` of a ``Batch`` of documents, on the CPU."""
+    tokens = torch.nn.utils.rnn.pad_sequence([torch.tensor(d.tokens) for d in documents], batch_first=True)
+    valid = torch.zeros(len(documents), tokens.shape[1] - 1, dtype=torch.bool)
+    for row, document in enumerate(documents):
+        valid[row, document.start - 1 : len(document.tokens) - 1] = True
+    return tokens, valid
 
 
 def padded(rows: Sequence[Tensor], like: Tensor) -> Tensor:
@@ -103,7 +157,7 @@ def hidden_states(
         ResourceError: The disk has no room for them.
     """
     documents = corpus.documents
-    lengths = [len(d.tokens) for d in documents]
+    lengths = [length_of(documents, i) for i in range(len(documents))]
     made_of = {"base": base.identity.weights_sha256, "dtype": str(base.dtype), "corpus": corpus.sha256}
     if folder is None:
         folder = cache_dir() / "hidden" / hashlib.sha256(" ".join(made_of.values()).encode()).hexdigest()[:24]
@@ -112,8 +166,8 @@ def hidden_states(
     with _alone(folder, lambda: progress(int(offsets[_done(folder, made_of, len(documents))]), sum(lengths))):
         array = _complete(base, documents, folder, made_of, progress, batch_tokens)
     result = HiddenStates(documents, array, base.device)
-    if base.device.type == "cuda":
-        # A few gigabytes at most: kept on the device, they spare a copy a step.
+    if base.device.type == "cuda" and array.nbytes < torch.cuda.mem_get_info(base.device)[0] * DEVICE_SHARE:
+        # Kept on the device, they spare a copy a step.
         result.hidden = torch.from_numpy(np.array(array)).to(base.device)
     return result
 
@@ -155,7 +209,7 @@ def _complete(
 ) -> Any:
     """Compute what is missing in the file; returns its array ``[total, D]``, read-only."""
     data, state = folder / "hidden.npy", folder / "progress.json"
-    offsets = np.concatenate([[0], np.cumsum([len(d.tokens) for d in documents])])
+    offsets = np.concatenate([[0], np.cumsum([length_of(documents, i) for i in range(len(documents))])])
     total = int(offsets[-1])
     shape = (total, base.hidden_size)
     done = _done(folder, made_of, len(documents))
@@ -173,7 +227,7 @@ def _complete(
             # Sorting by length inside blocks of 512 documents keeps padding low; progress is saved after each block.
             for begin in range(done, len(documents), 512):
                 block = range(begin, min(begin + 512, len(documents)))
-                for group in pack(documents, sorted(block, key=lambda i: len(documents[i].tokens)), batch_tokens):
+                for group in pack(documents, sorted(block, key=lambda i: length_of(documents, i)), batch_tokens):
                     _compute(base, documents, group, array, offsets)
                     done += len(group)
                     progress(int(offsets[done]), total)
@@ -190,7 +244,15 @@ def _compute(
     # Padding is on the right and attention is causal, so real tokens never see it.
     hidden = base.hidden(tokens.to(base.device)).to("cpu", torch.float16).numpy()
     for row, i in enumerate(group):
-        array[offsets[i] : offsets[i + 1]] = hidden[row, : len(documents[i].tokens)]
+        array[offsets[i] : offsets[i + 1]] = hidden[row, : length_of(documents, i)]
+
+
+def fits_on_disk(base: BaseModel, corpus: Corpus) -> bool:
+    """Whether the hidden states of ``corpus`` take at most half of the free disk of the cache."""
+    total = sum(length_of(corpus.documents, i) for i in range(len(corpus.documents)))
+    folder = cache_dir()
+    folder.mkdir(parents=True, exist_ok=True)
+    return total * base.hidden_size * 2 <= shutil.disk_usage(folder).free / 2
 
 
 def _check_space(folder: Path, needed: int) -> None:

@@ -22,6 +22,7 @@ from colasearch.disk import naming, raise_disk
 from colasearch.errors import ColasearchError, CorruptFileError, InputError, PrerequisiteError
 from colasearch.files import check_plain, clear_left_behind, folder_atomic, read_json, write_atomic, write_json
 from colasearch.runs import lock_folder
+from colasearch.training.ranks import ALONE, Ranks
 
 Metrics = dict[str, float]
 
@@ -69,14 +70,25 @@ class TrainRun:
         manifest: What ``manifest.json`` says.
         resume: Go on with the run that is there.
         tensorboard: Also write the metrics to ``tensorboard/``.
+        follow: Only read: another process of the same training (rank 0) owns the folder.
 
     Raises:
         InputError: The folder exists without ``resume``, or was started with another configuration.
         PrerequisiteError: Another process is training there, or ``tensorboard`` without the package of that name.
     """
 
-    def __init__(self, folder: Path, manifest: dict[str, Any], resume: bool, tensorboard: bool = False) -> None:
-        self.folder = folder
+    def __init__(
+        self,
+        folder: Path,
+        manifest: dict[str, Any],
+        resume: bool,
+        tensorboard: bool = False,
+        *,
+        follow: bool = False,
+    ) -> None:
+        self.folder, self.follow, self.board = folder, follow, None
+        if follow:
+            return
         if folder.exists() and not folder.is_dir():
             raise InputError(f"{folder} is a file; give another --output")
         folder.mkdir(parents=True, exist_ok=True)
@@ -109,7 +121,8 @@ class TrainRun:
 
     def close(self) -> None:
         """Give the lock back."""
-        self._lock.close()
+        if not self.follow:
+            self._lock.close()
 
     def log(self, record: dict[str, Any]) -> None:
         """Append one line to ``metrics.jsonl``."""
@@ -180,7 +193,7 @@ class TrainRun:
     def _forget_after(self, step: int) -> None:
         """Drop metrics of steps that will be done again, and a torn last line."""
         path = self.folder / "metrics.jsonl"
-        if not path.exists():
+        if self.follow or not path.exists():
             return
         kept = []
         for line in path.read_text(encoding="utf-8").splitlines():
@@ -230,6 +243,7 @@ def fit(
     no_decay: Sequence[nn.Parameter] = (),
     after_step: Callable[[int, torch.optim.AdamW], None] | None = None,
     rate_factors: Mapping[nn.Parameter, float] | None = None,
+    ranks: Ranks = ALONE,
 ) -> Metrics:
     """Train ``parameters`` of ``modules`` and return the last evaluation.
 
@@ -247,6 +261,7 @@ def fit(
         no_decay: Parameters without weight decay.
         after_step: Called with the step and the optimizer after each update.
         rate_factors: Parameters whose learning rate is this many times the others'.
+        ranks: The processes that share each batch; the first alone evaluates and writes.
     """
     plans = [plan(epoch) for epoch in range(epochs)]
     steps = sum(len(p) for p in plans)
@@ -264,6 +279,7 @@ def fit(
         fused=True,  # a third of the time on a CPU (docs/performance.md)
     )
     start = run.load(modules, optimizer)
+    ranks.wait()  # nobody writes the next checkpoint while another still reads the last
     result: Metrics = {}
     begun = time.monotonic()
     for step in range(start, steps):
@@ -271,6 +287,7 @@ def fit(
             group["lr"] = learning_rate(config, step, steps) * group["factor"]
         optimizer.zero_grad(set_to_none=True)
         metrics = accumulate(schedule[step], step, steps)
+        ranks.sum_gradients(trained)
         norm = nn.utils.clip_grad_norm_(trained, config.clip)
         if not torch.isfinite(norm):
             raise ColasearchError(
@@ -280,6 +297,8 @@ def fit(
         if after_step is not None:
             after_step(step, optimizer)
         done = step + 1
+        if not ranks.first:
+            continue
         progress(done, steps, metrics)
         if done % config.log_every == 0 or done == steps:
             rate = learning_rate(config, step, steps)
@@ -290,7 +309,7 @@ def fit(
                 run.log({"step": done, **{f"heldout/{k}": v for k, v in result.items()}})
         if done % config.save_every == 0 or done == steps:
             run.save(modules, optimizer, done)
-    return result or evaluate()
+    return result or (evaluate() if ranks.first else {})
 
 
 def manifest(kind: str, config: dict[str, Any], loop: LoopConfig, **more: Any) -> dict[str, Any]:

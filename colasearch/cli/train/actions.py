@@ -17,6 +17,7 @@ from colasearch.cli.train.common import (
     data_options,
     load,
     loop_options,
+    states_option,
     take,
     train_on_text,
 )
@@ -29,6 +30,7 @@ DEPTH, WIDTH = click.IntRange(1, 64), click.IntRange(1, 1 << 18)
 @data_options()
 @loop_options(lr=1e-3)
 @batch_options()
+@states_option
 @click.option("--codes", type=COUNT, default=64, show_default=True, help="Size of the codebook.")
 @click.option("--output-form", type=click.Choice(["residual", "subtractive"]), default="residual", show_default=True)
 @click.option("--idm-layers", type=COUNT, default=1, show_default=True)
@@ -64,9 +66,12 @@ def command(
     entropy_weight: float,
     usage_weight: float,
     revive_every: int,
+    keep: str,
     **common: Any,
 ) -> None:
     """Stage 1: inverse dynamics model, codebook and merge head, with the base frozen.
+
+    Several processes (torchrun, accelerate launch) share each batch and walk the same curve.
 
     Of a model whose base `train guide` has tuned (give it --base-weight 1), new codes are learned on the tuned base.
     """
@@ -78,7 +83,7 @@ def command(
     settings = ActionsConfig(
         temperature, final_temperature, entropy_weight, usage_weight, revive_every, batching.micro_tokens
     )
-    loaded = load(model, where)
+    loaded = load(model, where, parallel=True)
     shape: dict[str, Any] = {
         "num_codes": codes,
         "output_form": output_form,
@@ -107,7 +112,8 @@ def command(
         how,
         batching,
         config,
-        lambda states, codes: ActionLearner(modules, loaded.base, states, settings, how.seed),
+        lambda states, codes, ranks: ActionLearner(modules, loaded.base, states, settings, how.seed, ranks),
+        keep,
     )
 
 

@@ -35,11 +35,25 @@ base_options = together(
 )
 
 
+states_option = click.option(
+    "--hidden",
+    "keep",
+    type=click.Choice(["auto", "cache", "fresh"]),
+    default="auto",
+    show_default=True,
+    help="Hidden states of the base: kept on disk, or computed for each batch; auto looks at the free disk.",
+)
+
+
 def data_options(*, required: bool = True) -> Decorator:
     """Options of a run over texts."""
     return together(
         click.option(
-            "--data", multiple=True, required=required, type=PathType, help="jsonl: problem, solution; or text."
+            "--data",
+            multiple=True,
+            required=required,
+            type=PathType,
+            help="jsonl or parquet: problem, solution; or text. hf:OWNER/NAME:SPLIT streams.",
         ),
         click.option("--max-tokens", type=COUNT, default=512, show_default=True, help="Cut longer texts off here."),
         click.option("--end-id", type=int, default=None, help="Token that ends a text [default: the base's own]."),
@@ -149,19 +163,24 @@ class Run:
         }
         return LoopConfig(**given)
 
-    def start(self, kind: str, lm: Any, config: dict[str, Any], loop: Any) -> Any:
-        """Open the run folder."""
+    def start(self, kind: str, lm: Any, config: dict[str, Any], loop: Any, ranks: Any = None) -> Any:
+        """Open the run folder; ``ranks``: the processes that train together, None where a kind knows only one."""
         from colasearch.training.loop import manifest
 
         base = dataclasses.asdict(lm.base.identity)
-        return self.open(manifest(kind, config, loop, base=base))
+        return self.open(manifest(kind, config, loop, base=base), ranks)
 
-    def open(self, manifest: dict[str, Any]) -> Any:
+    def open(self, manifest: dict[str, Any], ranks: Any = None) -> Any:
         """Open the run folder, which stays locked until the command has ended: its model is saved after training."""
         from colasearch.training.loop import TrainRun
 
+        if ranks is not None and not ranks.first:
+            ranks.wait()  # until the first has made or checked the folder
+            return TrainRun(self.output, manifest, self.resume, follow=True)
         run = TrainRun(self.output, manifest, self.resume, self.tensorboard)
         click.get_current_context().call_on_close(run.close)
+        if ranks is not None:
+            ranks.wait()
         return run
 
 
@@ -245,12 +264,43 @@ def split(corpus: Any, heldout: float, *, measured: bool = True) -> tuple[list[i
     return train, held
 
 
-def states_of(model: Any, corpus: Any) -> Any:
-    """Hidden states of the corpus."""
-    from colasearch.training.hidden_cache import hidden_states
+def states_of(model: Any, corpus: Any, keep: str = "cache", ranks: Any = None) -> Any:
+    """Hidden states of the corpus.
 
+    Args:
+        model: Whose base computes them.
+        corpus: The texts.
+        keep: ``cache``: computed once and kept on disk; ``fresh``: computed for each batch; ``auto``: kept where they
+            take at most half of the free disk and one process trains.
+        ranks: The processes that train together: the first fills the cache.
+    """
+    from colasearch.training.hidden_cache import FreshStates, fits_on_disk, hidden_states
+
+    alone = ranks is None or ranks.count == 1
+    if keep == "fresh" or (keep == "auto" and not (alone and fits_on_disk(model.base, corpus))):
+        return FreshStates(corpus.documents, model.base)
+    if not alone and not ranks.first:
+        ranks.wait()
     with Bar("hidden states") as bar:
-        return hidden_states(model.base, corpus, bar.update)
+        states = hidden_states(model.base, corpus, bar.update)
+    if not alone and ranks.first:
+        ranks.wait()
+    return states
+
+
+def refuse_ranks() -> None:
+    """Say so where a launcher has started several processes of a command that trains in one.
+
+    Raises:
+        UsageError: It has.
+    """
+    import os
+
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise click.UsageError(
+            f"WORLD_SIZE is {os.environ['WORLD_SIZE']}, but only `train actions` and `train policy --data` train in "
+            "several processes; start this command without a launcher"
+        )
 
 
 def frozen_codes(lm: Any, where: Where, corpus: Any) -> Any:
@@ -267,16 +317,23 @@ def frozen_codes(lm: Any, where: Where, corpus: Any) -> Any:
     return idm_codes(modules, states_of(LatentLM(lm.name, frozen, modules), corpus))
 
 
-def load(model: str, where: Where, *, to_train: bool = True) -> Any:
-    """The model, with torch told how many threads to use; what trains, or is saved again, in float32."""
+def load(model: str, where: Where, *, to_train: bool = True, parallel: bool = False) -> Any:
+    """The model, with torch told how many threads to use; what trains, or is saved again, in float32.
+
+    ``parallel``: the command can train in several processes; others refuse a launcher's.
+    """
     import torch
 
     from colasearch.model.latent_lm import LatentLM
+    from colasearch.training.ranks import Ranks
 
+    if not parallel:
+        refuse_ranks()
     if where.threads:
         torch.set_num_threads(where.threads)
+    device = Ranks.current(where.device).device(where.device)
     return LatentLM.from_pretrained(
-        model, where.device, where.dtype, lambda line: click.echo(line, err=True), whole_latents=to_train
+        model, device, where.dtype, lambda line: click.echo(line, err=True), whole_latents=to_train
     )
 
 
@@ -302,23 +359,26 @@ def train_on_text(
     how: Run,
     batching: Batches,
     config: dict[str, Any],
-    make_learner: Callable[[Any, Any], Any],
+    make_learner: Callable[[Any, Any, Any], Any],
+    keep: str = "auto",
 ) -> None:
-    """Run a stage on cached hidden states: the loop, the finished model, its held-out measures."""
+    """Run a stage on hidden states: the loop, the finished model, its held-out measures."""
     from colasearch.training.data import batches
     from colasearch.training.evaluate import evaluate
     from colasearch.training.loop import fit
+    from colasearch.training.ranks import Ranks
 
     modules = lm.require_latents()
     loop = how.loop()
     config = {**source.describe(), "epochs": batching.epochs, "batch_tokens": batching.batch_tokens, **config}
+    ranks = Ranks.current(where.device)
     corpus = corpus_of(lm, source)
     train, held = split(corpus, source.heldout)
     codes = frozen_codes(lm, where, corpus)
-    states = states_of(lm, corpus)
-    run = how.start(kind, lm, config, loop)
+    states = states_of(lm, corpus, keep, ranks)
+    run = how.start(kind, lm, config, loop, ranks)
     modules.to(states.device)
-    learner = make_learner(states, codes)
+    learner = make_learner(states, codes, ranks)
     with Bar(kind) as bar:
         result = fit(
             run,
@@ -332,8 +392,10 @@ def train_on_text(
             progress=bar.step,
             no_decay=[modules.codebook.weight],
             after_step=getattr(learner, "after_step", None),
+            ranks=ranks,
         )
-    finish(kind, lm, how, config, result)
+    if ranks.first:
+        finish(kind, lm, how, config, result)
 
 
 def judge_of(paths: tuple[Path, ...]) -> Callable[[Trace, str], float]:

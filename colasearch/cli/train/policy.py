@@ -21,6 +21,7 @@ from colasearch.cli.train.common import (
     load,
     loop_options,
     states_of,
+    states_option,
     take,
     train_on_text,
 )
@@ -49,15 +50,21 @@ from colasearch.cli.train.common import (
 )
 @loop_options(lr=1e-3)
 @batch_options()
-def command(model: str, traces: tuple[Path, ...], targets: Any, min_visits: int, beta: float, **common: Any) -> None:
-    """Stage 2: the policy clones the inverse dynamics model's codes (--data); or learns from search (--traces)."""
+@states_option
+def command(
+    model: str, traces: tuple[Path, ...], targets: Any, min_visits: int, beta: float, keep: str, **common: Any
+) -> None:
+    """Stage 2: the policy clones the inverse dynamics model's codes (--data); or learns from search (--traces).
+
+    With --data, several processes (torchrun, accelerate launch) share each batch and walk the same curve.
+    """
     from colasearch.training.cloning import PolicyCloner
 
     source, where = take(Source, common), take(Where, common)
     how, batching = take(Run, common), take(Batches, common)
     if bool(traces) == bool(source.data):
         raise click.UsageError("give either --data (texts, to clone the IDM's codes) or --traces (searches)")
-    loaded = load(model, where)
+    loaded = load(model, where, parallel=not traces)
     modules = loaded.require_latents()
     if traces:
         _from_search(loaded, model, traces, targets, min_visits, beta, source, how, batching)
@@ -70,7 +77,8 @@ def command(model: str, traces: tuple[Path, ...], targets: Any, min_visits: int,
         how,
         batching,
         {"model": model, "micro_tokens": batching.micro_tokens},
-        lambda states, codes: PolicyCloner(modules, states, batching.micro_tokens, codes, loaded.base),
+        lambda states, codes, ranks: PolicyCloner(modules, states, batching.micro_tokens, codes, loaded.base, ranks),
+        keep,
     )
 
 

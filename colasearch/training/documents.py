@@ -1,0 +1,155 @@
+"""What training reads: documents of tokens, and the layout that makes one of a row of text.
+
+A row has ``problem`` and, where there is one, ``solution`` (and ``answer``); or ``text``. Rows are laid out with the
+prompt that solving uses, so that the codes are learned where they will be used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from colasearch.model.ends import encode, first_tokens
+from colasearch.problem import Problem
+from colasearch.tasks import prompt_tokens
+
+CALCULATOR_MARK = re.compile(r"<<[^<>]*>>")
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One token sequence.
+
+    Attributes:
+        tokens: Token ids.
+        start: The loss counts targets from here on; before it stands wording that all prompts share.
+        prompt: Tokens of the prompt at the beginning; 0 for plain text.
+    """
+
+    tokens: tuple[int, ...]
+    start: int
+    prompt: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """Documents (a list, or a store on disk), and the SHA-256 over everything that made them."""
+
+    documents: Sequence[Document]
+    sha256: str
+
+    @property
+    def tokens(self) -> int:
+        """Number of tokens that count in the loss."""
+        counted = getattr(self.documents, "counted", None)
+        return int(sum(len(d.tokens) - d.start for d in self.documents) if counted is None else counted)
+
+
+def length_of(documents: Sequence[Document], index: int) -> int:
+    """Tokens of document ``index``, without reading them where they lie in a store."""
+    ends = getattr(documents, "ends", None)
+    return len(documents[index].tokens) if ends is None else int(ends[index + 1] - ends[index])
+
+
+def solution_text(row: Mapping[str, Any]) -> str | None:
+    r"""A row's worked solution ending in ``\boxed{answer}``; GSM8K's calculator marks and ``####`` line removed."""
+    solution = row.get("solution")
+    if not isinstance(solution, str) or not solution.strip():
+        return None
+    text = CALCULATOR_MARK.sub("", solution)
+    body, mark, answer = text.rpartition("####")
+    if not mark:
+        body, answer = text, str(row.get("answer", "") or "")
+    body = body.strip()
+    answer = answer.strip()
+    if "\\boxed" in body or not answer:
+        return body
+    return f"{body}\nThe answer is \\boxed{{{answer}}}."
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How rows become documents; can be sent to other processes.
+
+    Attributes:
+        tokenizer: The base's.
+        end_id: Token that ends a solution.
+        max_tokens: Longer documents are cut off here.
+    """
+
+    tokenizer: Any
+    end_id: int
+    max_tokens: int
+
+    @cached_property
+    def fixed(self) -> dict[str, int]:
+        """Tokens at the beginning that all prompts of a task share."""
+        examples = {
+            "math": [Problem("", text) for text in ("a", "b")],
+            "countdown": [Problem("", "", "countdown", {"numbers": [n], "target": n}) for n in (1, 2)],
+        }
+        both = {task: [prompt_tokens(self.tokenizer, p) for p in pair] for task, pair in examples.items()}
+        return {task: _shared_prefix(*pair) for task, pair in both.items()}
+
+    @property
+    def digest(self) -> str:
+        """Changes with anything that the tokens of a row depend on."""
+        backend = getattr(self.tokenizer, "backend_tokenizer", None)
+        words = backend.to_str() if backend is not None else json.dumps(self.tokenizer.get_vocab(), sort_keys=True)
+        template = str(getattr(self.tokenizer, "chat_template", None))
+        prompts = [prompt_tokens(self.tokenizer, Problem("", "a")), self.fixed]
+        whole = json.dumps([words, template, prompts, self.end_id, self.max_tokens])
+        return hashlib.sha256(whole.encode()).hexdigest()
+
+    def corpus_digest(self) -> Any:
+        """The digest that ``Corpus.sha256`` begins with; each row's tokens and a -1 follow as int64."""
+        return hashlib.sha256(json.dumps(["corpus-1", self.max_tokens, self.end_id]).encode())
+
+    def document(self, row: Mapping[str, Any]) -> Document:
+        """The document of a row."""
+        if "problem" in row:
+            problem = _problem(row)
+            tokens = prompt_tokens(self.tokenizer, problem)
+            prompt, start = len(tokens), self.fixed[problem.task]
+            solution = solution_text(row)
+            if solution is not None:
+                tokens = [*tokens, *encode(self.tokenizer, solution), self.end_id]
+        else:
+            opening = first_tokens(self.tokenizer)
+            tokens = [*opening, *encode(self.tokenizer, row["text"]), self.end_id]
+            start, prompt = max(1, len(opening)), 0
+        tokens = tokens[: self.max_tokens]
+        return Document(tuple(tokens), start, min(prompt, len(tokens)))
+
+    @staticmethod
+    def counts(document: Document) -> bool:
+        """Whether there is anything to learn from it."""
+        return len(document.tokens) > document.start + 1
+
+
+def tokens_digest(tokens: Sequence[int]) -> bytes:
+    """What a document's tokens add to ``Corpus.sha256``."""
+    return np.asarray([*tokens, -1], dtype=np.int64).tobytes()
+
+
+def _shared_prefix(a: Sequence[int], b: Sequence[int]) -> int:
+    same = 0
+    for x, y in zip(a, b, strict=False):
+        if x != y:
+            break
+        same += 1
+    return same
+
+
+def _problem(row: Mapping[str, Any]) -> Problem:
+    """The problem of a row; with ``numbers`` and ``target`` one of Countdown."""
+    if "numbers" in row and "target" in row:
+        return Problem.from_text(row["problem"], "countdown", {"numbers": row["numbers"], "target": row["target"]})
+    return Problem.from_text(row["problem"])
