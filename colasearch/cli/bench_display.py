@@ -19,8 +19,8 @@ from rich.text import Text
 from colasearch.cli.inputs import visible
 
 if TYPE_CHECKING:
-    from colasearch.benchmarks.data import DataSet
-    from colasearch.benchmarks.runner import Plan
+    from colasearch.benchmarks.data_sets.load import DataSet
+    from colasearch.benchmarks.harness.runner import Plan
     from colasearch.cluster.progress import PoolStatus
 
 PLAIN_EVERY_S = 10.0
@@ -43,7 +43,7 @@ class _Arm:
         return self.name if not self.sims else f"{self.name} @{self.sims}"
 
     def accuracy(self) -> str:
-        from colasearch.benchmarks.intervals import wilson
+        from colasearch.benchmarks.harness.intervals import wilson
 
         if not self.done:
             return ""

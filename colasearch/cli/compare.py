@@ -22,7 +22,7 @@ def command(run_a: Path, run_b: Path, sims: int | None, as_json: bool) -> None:
     Refuses runs of different benchmarks or different data. Differences are RUN_A less RUN_B, with the 95% interval of a
     paired bootstrap.
     """
-    from colasearch.benchmarks.comparison import Run, compare
+    from colasearch.benchmarks.harness.comparison import Run, compare
 
     result = compare(Run.read(run_a), Run.read(run_b), sims)
     if as_json:

@@ -15,7 +15,7 @@ def command(run: Path, parquet: bool, output: Path | None) -> None:
     """Write the records of a run, one row a problem and arm, for pandas, DuckDB and the like."""
     if not parquet:
         raise click.UsageError("no format was given; give --parquet")
-    from colasearch.benchmarks.parquet import export
+    from colasearch.benchmarks.harness.parquet import export
 
     path = output or run / "problems.parquet"
     count = export(run, path)

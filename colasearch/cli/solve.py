@@ -188,8 +188,8 @@ def _search(
     # An unknown name must not cost a model's loading time.
     make(how["searcher"], {key: value for key, value in how.items() if key not in known})
     from colasearch.cli.workers import with_workers
-    from colasearch.engine.decode import Sampling
-    from colasearch.engine.world_config import WorldConfig
+    from colasearch.engine.decoding.decoder import Sampling
+    from colasearch.engine.settings import WorldConfig
     from colasearch.solve import solve
 
     heat = limits["sampling"]

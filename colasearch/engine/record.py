@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from colasearch.engine.nodes import Finished, Node
-from colasearch.engine.text import TextEnds
+from colasearch.engine.texts.ends import TextEnds
+from colasearch.engine.trees.nodes import Finished, Node
 from colasearch.problem import Problem, SolveResult
 from colasearch.searchers import Outcome
-from colasearch.traces import Trace, TraceNode, TraceText
+from colasearch.storage.traces import Trace, TraceNode, TraceText
 
 DIGITS = 6
 

@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from colasearch.engine.nodes import COMPLETED, Evaluation, Finished
 from colasearch.engine.record import trace_nodes, trace_of
-from colasearch.engine.world import LatentWorld
-from colasearch.engine.world_config import WorldConfig
+from colasearch.engine.settings import WorldConfig
+from colasearch.engine.texts.vote import vote
+from colasearch.engine.trees.nodes import COMPLETED, Evaluation, Finished
+from colasearch.engine.trees.world import LatentWorld
 from colasearch.errors import ColasearchError, InputError
 from colasearch.interrupts import HeldInterrupts
 from colasearch.model.latent_lm import LatentLM
@@ -34,9 +35,8 @@ from colasearch.searchers import (
     start,
 )
 from colasearch.searchers.noise import problem_keys
-from colasearch.traces import Trace
+from colasearch.storage.traces import Trace
 from colasearch.verifiers import is_checkable
-from colasearch.vote import vote
 
 
 @dataclass(frozen=True, slots=True)

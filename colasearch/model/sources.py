@@ -22,7 +22,8 @@ from importlib.resources import files
 from pathlib import Path
 
 from colasearch.errors import CorruptFileError, PrerequisiteError
-from colasearch.files import (
+from colasearch.model.config import BaseIdentity
+from colasearch.storage.files import (
     cache_dir,
     check_file,
     check_sums,
@@ -33,7 +34,6 @@ from colasearch.files import (
     write_json,
     write_sums,
 )
-from colasearch.model.config import BaseIdentity
 
 Report = Callable[[str], None]
 HUB_FILES = ["*.safetensors", "*.json", "*.jinja", "tokenizer.model", "merges.txt", "vocab.txt"]

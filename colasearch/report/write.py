@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from colasearch import __version__
-from colasearch.files import write_atomic
 from colasearch.report.charts import can_draw, draw
 from colasearch.report.curves import charts_of
 from colasearch.report.embed import assets, page
@@ -14,6 +13,7 @@ from colasearch.report.markdown import report_md
 from colasearch.report.page_data import MAX_TRACE_BYTES, run_page, trace_page
 from colasearch.report.run_data import fingerprint, load_run
 from colasearch.report.tree_data import read_trace
+from colasearch.storage.files import write_atomic
 
 HTML_NAME = "report.html"
 MARKDOWN_NAME = "report.md"

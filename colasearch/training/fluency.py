@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 
-from colasearch.engine.decode import Actor, Row, Rules, Sampling, decode, prefill, seeded_uniforms
+from colasearch.engine.decoding.decoder import Actor, Row, Rules, Sampling, decode, prefill, seeded_uniforms
 from colasearch.model.base import BaseModel
 from colasearch.model.latent_lm import LatentLM
 from colasearch.training.loop import Metrics

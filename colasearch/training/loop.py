@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from colasearch.errors import ColasearchError, CorruptFileError, InputError, PrerequisiteError
-from colasearch.files import folder_atomic, read_json, write_atomic, write_json
-from colasearch.runs import LOCK_NAME, lock_folder
+from colasearch.storage.files import folder_atomic, read_json, write_atomic, write_json
+from colasearch.storage.runs import LOCK_NAME, lock_folder
 
 Metrics = dict[str, float]
 

@@ -16,12 +16,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from colasearch.engine.decode import Actor, Row, Rules, Sampling, decode, prefill, seeded_uniforms
-from colasearch.engine.text import TextEnds
+from colasearch.engine.decoding.decoder import Actor, Row, Rules, Sampling, decode, prefill, seeded_uniforms
+from colasearch.engine.texts.ends import TextEnds
 from colasearch.errors import ColasearchError, CorruptFileError, InputError
-from colasearch.files import write_atomic
 from colasearch.model.latent_lm import LatentLM
 from colasearch.problem import LabelledProblem
+from colasearch.storage.files import write_atomic
 from colasearch.tasks import prompt_tokens
 from colasearch.training.loop import Metrics
 from colasearch.training.rl import Episode

@@ -15,8 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from colasearch.benchmarks import countdown, data, game24, gym, registry
-from colasearch.benchmarks.data import Hub, items_sha256, load, make_item, read_jsonl, selected_sha256
+from colasearch.benchmarks.data_sets import countdown, game24, gym, registry
+from colasearch.benchmarks.data_sets import load as data
+from colasearch.benchmarks.data_sets.load import Hub, items_sha256, load, make_item, read_jsonl, selected_sha256
 from colasearch.benchmarks.names import BENCHMARKS
 from colasearch.errors import CorruptFileError, InputError, PrerequisiteError
 from colasearch.tasks import TASKS
@@ -155,7 +156,7 @@ def test_generated_countdown_is_pinned_solvable_and_without_repeats(name):
 
 @pytest.mark.parametrize("name", sorted(COUNTDOWNS))
 def test_generated_countdown_shares_no_numbers_and_no_target_with_training(name):
-    from colasearch.training.countdown import CountdownConfig, countdown_rows, split_of
+    from colasearch.training.generated.countdown import CountdownConfig, countdown_rows, split_of
 
     problems = [i.problem.data for i in load(registry.get(name)).items]
     assert {split_of(p["numbers"], p["target"]) for p in problems} == {"heldout"}

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from colasearch.benchmarks.summary import arm_summary, build, compare_arms
+from colasearch.benchmarks.harness.summary import arm_summary, build, compare_arms
 from colasearch.cli.main import main
-from colasearch.runs import RunFolder, manifest_of
+from colasearch.storage.runs import RunFolder, manifest_of
 
 IDS = [f"p{i}" for i in range(40)]
 

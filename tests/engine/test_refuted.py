@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from colasearch.benchmarks.arms import ArmSettings, Job, sample
+from colasearch.benchmarks.harness.arms import ArmSettings, Job, sample
 from colasearch.engine.scheduler import SearchSettings, search_problems
-from colasearch.engine.text import TextEnds
-from colasearch.engine.world import LatentWorld
-from colasearch.engine.world_config import WorldConfig
+from colasearch.engine.settings import WorldConfig
+from colasearch.engine.texts.ends import TextEnds
+from colasearch.engine.trees.world import LatentWorld
 from colasearch.problem import Problem
 from colasearch.tasks import get_task
 
@@ -35,7 +35,7 @@ def refuting(monkeypatch):
 
     monkeypatch.setattr("colasearch.tasks.false_equation", rule)
     monkeypatch.setattr(TextEnds, "is_finished", lambda self, tokens: bool(tokens) and tokens[-1] % 7 == 0)
-    for module in ("colasearch.engine.forest", "colasearch.benchmarks.samples"):
+    for module in ("colasearch.engine.trees.forest", "colasearch.benchmarks.harness.samples"):
         monkeypatch.setattr(f"{module}.extract_answer", lambda text, task: "7")
     return asked
 

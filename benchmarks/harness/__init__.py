@@ -1,0 +1,1 @@
+"""How a benchmark is run, scored and summed up: arms, runner, scores, intervals, comparison."""

@@ -1,0 +1,1 @@
+"""Rows: texts that are decoded together, and when each of them ends."""

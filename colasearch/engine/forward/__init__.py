@@ -1,0 +1,1 @@
+"""The model, run: what follows from tokens, and which token is next."""

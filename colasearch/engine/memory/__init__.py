@@ -1,0 +1,1 @@
+"""Keys and values: who holds those of nodes and rows, and how rows attend to them."""

@@ -1,0 +1,1 @@
+"""Trees of many problems: their nodes, and the world that searchers see."""

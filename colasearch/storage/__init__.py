@@ -1,0 +1,1 @@
+"""What is on disk: atomic files, records, run folders, traces of searches; knows no model."""
