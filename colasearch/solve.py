@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from colasearch.engine.scheduler import SearchSettings, Status, search_problems
-from colasearch.engine.settings import WorldConfig
+from colasearch.engine.scheduler import Status, search_problems
+from colasearch.engine.settings import SearchSettings, WorldConfig
 from colasearch.model.latent_lm import LatentLM
 from colasearch.problem import Problem, SolveResult
 from colasearch.tasks import get_task

@@ -59,7 +59,7 @@ class ForkedCommands:
 def serve() -> None:
     """Do what is asked on standard input until it ends."""
     from colasearch.cli.main import prepare
-    from colasearch.experiments.running.session import import_all
+    from colasearch.cli.session import import_all
 
     prepare()
     import_all()

@@ -14,7 +14,7 @@ from __future__ import annotations
 import random
 from functools import partial
 
-from colasearch.benchmarks.data_sets.load import Benchmark, Item, make_item
+from colasearch.benchmarks.data_sets.base import Benchmark, Item, make_item
 from colasearch.training.generated.countdown import split_of
 
 COUNT = 500

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from colasearch.benchmarks.data_sets.load import Benchmark, Item
+from colasearch.benchmarks.data_sets.base import Benchmark, Item
 from colasearch.verifiers.procedural import procedural_problems
 
 COUNT = 100

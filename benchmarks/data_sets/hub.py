@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from colasearch.benchmarks.data_sets.load import Benchmark, Hub, Item, items_sha256, make_item
+from colasearch.benchmarks.data_sets.base import Benchmark, Hub, Item, items_sha256, make_item
 from colasearch.errors import ColasearchError, CorruptFileError, PrerequisiteError
 from colasearch.storage.files import cache_dir, write_atomic
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from colasearch.benchmarks.data_sets.load import Benchmark, Hub, Item, make_item
+from colasearch.benchmarks.data_sets.base import Benchmark, Hub, Item, make_item
 
 
 def convert(row: Mapping[str, Any], number: int, config: str | None) -> Item:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from colasearch.benchmarks.data_sets.load import Benchmark, Hub, Item, make_item
+from colasearch.benchmarks.data_sets.base import Benchmark, Hub, Item, make_item
 from colasearch.verifiers import extract_answer
 
 SUBJECTS = (

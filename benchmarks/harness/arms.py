@@ -21,8 +21,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from colasearch.benchmarks.harness.samples import Sample, Sampler
-from colasearch.engine.scheduler import Searched, SearchSettings, Status, search_problems
-from colasearch.engine.settings import WorldConfig
+from colasearch.engine.scheduler import Searched, Status, search_problems
+from colasearch.engine.settings import SearchSettings, WorldConfig
 from colasearch.errors import ColasearchError
 from colasearch.model.latent_lm import LatentLM
 from colasearch.problem import Candidate, Problem, StopReason

@@ -16,7 +16,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from colasearch.engine.decoding.decoder import Actor, Row, Rules, Sampling, decode, prefill, seeded_uniforms
+from colasearch.engine.decoding.decoder import decode, prefill
+from colasearch.engine.decoding.draws import seeded_uniforms
+from colasearch.engine.decoding.row import Row, Rules
+from colasearch.engine.forward.actor import Actor
+from colasearch.engine.settings import Sampling
 from colasearch.model.latent_lm import LatentLM
 from colasearch.tasks import encode
 

@@ -80,7 +80,7 @@ class Encoder:
             PrerequisiteError: It cannot be found, or has parts that are not read here.
             CorruptFileError: Its weights are damaged.
         """
-        from colasearch.model.base import quiet_transformers
+        from colasearch.model.quiet import quiet_transformers
 
         self.name = name
         folder = find_encoder(name)

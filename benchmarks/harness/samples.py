@@ -13,8 +13,11 @@ from dataclasses import dataclass
 
 import torch
 
-from colasearch.engine.decoding.decoder import Actor, Row, Rules, Sampling, decode, prefill, seeded_uniforms
-from colasearch.engine.settings import WorldConfig
+from colasearch.engine.decoding.decoder import decode, prefill
+from colasearch.engine.decoding.draws import seeded_uniforms
+from colasearch.engine.decoding.row import Row, Rules
+from colasearch.engine.forward.actor import Actor
+from colasearch.engine.settings import Sampling, WorldConfig
 from colasearch.engine.texts.ends import TextEnds
 from colasearch.errors import InputError
 from colasearch.model.latent_lm import LatentLM

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from colasearch.benchmarks.data_sets.load import Item
+from colasearch.benchmarks.data_sets.base import Item
 from colasearch.benchmarks.harness.arms import ArmResult
 from colasearch.verifiers import get_verifier, is_checkable
 

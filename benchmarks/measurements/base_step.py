@@ -6,6 +6,7 @@ python benchmarks/measurements/base_step.py --threads 2
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
 import time
 from collections.abc import Callable
@@ -18,11 +19,11 @@ def main() -> None:
     import torch
     from transformers import LlamaForCausalLM
 
-    from colasearch.cli.main import main as command
     from colasearch.model.base import BaseModel
     from colasearch.model.config import BaseIdentity
     from colasearch.training.base_lm import BaseLearner, make_tokenizer, new_base
     from colasearch.training.data import batches, load_corpus
+    from colasearch.training.generated.countdown import CountdownConfig, countdown_rows
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=2)
@@ -32,7 +33,9 @@ def main() -> None:
     base = new_base(make_tokenizer([]), 0, width=256, layers=4, heads=8, context=256)
     with tempfile.TemporaryDirectory() as folder:
         rows = Path(folder) / "rows.jsonl"
-        command(["train", "problems", "--kind", "countdown", "--count", "2000", "--output", str(rows)])
+        rows.write_text(
+            "".join(json.dumps(row) + "\n" for row in countdown_rows(2000, 0, "train", CountdownConfig(skill=0.2)))
+        )
         documents = load_corpus([rows], base.tokenizer, base.end_id).documents
 
     steps: dict[str, Callable[[], object]] = {}

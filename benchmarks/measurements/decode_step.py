@@ -14,7 +14,8 @@ def main() -> None:
     import torch
 
     from colasearch.benchmarks.measurements.model_speed import random_prompts
-    from colasearch.engine.forward.actor import Actor, Sampling
+    from colasearch.engine.forward.actor import Actor
+    from colasearch.engine.settings import Sampling
     from colasearch.model.base import BaseModel
     from colasearch.model.latent_lm import LatentLM
 

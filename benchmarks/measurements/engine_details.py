@@ -13,12 +13,13 @@ import torch
 
 from colasearch.benchmarks.measurements import model_speed as speed
 from colasearch.benchmarks.measurements.random_model import SIZES, random_model
-from colasearch.engine.decoding.decoder import Decoder, Row, Rules, seeded_uniforms
-from colasearch.engine.forward.actor import Actor, Sampling
+from colasearch.engine.decoding.decoder import Decoder
+from colasearch.engine.decoding.draws import seeded_uniforms
+from colasearch.engine.decoding.row import Row, Rules
+from colasearch.engine.forward.actor import Actor
 from colasearch.engine.memory import panels as rows
 from colasearch.engine.memory.panels import _attend
-from colasearch.engine.scheduler import SearchSettings
-from colasearch.engine.settings import WorldConfig
+from colasearch.engine.settings import Sampling, SearchSettings, WorldConfig
 from colasearch.model.latent_lm import LatentLM
 from colasearch.training.generated.word_templates.problems import word_problems
 

@@ -15,8 +15,8 @@ from colasearch.benchmarks.measurements.random_model import random_model
 from colasearch.benchmarks.measurements.toy_units import ToyRecipe
 from colasearch.cluster import Pool
 from colasearch.cluster.recipes import Recipe, SearchRecipe
-from colasearch.engine.scheduler import Searched, SearchSettings
-from colasearch.engine.settings import WorldConfig
+from colasearch.engine.scheduler import Searched
+from colasearch.engine.settings import SearchSettings, WorldConfig
 from colasearch.errors import ColasearchError
 from colasearch.model.latent_lm import LatentLM
 from colasearch.problem import Problem

@@ -15,10 +15,12 @@ import numpy as np
 import torch
 
 from colasearch.benchmarks.measurements.published_loop import PublishedLoop
-from colasearch.engine.forward.actor import Actor, Features, Sampling
+from colasearch.engine.forward.actor import Actor
+from colasearch.engine.forward.features import Features
 from colasearch.engine.forward.inference import inference_of
 from colasearch.engine.memory.panels import RowBatch
-from colasearch.engine.scheduler import Scheduler, SearchSettings
+from colasearch.engine.scheduler import Scheduler
+from colasearch.engine.settings import Sampling, SearchSettings
 from colasearch.model.latent_lm import LatentLM
 from colasearch.problem import Problem
 from colasearch.searchers import run

@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from colasearch.engine.decoding.decoder import seeded_uniforms
-from colasearch.engine.forward.actor import Sampling
+from colasearch.engine.decoding.draws import seeded_uniforms
+from colasearch.engine.settings import Sampling
 from colasearch.engine.texts.ends import TextEnds
 from colasearch.model.latent_lm import LatentLM, world_model_states
 from colasearch.model.policy import sample_codes, sampling_log_probs

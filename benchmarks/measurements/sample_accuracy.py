@@ -50,8 +50,7 @@ def main() -> None:
     """Run and print one line."""
     import torch
 
-    from colasearch.engine.decoding.decoder import Sampling
-    from colasearch.engine.settings import WorldConfig
+    from colasearch.engine.settings import Sampling, WorldConfig
     from colasearch.engine.trees.world import LatentWorld
     from colasearch.model.latent_lm import LatentLM
     from colasearch.problem import Problem

@@ -16,7 +16,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from colasearch.cli.inputs import visible
+from colasearch.printable import visible
 
 if TYPE_CHECKING:
     from colasearch.benchmarks.data_sets.load import DataSet

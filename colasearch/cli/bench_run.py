@@ -180,7 +180,7 @@ def _run(
             if pool is None:
                 runner = Runner(lm, data, plan, folder, listener)
             else:
-                from colasearch.benchmarks.harness.pooled import PooledRunner
+                from colasearch.cluster.pooled_runner import PooledRunner
 
                 runner = PooledRunner(lm, data, plan, folder, listener, pool)
             summary = run_to_end(runner, lambda s: None, display.report)
@@ -211,8 +211,7 @@ def _check_folder(path: Path, resume: bool) -> None:
 def _plan(name: str, searcher: str, given: dict[str, Any]) -> Plan:
     from colasearch.benchmarks.harness.arms import ArmSettings
     from colasearch.benchmarks.harness.runner import Plan
-    from colasearch.engine.decoding.decoder import Sampling
-    from colasearch.engine.settings import WorldConfig
+    from colasearch.engine.settings import Sampling, WorldConfig
 
     heat = given["temperature"]
     sampling = Sampling() if heat is None else Sampling(temperature=heat, token_temperature=heat)

@@ -81,8 +81,7 @@ def _measure(model: str, searcher: str, trees: list[int], sims: list[int], how: 
     from colasearch.benchmarks.measurements import model_speed as speed
     from colasearch.benchmarks.measurements.random_model import SIZES, random_model
     from colasearch.benchmarks.measurements.throughput import machine
-    from colasearch.engine.scheduler import SearchSettings
-    from colasearch.engine.settings import WorldConfig
+    from colasearch.engine.settings import SearchSettings, WorldConfig
     from colasearch.model.latent_lm import LatentLM
     from colasearch.tasks import prompt_tokens
 

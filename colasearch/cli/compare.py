@@ -35,7 +35,7 @@ def _show(result: dict[str, Any]) -> None:
     from rich.text import Text
 
     from colasearch.cli.bench_table import percent, plain_table, wide_console
-    from colasearch.cli.inputs import visible
+    from colasearch.printable import visible
 
     console = wide_console()
     console.print(Text(visible(f"{result['benchmark']}: A = {result['first']}, B = {result['second']}"), style="bold"))

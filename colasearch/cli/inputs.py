@@ -15,7 +15,6 @@ from colasearch.errors import InputError, PrerequisiteError
 from colasearch.problem import Problem
 
 MAX_PROBLEM_BYTES = 1 << 20
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def read_text_file(name: str) -> str:
@@ -169,8 +168,3 @@ def load_config(ctx: click.Context, param: click.Parameter, value: Path | None) 
         )
     ctx.default_map = {**(ctx.default_map or {}), **options}
     return value
-
-
-def visible(text: str) -> str:
-    """``text`` with control characters (terminal escapes among them) replaced by a visible mark."""
-    return CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)

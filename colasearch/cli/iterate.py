@@ -102,7 +102,8 @@ def command(data: tuple[Path, ...], heldout_data: tuple[Path, ...], output: Path
     Each phase is a colasearch command with a folder of its own in RUN; killed anywhere, --resume goes on where it
     stopped. The summary is printed as one JSON object; RUN/report.html shows the curves.
     """
-    from colasearch.experiments.recipes.iterations import Iterations, run_iterations
+    from colasearch.experiments.iterate_run import run_iterations
+    from colasearch.experiments.recipes.iterations import Iterations
     from colasearch.searchers.registry import make
     from colasearch.training.problems import load_problems, split_problems
 

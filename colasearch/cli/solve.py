@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from colasearch.cli.inputs import parse_problem, read_text_file, visible
+from colasearch.cli.inputs import parse_problem, read_text_file
 from colasearch.cli.options import config_option, engine_options, model_options, option, search_options, worker_options
+from colasearch.printable import visible
 
 if TYPE_CHECKING:
     from colasearch.cluster.progress import PoolStatus
@@ -188,8 +189,7 @@ def _search(
     # An unknown name must not cost a model's loading time.
     make(how["searcher"], {key: value for key, value in how.items() if key not in known})
     from colasearch.cli.workers import with_workers
-    from colasearch.engine.decoding.decoder import Sampling
-    from colasearch.engine.settings import WorldConfig
+    from colasearch.engine.settings import Sampling, WorldConfig
     from colasearch.solve import solve
 
     heat = limits["sampling"]

@@ -28,7 +28,8 @@ from colasearch.errors import ColasearchError, InputError, LostError
 
 if TYPE_CHECKING:
     from colasearch.benchmarks.harness.arms import ArmResult, ArmSettings, Job
-    from colasearch.engine.scheduler import Searched, SearchSettings
+    from colasearch.engine.scheduler import Searched
+    from colasearch.engine.settings import SearchSettings
     from colasearch.model.latent_lm import LatentLM, LatentModules
     from colasearch.problem import Problem
 

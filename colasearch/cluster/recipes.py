@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 if TYPE_CHECKING:
     from colasearch.benchmarks.harness.arms import ArmResult, ArmSettings, Job
-    from colasearch.engine.scheduler import Searched, SearchSettings, Status
+    from colasearch.engine.scheduler import Searched, Status
+    from colasearch.engine.settings import SearchSettings
     from colasearch.model.latent_lm import LatentLM
     from colasearch.problem import Problem
 

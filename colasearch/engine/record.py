@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from colasearch.engine.texts.ends import TextEnds
-from colasearch.engine.trees.nodes import Finished, Node
+from colasearch.engine.texts.finished import Finished
+from colasearch.engine.trees.nodes import Node
 from colasearch.problem import Problem, SolveResult
 from colasearch.searchers import Outcome
 from colasearch.storage.traces import Trace, TraceNode, TraceText

@@ -331,7 +331,7 @@ def convert_gguf(gguf: Path, folder: Path) -> None:
     import torch
     from safetensors.torch import save_file
 
-    from colasearch.model.base import quiet_transformers
+    from colasearch.model.quiet import quiet_transformers
 
     # The conversion draws a progress bar of its own, whatever transformers' setting is.
     with quiet_transformers(), contextlib.redirect_stderr(io.StringIO()):

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from colasearch.cli.inputs import visible
+from colasearch.printable import visible
 from colasearch.report.curves import mean_tokens, spoken
 from colasearch.report.run_data import Run
 

@@ -63,7 +63,7 @@ class TraceText:
         text: Without prompt and special tokens.
         answer: Extracted; None when there is none.
         value: In [0, 1], as given to the searcher.
-        share: How many draws from the policy it stands for, up to a factor; see ``engine.trees.nodes.Finished``.
+        share: How many draws from the policy it stands for, up to a factor; see ``engine.texts.finished.Finished``.
     """
 
     text: str

@@ -14,8 +14,9 @@ import torch
 import torch.nn.functional as F
 
 from colasearch.errors import InputError
-from colasearch.model.base import BaseModel, quiet_transformers
+from colasearch.model.base import BaseModel
 from colasearch.model.config import BaseIdentity
+from colasearch.model.quiet import quiet_transformers
 from colasearch.problem import Problem
 from colasearch.storage.files import folder_atomic
 from colasearch.tasks import prompt_text

@@ -16,7 +16,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from colasearch.engine.decoding.decoder import Actor, Row, Rules, Sampling, decode, prefill, seeded_uniforms
+from colasearch.engine.decoding.decoder import decode, prefill
+from colasearch.engine.decoding.draws import seeded_uniforms
+from colasearch.engine.decoding.row import Row, Rules
+from colasearch.engine.forward.actor import Actor
+from colasearch.engine.settings import Sampling
 from colasearch.engine.texts.ends import TextEnds
 from colasearch.errors import ColasearchError, CorruptFileError, InputError
 from colasearch.model.latent_lm import LatentLM

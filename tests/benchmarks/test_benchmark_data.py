@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from colasearch.benchmarks.data_sets import countdown, game24, gym, registry
 from colasearch.benchmarks.data_sets import load as data
-from colasearch.benchmarks.data_sets.load import Hub, items_sha256, load, make_item, read_jsonl, selected_sha256
+from colasearch.benchmarks.data_sets.base import Hub, items_sha256, make_item, selected_sha256
+from colasearch.benchmarks.data_sets.load import load, read_jsonl
 from colasearch.benchmarks.names import BENCHMARKS
 from colasearch.errors import CorruptFileError, InputError, PrerequisiteError
 from colasearch.tasks import TASKS

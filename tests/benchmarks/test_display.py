@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from colasearch.benchmarks.data_sets.load import DataSet, make_item
+from colasearch.benchmarks.data_sets.base import make_item
+from colasearch.benchmarks.data_sets.load import DataSet
 from colasearch.benchmarks.harness.arms import ArmSettings
 from colasearch.benchmarks.harness.runner import Plan
 from colasearch.cli.bench_display import Display, clock

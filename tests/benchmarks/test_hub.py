@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
+from colasearch.benchmarks.data_sets.base import Benchmark, Hub, items_sha256, make_item
 from colasearch.benchmarks.data_sets.hub import TRIES, cache_path, datasets_rows, fetch
-from colasearch.benchmarks.data_sets.load import Benchmark, Hub, items_sha256, load, make_item
+from colasearch.benchmarks.data_sets.load import load
 from colasearch.errors import ColasearchError, CorruptFileError, PrerequisiteError
 
 ROWS = [{"q": f"What is {i}+1?", "a": str(i + 1)} for i in range(4)]

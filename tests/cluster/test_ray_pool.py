@@ -19,8 +19,8 @@ from colasearch.benchmarks.harness.arms import ArmSettings, Job, sample  # noqa:
 from colasearch.cluster import Pool, crew  # noqa: E402
 from colasearch.cluster.connect import Layout, connect, import_ray  # noqa: E402
 from colasearch.cluster.recipes import SearchRecipe  # noqa: E402
-from colasearch.engine.scheduler import SearchSettings, search_problems  # noqa: E402
-from colasearch.engine.settings import WorldConfig  # noqa: E402
+from colasearch.engine.scheduler import search_problems  # noqa: E402
+from colasearch.engine.settings import SearchSettings, WorldConfig  # noqa: E402
 from colasearch.errors import InputError, LostError, PrerequisiteError  # noqa: E402
 from colasearch.model.latent_lm import LatentLM  # noqa: E402
 from colasearch.problem import Problem  # noqa: E402

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from colasearch.engine.scheduler import SearchSettings, search_problems
-from colasearch.engine.settings import WorldConfig
+from colasearch.engine.scheduler import search_problems
+from colasearch.engine.settings import SearchSettings, WorldConfig
 from colasearch.problem import Problem, StopReason
 from colasearch.training.value import add_head
 

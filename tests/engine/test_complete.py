@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from colasearch.engine.scheduler import Searched, SearchSettings, search_problems
-from colasearch.engine.settings import WorldConfig
+from colasearch.engine.scheduler import Searched, search_problems
+from colasearch.engine.settings import SearchSettings, WorldConfig
 from colasearch.engine.texts.ends import TextEnds
 from colasearch.model.latent_lm import LatentLM
 from colasearch.problem import Problem

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from colasearch.engine.decoding.decoder import prefill
-from colasearch.engine.forward.actor import Actor, Sampling
-from colasearch.engine.scheduler import SearchSettings, search_problems
-from colasearch.engine.settings import WorldConfig
+from colasearch.engine.forward.actor import Actor
+from colasearch.engine.scheduler import search_problems
+from colasearch.engine.settings import Sampling, SearchSettings, WorldConfig
 from colasearch.engine.texts.ends import TextEnds
 from colasearch.engine.trees.world import LatentWorld
 from colasearch.model.latent_lm import LatentLM, new_latents

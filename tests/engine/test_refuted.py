@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from colasearch.benchmarks.harness.arms import ArmSettings, Job, sample
-from colasearch.engine.scheduler import SearchSettings, search_problems
-from colasearch.engine.settings import WorldConfig
+from colasearch.engine.scheduler import search_problems
+from colasearch.engine.settings import SearchSettings, WorldConfig
 from colasearch.engine.texts.ends import TextEnds
 from colasearch.engine.trees.world import LatentWorld
 from colasearch.problem import Problem
@@ -177,7 +177,7 @@ def test_votes_of_all_kinds_of_searches_think_less_of_texts_that_leave_numbers_o
     wide_lm, refuting, monkeypatch, searcher
 ):
     monkeypatch.setattr("colasearch.tasks.false_equation", lambda text, complete: None)
-    for module in ("forest", "world"):
+    for module in ("trees.forest", "trees.world"):
         monkeypatch.setattr(f"colasearch.engine.{module}.extract_answer", lambda text, task: str(len(text) % 3))
     settings = SearchSettings(sims=24, world=replace(WORLD, rollouts=True), searcher=searcher)
 

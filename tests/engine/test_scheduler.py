@@ -12,12 +12,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from colasearch.engine.decoding.decoder import Decoder, seeded_uniforms
+from colasearch.engine.decoding.decoder import Decoder
+from colasearch.engine.decoding.draws import seeded_uniforms
 from colasearch.engine.memory.panels import RowBatch
-from colasearch.engine.scheduler import Scheduler, Searched, SearchSettings, search_problems
-from colasearch.engine.settings import WorldConfig
+from colasearch.engine.scheduler import Scheduler, Searched, search_problems
+from colasearch.engine.settings import SearchSettings, WorldConfig
+from colasearch.engine.texts.finished import Finished
 from colasearch.engine.texts.vote import vote
-from colasearch.engine.trees.nodes import Finished, TreeState
+from colasearch.engine.trees.nodes import TreeState
 from colasearch.engine.trees.world import LatentWorld
 from colasearch.errors import InputError
 from colasearch.problem import Problem, StopReason

@@ -11,7 +11,8 @@ from click.testing import CliRunner
 
 from colasearch.cli.iterate import command
 from colasearch.errors import InputError
-from colasearch.experiments.recipes.iterations import Iterations, data_files, run_iterations, slice_of, stages
+from colasearch.experiments.iterate_run import run_iterations
+from colasearch.experiments.recipes.iterations import Iterations, data_files, slice_of, stages
 from colasearch.experiments.reports.iterate_report import rl_curves
 from colasearch.experiments.reports.iterate_results import best_iteration, calibration
 from colasearch.model.latent_lm import LatentLM

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from colasearch.experiments.recipes.iterations import Iterations, run_iterations
+from colasearch.experiments.iterate_run import run_iterations
+from colasearch.experiments.recipes.iterations import Iterations
 from colasearch.experiments.running.session import APART, Session
 from colasearch.experiments.running.stages import end, environment
 from colasearch.problem import LabelledProblem, Problem
@@ -178,6 +179,6 @@ def ours() -> list[int]:
             words = (one / "cmdline").read_bytes().split(b"\0")
         except (OSError, NotADirectoryError):
             continue
-        if b"colasearch.experiments.running.session" in words:
+        if b"colasearch.cli.session" in words:
             found.append(int(one.name))
     return found

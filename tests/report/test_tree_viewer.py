@@ -273,8 +273,8 @@ def test_a_chain_of_three_thousand_nodes_does_not_overflow_the_stack(chrome, tre
 
 
 def test_the_trace_of_a_real_search(chrome, tree, lm) -> None:
-    from colasearch.engine.scheduler import SearchSettings, search_problems
-    from colasearch.engine.settings import WorldConfig
+    from colasearch.engine.scheduler import search_problems
+    from colasearch.engine.settings import SearchSettings, WorldConfig
     from colasearch.problem import Problem
 
     settings = SearchSettings(sims=12, leaves_in_flight=4, world=WorldConfig(max_tokens=24))

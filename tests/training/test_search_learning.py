@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from colasearch.engine.scheduler import SearchSettings, search_problems
-from colasearch.engine.settings import WorldConfig
+from colasearch.engine.scheduler import search_problems
+from colasearch.engine.settings import SearchSettings, WorldConfig
 from colasearch.errors import InputError, PrerequisiteError
 from colasearch.model.latent_lm import LatentLM
 from colasearch.model.value import QHead, ValueHead

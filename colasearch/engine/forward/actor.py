@@ -9,16 +9,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from colasearch.engine.forward.features import Chosen, Features
 from colasearch.engine.forward.inference import Inference, inference_of
-from colasearch.engine.memory.panels import PromptBatch, RowBatch
-from colasearch.engine.memory.store import Segment
+from colasearch.engine.memory.choose import prompt_attention, row_memory
+from colasearch.engine.memory.interfaces import AttendedRows, Attention
+from colasearch.engine.memory.shape import Segment
 from colasearch.engine.memory.whole import WholeBatch
+from colasearch.engine.settings import Sampling
 from colasearch.model.latent_lm import LatentLM, fan_out_states, world_model_states
 from colasearch.model.policy import sample_codes, sampling_log_probs
 
@@ -27,70 +30,6 @@ PROMPT_TOKENS = 2048
 SURE_SHORTLIST = 64
 """Tokens among which ``Actor.surest`` looks. Of 449 states of word problems none was called sure or open otherwise than
 with 2,048 at a bound of 0.9, two at 0.999; the search's time falls by a third (docs/performance.md)."""
-
-
-@dataclass(slots=True)
-class Features:
-    """What the model knows after the last token of each of B rows.
-
-    Attributes:
-        hidden_BD: The base's hidden states.
-        scores_BA: The policy's scores of the codes; None without latent modules.
-    """
-
-    hidden_BD: Tensor
-    scores_BA: Tensor | None
-
-    def rows(self, index: Tensor | slice | Sequence[int]) -> Features:
-        """The features of some rows."""
-        if not isinstance(index, (Tensor, slice)):
-            index = torch.tensor(list(index), device=self.hidden_BD.device, dtype=torch.long)
-        return Features(self.hidden_BD[index], None if self.scores_BA is None else self.scores_BA[index])
-
-    def usable(self) -> Tensor:
-        """``[B]`` whether all numbers of a row are finite."""
-        fine = self.hidden_BD.isfinite().all(-1)
-        return fine if self.scores_BA is None else fine & self.scores_BA.isfinite().all(-1)
-
-    @classmethod
-    def join(cls, parts: Sequence[Features]) -> Features:
-        """The rows of all parts, in order."""
-        scores = [p.scores_BA for p in parts if p.scores_BA is not None]
-        return cls(torch.cat([p.hidden_BD for p in parts]), torch.cat(scores) if scores else None)
-
-
-@dataclass(frozen=True, slots=True)
-class Chosen:
-    """Next tokens of B rows.
-
-    Attributes:
-        token_B: The tokens.
-        code_B: The codes drawn; None without latent actions.
-        fine_B: Whether the row's scores and logits were usable; a token of a row that is not means nothing.
-    """
-
-    token_B: Tensor
-    code_B: Tensor | None
-    fine_B: Tensor
-
-
-@dataclass(frozen=True, slots=True)
-class Sampling:
-    """How codes (or, without latent modules, tokens) are drawn while a text goes on.
-
-    Attributes:
-        temperature: Of the policy over codes.
-        top_k: Codes to keep; 0 keeps all.
-        token_temperature, token_top_k: The same for tokens, without latent modules.
-        shortlist: At a node, each code's first token is sought among this many tokens that are probable there; 0
-            seeks among all. See ``Actor.fan_out``.
-    """
-
-    temperature: float = 1.0
-    top_k: int = 0
-    token_temperature: float = 0.7
-    token_top_k: int = 50
-    shortlist: int = 2048
 
 
 class Actor:
@@ -127,13 +66,13 @@ class Actor:
         self.model_seconds = 0.0
         self.poll = poll
 
-    def new_batch(self) -> RowBatch | WholeBatch:
+    def new_batch(self) -> AttendedRows | WholeBatch:
         """An empty batch of rows."""
         base = self.lm.base
-        return WholeBatch() if self.shape is None else RowBatch(self.shape, base.dtype, base.device)
+        return WholeBatch() if self.shape is None else row_memory(self.shape, base.dtype, base.device)
 
     @torch.inference_mode()
-    def feed(self, tokens: Sequence[int], batch: RowBatch | WholeBatch) -> Features:
+    def feed(self, tokens: Sequence[int], batch: AttendedRows | WholeBatch) -> Features:
         """Run one more token of each of the batch's rows, in the order of ``batch.places()``, through the model."""
         if self.poll is not None:
             self.poll()
@@ -173,7 +112,7 @@ class Actor:
         assert self.shape is not None
         self.model_calls += 1
         device = self.lm.base.device
-        batch = PromptBatch(self.shape, [len(p) for p in prompts])
+        batch = prompt_attention(self.shape, [len(p) for p in prompts])
         positions = batch.positions(device)[None]
         tokens = torch.tensor([[t for p in prompts for t in p]], device=device)
         hidden = self.inference.hidden(tokens, positions, batch)
@@ -189,7 +128,7 @@ class Actor:
             scores = self.lm.latents.policy(hidden)[0, -1:].float()
         return Features(hidden[0, -1:], scores)
 
-    def _scores(self, hidden: Tensor, positions: Tensor, batch: RowBatch | PromptBatch) -> Tensor | None:
+    def _scores(self, hidden: Tensor, positions: Tensor, batch: Attention) -> Tensor | None:
         if self.lm.latents is None or not self.latent:
             return None
         assert self.shape is not None

@@ -14,8 +14,10 @@ import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface
 
-from colasearch.engine.memory.panels import ATTENTION_NAME, PromptBatch, RowBatch, rows_attention
-from colasearch.engine.memory.store import KVShape
+from colasearch.engine.memory.attention import ATTENTION_NAME, rows_attention
+from colasearch.engine.memory.choose import prompt_attention, row_memory
+from colasearch.engine.memory.interfaces import Attention
+from colasearch.engine.memory.shape import KVShape
 from colasearch.errors import InputError, PrerequisiteError
 from colasearch.model.latent_lm import LatentLM
 from colasearch.model.packed import inference_copy
@@ -41,7 +43,7 @@ class Inference:
     head_weight: Tensor
     head_bias: Tensor | None
 
-    def hidden(self, tokens: Tensor, positions: Tensor, rows: RowBatch | PromptBatch) -> Tensor:
+    def hidden(self, tokens: Tensor, positions: Tensor, rows: Attention) -> Tensor:
         """Hidden states ``[1, N, D]`` of tokens ``[1, N]`` of different rows side by side."""
         out = self.lm.base.model.base_model(input_ids=tokens, position_ids=positions, use_cache=False, rows=rows)
         return cast(Tensor, out.last_hidden_state)
@@ -136,9 +138,9 @@ def _probe(lm: LatentLM, inference: Inference) -> None:
     name = type(base.model).__name__
     advice = "its attention cannot be served from a key/value tree; use --engine whole"
     try:
-        prompt = PromptBatch(shape, [len(PROBE) - 1])
+        prompt = prompt_attention(shape, [len(PROBE) - 1])
         inference.hidden(tokens[:, :-1], positions[:, :-1], prompt)
-        part: Any = RowBatch(KVShape(shape.base_layers, 0, shape.heads, shape.head_dim), base.dtype, base.device)
+        part = row_memory(KVShape(shape.base_layers, 0, shape.heads, shape.head_dim), base.dtype, base.device)
         part.enter(None, prompt.segments())
         ours = inference.hidden(tokens[:, -1:], part.begin()[None], part)[0, -1].float()
     except (KeyError, TypeError, RuntimeError, AttributeError) as error:

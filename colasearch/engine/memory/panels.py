@@ -12,7 +12,7 @@ A long prompt is not copied to its rows: they attend to it together and to their
 are joined by their log-sum-exps. Whether a prompt is long follows from its length alone, again for the sake of equal
 bits.
 
-transformers calls the function registered here in place of its own attention.
+transformers calls ``attention.rows_attention`` in place of its own attention, which hands on to these rows.
 """
 
 from __future__ import annotations
@@ -26,12 +26,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from transformers import AttentionInterface
 
-from colasearch.engine.memory.store import KVShape, Segment
-from colasearch.errors import PrerequisiteError
+from colasearch.engine.memory.shape import KVShape, Segment
 
-ATTENTION_NAME = "colasearch_rows"
 COLUMNS = 32
 """Width of a class of lengths."""
 
@@ -43,20 +40,6 @@ LONG_PROMPT = 256
 
 QUERIES = 8
 """Least number of queries of one product with a prompt: with fewer than 4 MKL sums in another order (measured)."""
-
-
-def rows_attention(
-    module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
-) -> tuple[Tensor, None]:
-    """Attention as transformers calls it; ``kwargs["rows"]`` is whoever keeps the keys and values."""
-    for name in ("softcap", "s_aux", "sliding_window"):
-        if kwargs.get(name) is not None:
-            raise PrerequisiteError(f"{type(module).__name__} attends with {name}, which the key/value tree lacks")
-    owner: RowBatch | PromptBatch = kwargs["rows"]
-    return owner(int(module.layer_idx), query, key, value, kwargs.get("scaling")), None
-
-
-AttentionInterface.register(ATTENTION_NAME, rows_attention)
 
 
 class Memory:
@@ -336,40 +319,3 @@ def _attend_and_sum(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor,
     """As ``_attend``, with the log-sum-exp of the scores ``[n, kv_heads, group]``."""
     scores = torch.matmul(queries * scale, keys.transpose(-1, -2)).add_(mask)
     return torch.matmul(scores.softmax(-1), values), scores.float().logsumexp(-1)
-
-
-class PromptBatch:
-    """Whole prompts side by side as one sequence, each attending to itself alone.
-
-    Attributes:
-        lengths: Tokens of each prompt.
-    """
-
-    def __init__(self, shape: KVShape, lengths: Sequence[int]) -> None:
-        self.shape, self.lengths = shape, list(lengths)
-        self._layers: dict[int, tuple[Tensor, Tensor]] = {}
-
-    def positions(self, device: torch.device) -> Tensor:
-        """``[total tokens]`` position of each token in its own prompt."""
-        return torch.cat([torch.arange(n, device=device) for n in self.lengths])
-
-    def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float | None = None) -> Tensor:
-        """Causal attention within each prompt; shapes as in ``model.blocks.Attention`` with B = 1."""
-        self._layers[layer] = (key[0], value[0])
-        grouped = query.shape[1] != key.shape[1]
-        out, begin = [], 0
-        for length in self.lengths:
-            cut = slice(begin, begin + length)
-            out.append(
-                F.scaled_dot_product_attention(
-                    query[:, :, cut], key[:, :, cut], value[:, :, cut],
-                    is_causal=length > 1, scale=scaling, enable_gqa=grouped,
-                )
-            )  # fmt: skip
-            begin += length
-        return torch.cat(out, dim=2).transpose(1, 2)
-
-    def segments(self) -> list[Segment]:
-        """Keys and values of each prompt."""
-        whole = torch.stack([torch.stack(self._layers[i]) for i in range(len(self._layers))])
-        return [part.contiguous() for part in torch.split(whole, self.lengths, dim=3)]

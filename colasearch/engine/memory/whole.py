@@ -28,7 +28,7 @@ class WholePlace:
 
 
 class WholeBatch:
-    """Stands in for ``rows.RowBatch``; its segments hold token numbers in place of keys and values."""
+    """A ``RowMemory`` that no attention reads; its segments hold token numbers in place of keys and values."""
 
     def __init__(self) -> None:
         self._places: list[WholePlace] = []
@@ -43,7 +43,7 @@ class WholeBatch:
         self._places.append(place)
         return place
 
-    def leave(self, place: WholePlace, *, poisoned: bool = False) -> None:
+    def leave(self, place: Any, *, poisoned: bool = False) -> None:
         """Take a row out."""
         self._places.remove(place)
 
@@ -56,7 +56,7 @@ class WholeBatch:
             place.tokens.append(token)
         return [place.tokens for place in self._places]
 
-    def columns(self, place: WholePlace, begin: int, end: int) -> Tensor:
+    def columns(self, place: Any, begin: int, end: int) -> Tensor:
         """A segment of a row's tokens ``begin`` to ``end``."""
         return self.segment(place.tokens[begin:end])
 

@@ -1,1 +1,4 @@
-"""Finished texts: where they end, what is wrong with them, and how they are voted on."""
+"""What texts say: where they end (``ends.py``), what is wrong with them (``checks.py``), the vote (``vote.py``).
+
+Nothing here knows trees or the model; a finished text is a ``finished.Finished``.
+"""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from colasearch.engine.decoding.decoder import Rules
+from colasearch.engine.decoding.row import Rules
 from colasearch.engine.texts.ends import TextEnds
 from colasearch.problem import Problem
 from colasearch.tasks import Task, get_task

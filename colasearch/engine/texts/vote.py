@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from colasearch.engine.trees.nodes import Finished
+from colasearch.engine.texts.finished import Finished
 from colasearch.problem import Candidate
 from colasearch.verifiers import group_answers
 
@@ -17,7 +17,7 @@ def vote(finished: Sequence[Finished], task: str, rule: str = "weighted") -> tup
     Args:
         finished: Finished texts, in the order in which they count as found.
         task: Decides which answers are equal.
-        rule: ``weighted``: each text has a weight of its own (``engine.trees.nodes.Finished``). ``equal``: each
+        rule: ``weighted``: each text has a weight of its own (``engine.texts.finished.Finished``). ``equal``: each
             weighs 1 (majority). ``best``: the group of the one text of greatest value wins; groups are then ordered
             by their best text.
 

@@ -14,12 +14,16 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from colasearch.engine.decoding.decoder import Decoder, Row, Rules, seeded_uniforms
-from colasearch.engine.forward.actor import Actor, Features
+from colasearch.engine.decoding.decoder import Decoder
+from colasearch.engine.decoding.draws import seeded_uniforms
+from colasearch.engine.decoding.row import Row, Rules
+from colasearch.engine.forward.actor import Actor
+from colasearch.engine.forward.features import Features
 from colasearch.engine.settings import WorldConfig
 from colasearch.engine.texts.checks import Checks
 from colasearch.engine.texts.ends import TextEnds
-from colasearch.engine.trees.nodes import COMPLETED, ROOT, Evaluation, Finished, Job, Node, Round, TreeState, softmax
+from colasearch.engine.texts.finished import Finished
+from colasearch.engine.trees.nodes import COMPLETED, ROOT, Evaluation, Job, Node, Round, TreeState, softmax
 from colasearch.engine.trees.table import NodeTable
 from colasearch.errors import InputError
 from colasearch.model.latent_lm import LatentLM

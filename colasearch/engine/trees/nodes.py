@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from colasearch.engine.decoding.decoder import Row
-from colasearch.engine.forward.actor import Features
+from colasearch.engine.decoding.row import Row
+from colasearch.engine.forward.features import Features
+from colasearch.engine.texts.finished import Finished
 from colasearch.problem import Problem
 from colasearch.verifiers import canonical_key, checkable_verifier, is_checkable
 
@@ -52,29 +53,6 @@ class Node:
     refuted: bool = False
     prior_A: np.ndarray | None = None
     share: float = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """A finished text found in a tree.
-
-    Attributes:
-        order: Place of its row among all rows of the tree, in the order of asking.
-        text: Without prompt and special tokens.
-        answer: Extracted; None when there is none.
-        value: In [0, 1], as given to the searcher.
-        share: How many draws from the policy it stands for, up to a factor: 1 for a text that was drawn; for one that a
-            tree reached by its edges, the product of their probabilities, since a tree reaches each text once. 1 where
-            a verifier checks answers: then it does not matter how probable a text is.
-        weight: What it counts in a weighted vote.
-    """
-
-    order: int
-    text: str
-    answer: str | None
-    value: float
-    share: float = 1.0
-    weight: float = 1.0
 
 
 @dataclass(slots=True)

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from colasearch.benchmarks.data_sets.load import DataSet, Item
+from colasearch.benchmarks.data_sets.base import Item
+from colasearch.benchmarks.data_sets.load import DataSet
 from colasearch.benchmarks.harness.arms import ArmResult, Job, search_settings, searched
 from colasearch.benchmarks.harness.runner import BATCHES_A_CHUNK, Listener, Plan, Runner
 from colasearch.benchmarks.names import BASELINES
