@@ -171,7 +171,7 @@ def test_generated_countdown_shares_no_numbers_and_no_target_with_training(name)
 
 def test_making_countdown_problems_loads_no_model_library():
     code = (
-        "import sys; from colasearch.benchmarks import countdown; countdown.BENCHMARK.source()\n"
+        "import sys; from colasearch.benchmarks.data_sets import countdown; countdown.BENCHMARK.source()\n"
         "print([m for m in ('torch', 'transformers', 'sympy') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
