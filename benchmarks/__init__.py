@@ -1,1 +1,4 @@
-"""Benchmarks: one file a benchmark, and what measures speed."""
+"""Benchmarks, in three rooms: ``data_sets`` (what is asked), ``harness`` (how it is run and scored), ``measurements``.
+
+``names.py`` has what the command line lists without importing anything.
+"""

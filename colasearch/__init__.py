@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from colasearch.engine.world_config import WorldConfig as WorldConfig
+    from colasearch.engine.settings import WorldConfig as WorldConfig
     from colasearch.model.latent_lm import LatentLM as LatentLM
     from colasearch.problem import Candidate as Candidate
     from colasearch.problem import LabelledProblem as LabelledProblem
@@ -28,7 +28,7 @@ _HOMES = {
     "Problem": "colasearch.problem",
     "SolveResult": "colasearch.problem",
     "StopReason": "colasearch.problem",
-    "WorldConfig": "colasearch.engine.world_config",
+    "WorldConfig": "colasearch.engine.settings",
     "load": "colasearch.solving",
     "solve": "colasearch.solving",
 }

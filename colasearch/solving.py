@@ -11,8 +11,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from colasearch.benchmarks.names import BASELINES
-from colasearch.engine.scheduler import Searched, SearchSettings, Status, search_problems
-from colasearch.engine.world_config import WorldConfig
+from colasearch.engine.scheduler import Searched, Status, search_problems
+from colasearch.engine.settings import SearchSettings, WorldConfig
 from colasearch.model.latent_lm import LatentLM
 from colasearch.model.sources import DEFAULT_MODEL, model_for
 from colasearch.problem import Problem, SolveResult

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from colasearch.benchmarks.arms import ArmResult, ArmSettings, Enough, Job, sample
-from colasearch.engine.decode import Sampling
-from colasearch.engine.scheduler import Searched, SearchSettings, Status
+from colasearch.benchmarks.harness.arms import ArmResult, ArmSettings, Enough, Job, sample
+from colasearch.engine.scheduler import Searched, Status
+from colasearch.engine.settings import Sampling, SearchSettings
 from colasearch.engine.verdict import OVERRULED, verdict_of, why_no_answer
 from colasearch.interrupts import HeldInterrupts
 from colasearch.model.latent_lm import LatentLM

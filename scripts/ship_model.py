@@ -90,7 +90,7 @@ def main(
     import torch
 
     from colasearch.problem import LabelledProblem, Problem
-    from colasearch.training.countdown import countdown_rows
+    from colasearch.training.generated.countdown import countdown_rows
     from colasearch.training.problems import load_problems
     from colasearch.training.shipping import Origin, ship
 

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from colasearch import files
 from colasearch.cli import main as cli
 from colasearch.disk import as_told, naming
 from colasearch.errors import CorruptFileError, InputError, PrerequisiteError, ResourceError
-from colasearch.files import clear_left_behind, folder_atomic, read_json, write_atomic
-from colasearch.records import RECORDS_NAME
-from colasearch.runs import RunFolder, manifest_of
+from colasearch.storage import files
+from colasearch.storage.files import clear_left_behind, folder_atomic, read_json, write_atomic
+from colasearch.storage.records import RECORDS_NAME
+from colasearch.storage.runs import RunFolder, manifest_of
 
 MANIFEST = manifest_of("bench", {"seed": 0}, {}, {})
 

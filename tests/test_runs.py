@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from colasearch.errors import CorruptFileError, InputError, PrerequisiteError
-from colasearch.records import RECORDS_NAME, read_records
-from colasearch.runs import RunFolder, file_name, load_summary, manifest_of, read_manifest
+from colasearch.storage.records import RECORDS_NAME, read_records
+from colasearch.storage.runs import RunFolder, file_name, load_summary, manifest_of, read_manifest
 
 
 def manifest(**settings: Any) -> dict[str, Any]:
@@ -196,7 +196,7 @@ def test_a_damaged_manifest_or_summary_is_refused(tmp_path):
 HOLD = """
 import sys, time
 from pathlib import Path
-from colasearch.runs import RunFolder, manifest_of
+from colasearch.storage.runs import RunFolder, manifest_of
 with RunFolder(Path(sys.argv[1]), manifest_of("bench", {"seed": 0, "sims": [4, 8]}, {"data": "d"}, {})):
     print("held", flush=True)
     time.sleep(600)

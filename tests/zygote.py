@@ -119,7 +119,7 @@ def _read(stream: socket.socket, count: int) -> bytes:
 def serve(number: int) -> None:
     """Fork for what is asked on the socket ``number`` until it is closed."""
     from colasearch.cli.main import prepare
-    from colasearch.experiments.session import import_all
+    from colasearch.cli.session import import_all
 
     prepare()
     import_all()

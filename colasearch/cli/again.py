@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from colasearch.runs import MANIFEST_NAME
+from colasearch.storage.runs import MANIFEST_NAME
 
 
 def resume_command(context: click.Context, output: Path) -> str:

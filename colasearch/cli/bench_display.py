@@ -16,13 +16,13 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from colasearch.cli.inputs import visible
 from colasearch.disk import as_told
 from colasearch.errors import ResourceError
+from colasearch.printable import visible
 
 if TYPE_CHECKING:
-    from colasearch.benchmarks.data import DataSet
-    from colasearch.benchmarks.runner import Plan
+    from colasearch.benchmarks.data_sets.load import DataSet
+    from colasearch.benchmarks.harness.runner import Plan
     from colasearch.cluster.progress import PoolStatus
 
 PLAIN_EVERY_S = 10.0
@@ -45,7 +45,7 @@ class _Arm:
         return self.name if not self.sims else f"{self.name} @{self.sims}"
 
     def accuracy(self) -> str:
-        from colasearch.benchmarks.intervals import wilson
+        from colasearch.benchmarks.harness.intervals import wilson
 
         if not self.done:
             return ""

@@ -48,8 +48,8 @@ def diversity(
     """
     import torch
 
-    from colasearch.benchmarks.diversity import compare
-    from colasearch.benchmarks.encoder import Encoder
+    from colasearch.benchmarks.harness.diversity import compare
+    from colasearch.benchmarks.harness.encoder import Encoder
     from colasearch.model.latent_lm import LatentLM
     from colasearch.model.sources import DEFAULT_MODEL
 
@@ -97,7 +97,7 @@ def _prefixes(lm: object, data: Path | None, count: int, tokens: int) -> list[st
     Raises:
         InputError: There are not so many.
     """
-    from colasearch.benchmarks.diversity import PREFIXES
+    from colasearch.benchmarks.harness.diversity import PREFIXES
     from colasearch.errors import InputError
     from colasearch.model.ends import encode
     from colasearch.training.data import read_rows

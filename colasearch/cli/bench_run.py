@@ -26,8 +26,8 @@ from colasearch.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from colasearch.benchmarks.data import DataSet
-    from colasearch.benchmarks.runner import Listener, Plan
+    from colasearch.benchmarks.data_sets.load import DataSet
+    from colasearch.benchmarks.harness.runner import Listener, Plan
     from colasearch.cli.bench_display import Display
     from colasearch.cluster.pool import Pool
     from colasearch.model.latent_lm import LatentLM
@@ -122,8 +122,8 @@ def run(name: str, context: click.Context, given: dict[str, Any]) -> int:
     The last two get, problem by problem, the tokens that the search generated there. Ctrl-C keeps what is finished, and
     --resume goes on with it.
     """
-    from colasearch.benchmarks import registry
-    from colasearch.benchmarks.data import load
+    from colasearch.benchmarks.data_sets import registry
+    from colasearch.benchmarks.data_sets.load import load
     from colasearch.cli.bench_display import Display
     from colasearch.cli.bench_table import show_summary
     from colasearch.searchers.registry import make
@@ -148,7 +148,7 @@ def run(name: str, context: click.Context, given: dict[str, Any]) -> int:
         for remark in data.remarks:
             display.warn(remark)
         if benchmark.task == "countdown":
-            from colasearch.benchmarks.countdown import with_rule
+            from colasearch.benchmarks.data_sets.countdown import with_rule
 
             data = with_rule(data, given["exactly"])
             display.say(data.remarks[-1])
@@ -174,9 +174,9 @@ def _run(
     name: str, searcher: str, data: DataSet, given: dict[str, Any], context: click.Context, display: Display
 ) -> tuple[dict[str, Any], Path]:
     """Load the model, run, and return the summary and the folder."""
-    from colasearch.benchmarks.runner import Runner, run_to_end
+    from colasearch.benchmarks.harness.runner import Runner, run_to_end
     from colasearch.cli.workers import with_workers
-    from colasearch.runs import RunFolder, check_folder
+    from colasearch.storage.runs import RunFolder, check_folder
 
     if given["output"]:
         check_folder(given["output"], resume=given["resume"])
@@ -205,7 +205,7 @@ def _run(
             if pool is None:
                 runner = Runner(lm, data, plan, folder, listener)
             else:
-                from colasearch.benchmarks.pooled import PooledRunner
+                from colasearch.cluster.pooled_runner import PooledRunner
 
                 runner = PooledRunner(lm, data, plan, folder, listener, pool)
             with saying_how_to_go_on(context, path):
@@ -227,10 +227,9 @@ def _new_folder(name: str) -> Path:
 
 
 def _plan(name: str, searcher: str, given: dict[str, Any]) -> Plan:
-    from colasearch.benchmarks.arms import ArmSettings
-    from colasearch.benchmarks.runner import Plan
-    from colasearch.engine.decode import Sampling
-    from colasearch.engine.world_config import WorldConfig
+    from colasearch.benchmarks.harness.arms import ArmSettings
+    from colasearch.benchmarks.harness.runner import Plan
+    from colasearch.engine.settings import Sampling, WorldConfig
 
     heat = given["temperature"]
     sampling = Sampling() if heat is None else Sampling(temperature=heat, token_temperature=heat)
@@ -281,9 +280,9 @@ def _manifest(
     """What the results depend on, and what they do not."""
     from dataclasses import asdict
 
-    from colasearch.files import read_sums
     from colasearch.model.latent_lm import latents_folder
-    from colasearch.runs import manifest_of
+    from colasearch.storage.files import read_sums
+    from colasearch.storage.runs import manifest_of
 
     world = {key: value for key, value in asdict(plan.settings.world).items() if key not in RUNTIME_WORLD}
     if world["value_head"]:

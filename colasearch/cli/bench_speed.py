@@ -46,7 +46,7 @@ def toy_throughput(
 
     Measured on the toy world, whose steps are table look-ups: what is left is selection, backup and bookkeeping.
     """
-    from colasearch.benchmarks import throughput as speed
+    from colasearch.benchmarks.measurements import throughput as speed
 
     rates: list[speed.Rate] = []
     for rate in speed.compare(searcher, trees, sims=sims, actions=actions, repeats=repeats, peers=peers):
@@ -83,7 +83,7 @@ def toy_throughput(
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def searchers(trees: int, tokens: int, actions: int, depth: int, noise: float, knowledge: float, as_json: bool) -> None:
     """Compare all searchers at equal tokens on small worlds whose best answers are known by enumeration."""
-    from colasearch.benchmarks import quality
+    from colasearch.benchmarks.measurements import quality
 
     rows = list(
         quality.compare(trees=trees, tokens=tokens, actions=actions, depth=depth, noise=noise, knowledge=knowledge)

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from colasearch.cli.inputs import visible
+from colasearch.printable import visible
 
 
 def percent(part: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from colasearch.benchmarks.runner import Listener
+from colasearch.benchmarks.harness.runner import Listener
 from colasearch.errors import PrerequisiteError
 
 

@@ -78,11 +78,10 @@ def throughput(
 def _measure(model: str, searcher: str, trees: list[int], sims: list[int], how: dict[str, Any]) -> dict[str, Any]:
     import torch
 
-    from colasearch.benchmarks import model_speed as speed
-    from colasearch.benchmarks.random_model import SIZES, random_model
-    from colasearch.benchmarks.throughput import machine
-    from colasearch.engine.scheduler import SearchSettings
-    from colasearch.engine.world_config import WorldConfig
+    from colasearch.benchmarks.measurements import model_speed as speed
+    from colasearch.benchmarks.measurements.random_model import SIZES, random_model
+    from colasearch.benchmarks.measurements.throughput import machine
+    from colasearch.engine.settings import SearchSettings, WorldConfig
     from colasearch.model.latent_lm import LatentLM
     from colasearch.tasks import prompt_tokens
 

@@ -23,7 +23,7 @@ def command(run_a: Path, run_b: Path, sims: int | None, as_json: bool) -> None:
     paired bootstrap and the p of McNemar's exact test. A difference is shown if at least 6 problems tell the runs
     apart, p is below 0.05 and the interval leaves out 0.
     """
-    from colasearch.benchmarks.comparison import Run, compare
+    from colasearch.benchmarks.harness.comparison import Run, compare
 
     result = compare(Run.read(run_a), Run.read(run_b), sims)
     if as_json:
@@ -36,7 +36,7 @@ def _show(result: dict[str, Any]) -> None:
     from rich.text import Text
 
     from colasearch.cli.bench_table import percent, plain_table, wide_console
-    from colasearch.cli.inputs import visible
+    from colasearch.printable import visible
 
     console = wide_console()
     console.print(Text(visible(f"{result['benchmark']}: A = {result['first']}, B = {result['second']}"), style="bold"))

@@ -18,7 +18,7 @@ PACKAGES = ("torch", "transformers", "numpy", "sympy", "math-verify", "safetenso
 def command(as_json: bool) -> None:
     """Print versions, devices and folders."""
     from colasearch import __version__
-    from colasearch.files import cache_dir
+    from colasearch.storage.files import cache_dir
 
     facts: dict[str, str] = {"colasearch": __version__, "python": sys.version.split()[0]}
     for name in PACKAGES:

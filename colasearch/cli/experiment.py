@@ -62,10 +62,10 @@ def countdown(
     Each stage is one colasearch command with a folder of its own in the run folder. Ctrl-C or a crash costs little:
     --resume goes on where it stopped. docs/experiments.md explains stages and report.
     """
-    from colasearch.experiments.countdown import stages
-    from colasearch.experiments.countdown_recipe import SIZES
     from colasearch.experiments.countdown_run import run_countdown
-    from colasearch.experiments.overrides import override
+    from colasearch.experiments.recipes.countdown import stages
+    from colasearch.experiments.recipes.countdown_recipe import SIZES
+    from colasearch.experiments.recipes.overrides import override
 
     recipe = override(SIZES[size], changes)
     if show:
@@ -83,7 +83,7 @@ def countdown(
     if as_json:
         click.echo(json.dumps(summary, ensure_ascii=False))
     else:
-        from colasearch.experiments.countdown_tables import aims_text
+        from colasearch.experiments.reports.countdown_tables import aims_text
 
         click.echo(aims_text(summary))
         click.echo(f"Report: {output / 'report.html'}; model: {output / 'model'}")

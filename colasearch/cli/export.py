@@ -21,7 +21,7 @@ import click
 @click.option("--output", type=click.Path(path_type=Path), help="File [default: problems.parquet in RUN].")
 def command(run: Path, kind: str, parquet: bool, output: Path | None) -> None:
     """Write the records of a run, one row a problem and arm, for pandas, DuckDB and the like."""
-    from colasearch.benchmarks.parquet import export
+    from colasearch.benchmarks.harness.parquet import export
 
     path = output or run / f"problems.{kind}"
     count = export(run, path)

@@ -22,7 +22,6 @@ MAX_PROBLEM_BYTES = 1 << 20
 MAX_ROWS_BYTES = 64 << 20
 """Of a file of many problems, which its name must say."""
 ROWS_SUFFIXES = (".jsonl", ".json", ".csv")
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def check_stdin() -> None:
@@ -211,8 +210,3 @@ def load_config(ctx: click.Context, param: click.Parameter, value: Path | None) 
         )
     ctx.default_map = {**(ctx.default_map or {}), **options}
     return value
-
-
-def visible(text: str) -> str:
-    """``text`` with control characters (terminal escapes among them) replaced by a visible mark."""
-    return CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)

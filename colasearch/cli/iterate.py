@@ -106,7 +106,8 @@ def command(data: tuple[Path, ...], heldout_data: tuple[Path, ...], output: Path
     Each phase is a colasearch command with a folder of its own in RUN; killed anywhere, --resume goes on where it
     stopped. The summary is printed as one JSON object; RUN/report.html shows the curves.
     """
-    from colasearch.experiments.expert_iteration import Iterations, run_iterations
+    from colasearch.experiments.iterate_run import run_iterations
+    from colasearch.experiments.recipes.iterations import Iterations
     from colasearch.searchers.registry import make
     from colasearch.training.problems import load_problems, split_problems
 
@@ -130,8 +131,8 @@ def command(data: tuple[Path, ...], heldout_data: tuple[Path, ...], output: Path
 
 def _has_value(model: str) -> bool:
     """Whether a model has a value head; one that is not at hand is asked for its parts when it is loaded."""
-    from colasearch.files import read_json
     from colasearch.model.latent_lm import latents_folder
+    from colasearch.storage.files import read_json
 
     folder = latents_folder(model)
     return folder is None or bool(read_json(folder / "config.json").get("value_hidden"))

@@ -15,9 +15,9 @@ def command(ctx: click.Context, as_json: bool) -> None:
     """List the known models and where their weights are."""
     if ctx.invoked_subcommand is not None:
         return
-    from colasearch.files import cache_dir
     from colasearch.model.latent_lm import packaged_names
     from colasearch.model.sources import KNOWN, bundled_base, pretrained_root
+    from colasearch.storage.files import cache_dir
 
     rows = []
     for name, known in sorted(KNOWN.items()):

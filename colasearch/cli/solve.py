@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from colasearch.cli.inputs import parse_problems, read_text_file, visible
+from colasearch.cli.inputs import parse_problems, read_text_file
 from colasearch.cli.options import (
     chosen_model,
     config_option,
@@ -24,12 +24,13 @@ from colasearch.cli.options import (
     worker_options,
 )
 from colasearch.cli.solve_run import AT_A_TIME, Show, folder_options, printer, run_folder, searches, solve_all
+from colasearch.printable import visible
 
 if TYPE_CHECKING:
     from colasearch.cluster.pool import Pool
     from colasearch.cluster.progress import PoolStatus
     from colasearch.engine.scheduler import Status
-    from colasearch.engine.world_config import WorldConfig
+    from colasearch.engine.settings import WorldConfig
     from colasearch.model.latent_lm import LatentLM
     from colasearch.problem import Problem, SolveResult
 
@@ -232,8 +233,7 @@ def _ready(
     # An unknown name must not cost a model's loading time.
     make(how["searcher"], {key: value for key, value in how.items() if key not in KNOWN})
     from colasearch.cli.workers import with_workers
-    from colasearch.engine.decode import Sampling
-    from colasearch.engine.world_config import WorldConfig
+    from colasearch.engine.settings import Sampling, WorldConfig
 
     heat = limits["sampling"]
     sampling = Sampling() if heat is None else Sampling(temperature=heat, token_temperature=heat)
@@ -282,7 +282,7 @@ def _search_all(
 ) -> int:
     """Several problems, or a run folder: the exit code."""
     from colasearch.cli.again import say_how_to_go_on
-    from colasearch.engine.scheduler import SearchSettings
+    from colasearch.engine.settings import SearchSettings
 
     with _ready(line, model, run, limits, how, len(problems)) as (lm, pool, config), ExitStack() as stack:
         options = {key: value for key, value in how.items() if key not in KNOWN}

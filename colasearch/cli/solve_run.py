@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from colasearch.cli.inputs import visible
+from colasearch.printable import visible
 
 if TYPE_CHECKING:
-    from colasearch.engine.scheduler import Searched, SearchSettings
+    from colasearch.engine.scheduler import Searched
+    from colasearch.engine.settings import SearchSettings
     from colasearch.model.latent_lm import LatentLM
     from colasearch.problem import Problem
-    from colasearch.runs import RunFolder
+    from colasearch.storage.runs import RunFolder
 
 AT_A_TIME = 8
 """Problems searched together; no result depends on it."""
@@ -166,9 +167,9 @@ def run_folder(
     """
     from hashlib import sha256
 
-    from colasearch.files import read_sums
     from colasearch.model.latent_lm import latents_folder
-    from colasearch.runs import RunFolder, manifest_of
+    from colasearch.storage.files import read_sums
+    from colasearch.storage.runs import RunFolder, manifest_of
 
     latents = latents_folder(model)
     rows = [[p.id, p.task, p.text, dict(p.data)] for p in problems]

@@ -60,11 +60,11 @@ def command(source: Path, output: Path | None, do_open: bool | None, all_traces:
 
 def _run_page(folder: Path, output: Path | None, all_traces: bool) -> tuple[Path, Report | None]:
     """The page of a run, and what was written; None when the page at hand is current."""
-    from colasearch.files import write_atomic
     from colasearch.report import is_current, view_solved, write_html
     from colasearch.report.run_data import load_run
     from colasearch.report.write import HTML_NAME
-    from colasearch.runs import MANIFEST_NAME, read_manifest
+    from colasearch.storage.files import write_atomic
+    from colasearch.storage.runs import MANIFEST_NAME, read_manifest
 
     if (made := _staged_page(folder)) is not None:
         if output is None:
@@ -98,7 +98,7 @@ def _staged_page(folder: Path) -> Path | None:
         InputError: It is not written yet.
     """
     from colasearch.report.write import HTML_NAME
-    from colasearch.runs import MANIFEST_NAME, read_manifest
+    from colasearch.storage.runs import MANIFEST_NAME, read_manifest
 
     if not (folder / MANIFEST_NAME).is_file():
         return None
@@ -140,7 +140,7 @@ def _cached(source: Path) -> Path:
     Raises:
         PrerequisiteError: The cache cannot be written to.
     """
-    from colasearch.files import cache_dir
+    from colasearch.storage.files import cache_dir
 
     name = hashlib.sha256(str(source.resolve()).encode("utf-8", "surrogateescape")).hexdigest()[:16]
     folder = cache_dir() / "pages"

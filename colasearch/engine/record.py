@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from colasearch.engine.nodes import Finished, Node
-from colasearch.engine.text import TextEnds
+from colasearch.engine.texts.ends import TextEnds
+from colasearch.engine.texts.finished import Finished
+from colasearch.engine.trees.nodes import Node
 from colasearch.problem import Problem, SolveResult
 from colasearch.searchers import Outcome, Search
-from colasearch.traces import Trace, TraceNode, TraceText
+from colasearch.storage.traces import Trace, TraceNode, TraceText
 
 if TYPE_CHECKING:
-    from colasearch.engine.world import LatentWorld
+    from colasearch.engine.trees.world import LatentWorld
 
 DIGITS = 6
 

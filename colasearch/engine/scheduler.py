@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 
-from colasearch.engine.nodes import COMPLETED, Evaluation, TreeState
 from colasearch.engine.record import drawn_texts, states_of, trace_nodes, trace_of
+from colasearch.engine.settings import SearchSettings
+from colasearch.engine.texts.vote import vote
+from colasearch.engine.trees.nodes import COMPLETED, Evaluation, TreeState
+from colasearch.engine.trees.world import LatentWorld
 from colasearch.engine.verdict import OVERRULED, verdict_of, why_no_answer
-from colasearch.engine.world import LatentWorld
-from colasearch.engine.world_config import WorldConfig
 from colasearch.errors import ColasearchError, InputError
 from colasearch.interrupts import HeldInterrupts
 from colasearch.model.latent_lm import LatentLM
@@ -37,53 +37,8 @@ from colasearch.searchers.noise import problem_keys
 from colasearch.searchers.options import DescentOptions
 from colasearch.searchers.programs import branches_of
 from colasearch.searchers.registry import Algorithm
-from colasearch.traces import Trace
+from colasearch.storage.traces import Trace
 from colasearch.verifiers import is_checkable
-from colasearch.vote import vote
-
-
-@dataclass(frozen=True, slots=True)
-class SearchSettings:
-    """How each problem is searched.
-
-    Attributes:
-        searcher: Algorithm, as in ``colasearch.searchers.run``.
-        sims: Simulations.
-        seed: Run seed; fixes the result, with the problem's id.
-        actions: ``latent``, or ``sampled``: first tokens drawn from the base itself.
-        leaves_in_flight: Most leaves of one tree evaluated together.
-        max_seconds: Wall-clock limit of a problem; what was found by then counts.
-        stop_when_solved: End a search as soon as a checkable verifier has accepted an answer, unless the algorithm
-            counts votes without looking at verdicts.
-        max_tree_tokens: Limit on the tokens generated for one problem; a round may pass it.
-        world: Limits and sampling of the world.
-        options: Options of the algorithm. Where a verifier checks answers, ``revisit`` is False unless it is given:
-            a text that was rejected is not gone to again.
-    """
-
-    searcher: str = "gumbel"
-    sims: int = 64
-    seed: int = 0
-    actions: str = "latent"
-    leaves_in_flight: int = 16
-    max_seconds: float | None = None
-    max_tree_tokens: int | None = None
-    stop_when_solved: bool = True
-    world: WorldConfig = field(default_factory=WorldConfig)
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-    def check(self) -> None:
-        """Check the numbers.
-
-        Raises:
-            InputError: One is out of range.
-        """
-        if self.sims < 1:
-            raise InputError(f"sims is {self.sims}; it must be at least 1")
-        if self.max_seconds is not None and not self.max_seconds > 0:
-            raise InputError(f"max_seconds is {self.max_seconds}; it must be above 0")
-        if self.max_tree_tokens is not None and self.max_tree_tokens < 1:
-            raise InputError(f"max_tree_tokens is {self.max_tree_tokens}; it must be at least 1")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from colasearch.errors import PrerequisiteError
-from colasearch.experiments.countdown import final_stage, stages
-from colasearch.experiments.countdown_recipe import Recipe
-from colasearch.experiments.countdown_results import summarise
-from colasearch.experiments.stages import KEY, RECORDS_NAME, reuse_stages, run_stages
-from colasearch.files import folder_atomic
-from colasearch.runs import RunFolder, manifest_of
+from colasearch.experiments.recipes.countdown import final_stage, stages
+from colasearch.experiments.recipes.countdown_recipe import Recipe
+from colasearch.experiments.reports.countdown_results import summarise
+from colasearch.experiments.running.stages import KEY, RECORDS_NAME, reuse_stages, run_stages
+from colasearch.storage.files import folder_atomic
+from colasearch.storage.runs import RunFolder, manifest_of
 
 MODEL_NAME = "model"
 BASE_NAME = "base"
@@ -40,7 +40,7 @@ def run_countdown(
         PrerequisiteError: Another process is running it, a package is missing, or ``reuse`` is no such run.
         ColasearchError: A stage failed; after the cause is mended, ``resume`` goes on with it.
     """
-    from colasearch.experiments.countdown_report import write_report
+    from colasearch.experiments.reports.countdown_report import write_report
 
     plan = stages(recipe)
     if find_spec("peft") is None:

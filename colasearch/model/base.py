@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import os
-import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -19,31 +14,12 @@ from colasearch.model.config import BaseIdentity
 from colasearch.model.ends import chat_text, end_tokens
 from colasearch.model.output import OutputMap, try_model
 from colasearch.model.packed import can_pack
+from colasearch.model.quiet import quiet_transformers
 from colasearch.model.sources import BaseFolder, Report, find_base, silent
 from colasearch.model.tensors import check_tensors
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 FINAL_NORMS = ("norm", "ln_f", "final_layernorm", "final_layer_norm")
-
-
-@contextlib.contextmanager
-def quiet_transformers() -> Iterator[None]:
-    """Silence transformers' progress bars and advice while a model is loaded; errors still come out."""
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    from transformers.utils import logging as hf_logging
-
-    level, bars = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
-    hf_logging.set_verbosity_error()
-    hf_logging.disable_progress_bar()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            logging.getLogger("transformers").setLevel(logging.ERROR)
-            yield
-    finally:
-        hf_logging.set_verbosity(level)
-        if bars:
-            hf_logging.enable_progress_bar()
 
 
 def pick_device(name: str) -> torch.device:

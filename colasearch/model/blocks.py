@@ -1,7 +1,7 @@
 """Llama-style transformer blocks for the inverse dynamics model and the policy.
 
 They know nothing of tokens: they map hidden states to hidden states, with a causal mask and rotary positions. Whoever
-keeps keys and values of earlier tokens brings an attention function of his own (see ``engine/rows.py``).
+keeps keys and values of earlier tokens brings an attention function of his own (see ``engine/memory/panels.py``).
 """
 
 from __future__ import annotations

@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 
 from colasearch.errors import CorruptFileError, PrerequisiteError
-from colasearch.files import folder_atomic, read_json, write_json, write_sums
 from colasearch.model.config import BaseIdentity, LatentConfig
 from colasearch.model.sources import HUB_FILES, PACKAGED_BASE, Report, find_base, silent
+from colasearch.storage.files import folder_atomic, read_json, write_json, write_sums
 
 SHARD_BYTES = 2 << 30
 """Largest file of base weights that is written; one of them, and the latent modules, are held in memory."""

@@ -21,7 +21,6 @@ from torch import Tensor, nn
 
 from colasearch.disk import raise_disk
 from colasearch.errors import CorruptFileError, PrerequisiteError
-from colasearch.files import SUMS_NAME, check_sums, folder_atomic, read_json, write_json, write_sums
 from colasearch.model.base import BaseModel
 from colasearch.model.codebook import Codebook
 from colasearch.model.config import LatentConfig
@@ -31,6 +30,7 @@ from colasearch.model.sources import REINSTALL, Report, base_nearby, bundled_bas
 from colasearch.model.tuned import apply_tuned, check_numbers
 from colasearch.model.value import QHead, ValueHead
 from colasearch.model.world_model import MergeHead
+from colasearch.storage.files import SUMS_NAME, check_sums, folder_atomic, read_json, write_json, write_sums
 
 WEIGHTS_NAME = "model.safetensors"
 

@@ -22,7 +22,8 @@ from importlib.resources import files
 from pathlib import Path
 
 from colasearch.errors import CorruptFileError, PrerequisiteError
-from colasearch.files import (
+from colasearch.model.config import BaseIdentity
+from colasearch.storage.files import (
     cache_dir,
     check_file,
     check_plain,
@@ -34,7 +35,6 @@ from colasearch.files import (
     write_json,
     write_sums,
 )
-from colasearch.model.config import BaseIdentity
 
 Report = Callable[[str], None]
 HUB_FILES = ["*.safetensors", "*.json", "*.jinja", "tokenizer.model", "merges.txt", "vocab.txt"]
@@ -348,7 +348,7 @@ def convert_gguf(gguf: Path, folder: Path) -> None:
     import torch
     from safetensors.torch import save_file
 
-    from colasearch.model.base import quiet_transformers
+    from colasearch.model.quiet import quiet_transformers
 
     # The conversion draws a progress bar of its own, whatever transformers' setting is.
     with quiet_transformers(), contextlib.redirect_stderr(io.StringIO()):

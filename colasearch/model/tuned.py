@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from colasearch.disk import raise_disk
 from colasearch.errors import CorruptFileError
-from colasearch.files import check_file, sha256_of
 from colasearch.model.base import BaseModel
 from colasearch.model.config import BaseIdentity, TunedBase
+from colasearch.storage.files import check_file, sha256_of
 
 ADAPTER_NAME = "adapter.safetensors"
 REPLACED_NAME = "base.safetensors"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from colasearch.errors import PrerequisiteError
-from colasearch.files import write_atomic
+from colasearch.storage.files import write_atomic
 
 # Okabe and Ito's colours in an order in which neighbours differ in lightness, too; `page/style.css` has the same ones.
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#7f7f7f", "#aa4499", "#b8860b", "#56b4e9", "#222222")

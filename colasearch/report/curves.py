@@ -12,7 +12,7 @@ from typing import Any
 from colasearch.report.charts import GREY, PALETTE, Chart, Series
 
 BASELINES = {"majority": "majority vote", "best_of_n": "best-of-N", "greedy": "greedy"}
-"""Arms that search nothing, as people call them (the names are those of ``colasearch.benchmarks.arms``)."""
+"""Arms that search nothing, as people call them (the names are those of ``colasearch.benchmarks.harness.arms``)."""
 
 
 def spoken(arm: str) -> str:

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from colasearch.benchmarks.intervals import mcnemar
-from colasearch.cli.inputs import visible
+from colasearch.benchmarks.harness.intervals import mcnemar
+from colasearch.printable import visible
 from colasearch.report.curves import mean_tokens, spoken
 from colasearch.report.run_data import Run
 

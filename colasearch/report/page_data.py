@@ -16,7 +16,7 @@ from colasearch.report.embed import packed
 from colasearch.report.markdown import facts
 from colasearch.report.run_data import Run, trace_file
 from colasearch.report.tree_data import read_trace, tree_of
-from colasearch.traces import Trace
+from colasearch.storage.traces import Trace
 
 MAX_TRACE_BYTES = 24 << 20
 """Most bytes of traces in a report, unless all are asked for: a browser opens such a page in about a second."""

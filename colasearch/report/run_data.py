@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from colasearch.errors import CorruptFileError, InputError
-from colasearch.files import read_json
-from colasearch.records import RECORDS_NAME, read_records
-from colasearch.runs import MANIFEST_NAME, SUMMARY_NAME, read_manifest
+from colasearch.storage.files import read_json
+from colasearch.storage.records import RECORDS_NAME, read_records
+from colasearch.storage.runs import MANIFEST_NAME, SUMMARY_NAME, read_manifest
 
 _SUMMARY_FIELDS = ("benchmark", "n", "model", "sims", "seed", "arms", "searcher", "comparisons", "verdict", "curve")
 _ARM_FIELDS = ("n", "errors", "texts", "generated_tokens", "model_calls", "seconds", "sims_done")
@@ -103,7 +103,7 @@ def _counted(summary: Mapping[str, Any]) -> tuple[int, int]:
 
 def _summary_so_far(manifest: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The summary of the records there are; that of a run which was killed, or goes on while it is looked at."""
-    from colasearch.benchmarks.summary import build
+    from colasearch.benchmarks.harness.summary import build
 
     settings = manifest["settings"]
     found = {

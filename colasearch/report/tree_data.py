@@ -8,7 +8,7 @@ from typing import Any
 
 from colasearch.errors import CorruptFileError
 from colasearch.report.curves import BASELINES
-from colasearch.traces import Trace, TraceNode
+from colasearch.storage.traces import Trace, TraceNode
 
 
 def read_trace(path: Path) -> Trace:

@@ -7,8 +7,6 @@ from pathlib import Path
 
 from colasearch import __version__
 from colasearch.errors import InputError
-from colasearch.files import write_atomic
-from colasearch.records import read_records
 from colasearch.report.charts import can_draw, draw
 from colasearch.report.curves import charts_of
 from colasearch.report.embed import assets, page
@@ -16,6 +14,8 @@ from colasearch.report.markdown import report_md
 from colasearch.report.page_data import MAX_TRACE_BYTES, run_page, trace_page, traces_page
 from colasearch.report.run_data import fingerprint, load_run
 from colasearch.report.tree_data import read_trace
+from colasearch.storage.files import write_atomic
+from colasearch.storage.records import read_records
 
 HTML_NAME = "report.html"
 MARKDOWN_NAME = "report.md"

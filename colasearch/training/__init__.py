@@ -1,1 +1,1 @@
-"""Training: text and hidden states, the latent actions (stage 1), the policy (stage 2)."""
+"""Training: data, the loop, and one file a method (docs/training.md lists them)."""

@@ -14,10 +14,11 @@ import torch
 import torch.nn.functional as F
 
 from colasearch.errors import InputError
-from colasearch.files import folder_atomic
-from colasearch.model.base import BaseModel, quiet_transformers
+from colasearch.model.base import BaseModel
 from colasearch.model.config import BaseIdentity
+from colasearch.model.quiet import quiet_transformers
 from colasearch.problem import Problem
+from colasearch.storage.files import folder_atomic
 from colasearch.tasks import prompt_text
 from colasearch.training.data import Document, pack
 from colasearch.training.guidance import token_batch

@@ -8,7 +8,11 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 
-from colasearch.engine.decode import Actor, Row, Rules, Sampling, decode, prefill, seeded_uniforms
+from colasearch.engine.decoding.decoder import decode, prefill
+from colasearch.engine.decoding.draws import seeded_uniforms
+from colasearch.engine.decoding.row import Row, Rules
+from colasearch.engine.forward.actor import Actor
+from colasearch.engine.settings import Sampling
 from colasearch.model.base import BaseModel
 from colasearch.model.latent_lm import LatentLM
 from colasearch.training.loop import Metrics

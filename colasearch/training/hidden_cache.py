@@ -23,8 +23,8 @@ import torch
 from torch import Tensor
 
 from colasearch.errors import ResourceError
-from colasearch.files import cache_dir, read_json, write_json
 from colasearch.model.base import BaseModel
+from colasearch.storage.files import cache_dir, read_json, write_json
 from colasearch.training.data import Corpus, Document, pack
 from colasearch.training.documents import length_of
 

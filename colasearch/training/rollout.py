@@ -17,12 +17,16 @@ import torch
 from torch import Tensor
 
 from colasearch.disk import naming
-from colasearch.engine.decode import Actor, Row, Rules, Sampling, decode, prefill, seeded_uniforms
-from colasearch.engine.text import TextEnds
+from colasearch.engine.decoding.decoder import decode, prefill
+from colasearch.engine.decoding.draws import seeded_uniforms
+from colasearch.engine.decoding.row import Row, Rules
+from colasearch.engine.forward.actor import Actor
+from colasearch.engine.settings import Sampling
+from colasearch.engine.texts.ends import TextEnds
 from colasearch.errors import ColasearchError, CorruptFileError, InputError
-from colasearch.files import write_atomic
 from colasearch.model.latent_lm import LatentLM
 from colasearch.problem import LabelledProblem
+from colasearch.storage.files import write_atomic
 from colasearch.tasks import prompt_tokens
 from colasearch.training.loop import Metrics
 from colasearch.training.rl import Episode

@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 
 from colasearch.errors import InputError
-from colasearch.traces import Trace, TraceNode
+from colasearch.storage.traces import Trace, TraceNode
 from colasearch.training.data import Corpus, Document
 
 Targets = Literal["completed", "visits"]

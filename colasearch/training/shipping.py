@@ -25,14 +25,15 @@ import torch
 from torch import Tensor
 
 from colasearch.errors import InputError
-from colasearch.files import folder_atomic, read_json, sha256_of, write_json, write_sums
-from colasearch.model.base import BaseModel, quiet_transformers
+from colasearch.model.base import BaseModel
 from colasearch.model.config import BaseIdentity, LatentConfig, TunedBase
 from colasearch.model.inverse_dynamics import AbsentIDM
 from colasearch.model.latent_lm import LatentLM, write_modules
+from colasearch.model.quiet import quiet_transformers
 from colasearch.model.sources import PACKAGED_BASE
 from colasearch.model.tuned import PEFT_PREFIX, write_tuned
 from colasearch.problem import LabelledProblem
+from colasearch.storage.files import folder_atomic, read_json, sha256_of, write_json, write_sums
 from colasearch.tasks import prompt_tokens
 from colasearch.training.card import model_card, table
 from colasearch.training.problems import Reward

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from colasearch.problem import LabelledProblem
+from colasearch.storage.traces import Trace, TraceText
 from colasearch.tasks import get_task
-from colasearch.traces import Trace, TraceText
 from colasearch.training.search_data import Judge
 
 

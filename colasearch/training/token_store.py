@@ -23,8 +23,8 @@ from typing import Any, overload
 import numpy as np
 
 from colasearch.errors import InputError, PrerequisiteError
-from colasearch.files import cache_dir, folder_atomic, read_json, sha256_of, write_json
 from colasearch.rows import Row, read_rows, row_of, text_of
+from colasearch.storage.files import cache_dir, folder_atomic, read_json, sha256_of, write_json
 from colasearch.training.documents import Corpus, Document, Layout, tokens_digest
 
 Progress = Callable[[int, int], None]

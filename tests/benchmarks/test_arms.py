@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 import torch
 
-from colasearch.benchmarks import arms as module
-from colasearch.benchmarks.arms import ArmResult, ArmSettings, Job, sample, search
-from colasearch.benchmarks.samples import Sampler
-from colasearch.engine.world_config import WorldConfig
+from colasearch.benchmarks.harness import arms as module
+from colasearch.benchmarks.harness.arms import ArmResult, ArmSettings, Job, sample, search
+from colasearch.benchmarks.harness.samples import Sampler
+from colasearch.engine.settings import WorldConfig
 from colasearch.problem import Problem
+from colasearch.storage.traces import Trace
 from colasearch.tasks import prompt_tokens
-from colasearch.traces import Trace
 
 SETTINGS = ArmSettings(actions="sampled", world=WorldConfig(max_tokens=12))
 PROBLEMS = [Problem(f"sum/{i}", f"What is {i}+2?") for i in range(5)]

@@ -17,9 +17,9 @@ import pytest
 
 from colasearch.cli import bench_run
 from colasearch.cli.main import main
-from colasearch.records import read_records
-from colasearch.runs import read_manifest
-from colasearch.traces import Trace
+from colasearch.storage.records import read_records
+from colasearch.storage.runs import read_manifest
+from colasearch.storage.traces import Trace
 
 ARMS = ["gumbel", "greedy", "majority", "best_of_n"]
 

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from colasearch.records import read_records
 from colasearch.report.run_data import load_run
-from colasearch.runs import read_manifest
+from colasearch.storage.records import read_records
+from colasearch.storage.runs import read_manifest
 
 ray = pytest.importorskip("ray", reason="workers are Ray actors, and the package ray is not installed")
 

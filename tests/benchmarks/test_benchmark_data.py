@@ -15,8 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from colasearch.benchmarks import countdown, data, game24, gym, registry
-from colasearch.benchmarks.data import Hub, items_sha256, load, make_item, read_items, selected_sha256
+from colasearch.benchmarks.data_sets import countdown, game24, gym, registry
+from colasearch.benchmarks.data_sets import load as data
+from colasearch.benchmarks.data_sets.base import Hub, items_sha256, make_item, selected_sha256
+from colasearch.benchmarks.data_sets.load import load, read_items
 from colasearch.benchmarks.names import BENCHMARKS
 from colasearch.errors import CorruptFileError, InputError
 from colasearch.tasks import TASKS
@@ -155,7 +157,7 @@ def test_generated_countdown_is_pinned_solvable_and_without_repeats(name):
 
 @pytest.mark.parametrize("name", sorted(COUNTDOWNS))
 def test_generated_countdown_shares_no_numbers_and_no_target_with_training(name):
-    from colasearch.training.countdown import CountdownConfig, countdown_rows, split_of
+    from colasearch.training.generated.countdown import CountdownConfig, countdown_rows, split_of
 
     problems = [i.problem.data for i in load(registry.get(name)).items]
     assert {split_of(p["numbers"], p["target"]) for p in problems} == {"heldout"}
@@ -169,7 +171,7 @@ def test_generated_countdown_shares_no_numbers_and_no_target_with_training(name)
 
 def test_making_countdown_problems_loads_no_model_library():
     code = (
-        "import sys; from colasearch.benchmarks import countdown; countdown.BENCHMARK.source()\n"
+        "import sys; from colasearch.benchmarks.data_sets import countdown; countdown.BENCHMARK.source()\n"
         "print([m for m in ('torch', 'transformers', 'sympy') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

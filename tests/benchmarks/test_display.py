@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from colasearch.benchmarks.arms import ArmSettings
-from colasearch.benchmarks.data import DataSet, make_item
-from colasearch.benchmarks.runner import Plan
+from colasearch.benchmarks.data_sets.base import make_item
+from colasearch.benchmarks.data_sets.load import DataSet
+from colasearch.benchmarks.harness.arms import ArmSettings
+from colasearch.benchmarks.harness.runner import Plan
 from colasearch.cli.bench_display import Display, clock, pace
 
 DATA = DataSet([make_item(str(i), "p", "1") for i in range(4)], 9, "d", "s", "x", None)

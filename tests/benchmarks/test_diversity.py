@@ -13,8 +13,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from colasearch.benchmarks.diversity import EVEN, PREFIXES, WAYS, compare, continuations, measure, pairwise_similarity
-from colasearch.benchmarks.encoder import DEFAULT, Encoder, find_encoder
+from colasearch.benchmarks.harness.diversity import (
+    EVEN,
+    PREFIXES,
+    WAYS,
+    compare,
+    continuations,
+    measure,
+    pairwise_similarity,
+)
+from colasearch.benchmarks.harness.encoder import DEFAULT, Encoder, find_encoder
 from colasearch.cli.main import main
 from colasearch.errors import CorruptFileError, PrerequisiteError
 from colasearch.model.policy import sampling_log_probs
@@ -161,7 +169,7 @@ def test_what_cannot_be_read_is_refused(encoder_folder, tmp_path, monkeypatch):
     (folder / "modules.json").write_text(json.dumps(modules))
     with pytest.raises(PrerequisiteError, match="Dense"):
         Encoder(str(folder))
-    monkeypatch.setattr("colasearch.benchmarks.encoder.find_spec", lambda name: None)
+    monkeypatch.setattr("colasearch.benchmarks.harness.encoder.find_spec", lambda name: None)
     with pytest.raises(PrerequisiteError, match=r"colasearch\[diversity\]"):
         find_encoder(DEFAULT)
 

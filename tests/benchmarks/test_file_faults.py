@@ -16,7 +16,10 @@ pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc compile
 def test_a_run_disturbed_at_drawn_operations_ends_as_an_undisturbed_one(name, seed):
     args = [name, "--points", "2", "--seed", str(seed)]
     done = subprocess.run(
-        [sys.executable, "-m", "colasearch.benchmarks.file_faults", *args], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "colasearch.benchmarks.measurements.file_faults", *args],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode in (0, 1), done.stderr
     told = json.loads(done.stdout)

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from colasearch.benchmarks.data import Benchmark, Hub, items_sha256, load, make_item
-from colasearch.benchmarks.hub import TRIES, cache_path, datasets_rows, fetch
+from colasearch.benchmarks.data_sets.base import Benchmark, Hub, items_sha256, make_item
+from colasearch.benchmarks.data_sets.hub import TRIES, cache_path, datasets_rows, fetch
+from colasearch.benchmarks.data_sets.load import load
 from colasearch.errors import ColasearchError, CorruptFileError, PrerequisiteError
 
 ROWS = [{"q": f"What is {i}+1?", "a": str(i + 1)} for i in range(4)]
@@ -149,7 +150,7 @@ def test_wrong_rows_are_downloaded_anew_and_then_refused():
 
 
 def test_a_hash_that_does_not_bind_is_a_remark(monkeypatch):
-    import colasearch.benchmarks.hub as module
+    import colasearch.benchmarks.data_sets.hub as module
 
     monkeypatch.setattr(module, "datasets_rows", FakeHub(ROWS))
     loaded = load(replace(BENCHMARK, sha256="0" * 64, binding=False))

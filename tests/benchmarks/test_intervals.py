@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from colasearch.benchmarks.intervals import mcnemar, paired_bootstrap, pass_at_k, wilson
+from colasearch.benchmarks.harness.intervals import mcnemar, paired_bootstrap, pass_at_k, wilson
 
 
 @settings(deadline=None)  # scipy is imported in the first call

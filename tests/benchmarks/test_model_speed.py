@@ -7,12 +7,11 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from colasearch.benchmarks import model_speed as speed
-from colasearch.benchmarks.published_loop import PublishedLoop
-from colasearch.benchmarks.random_model import random_model
+from colasearch.benchmarks.measurements import model_speed as speed
+from colasearch.benchmarks.measurements.published_loop import PublishedLoop
+from colasearch.benchmarks.measurements.random_model import random_model
 from colasearch.cli.bench_throughput import throughput as command
-from colasearch.engine.scheduler import SearchSettings
-from colasearch.engine.world_config import WorldConfig
+from colasearch.engine.settings import SearchSettings, WorldConfig
 from colasearch.searchers import run
 
 CONTRACT = {

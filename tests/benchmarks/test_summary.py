@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from colasearch.benchmarks.summary import arm_summary, build, compare_arms
+from colasearch.benchmarks.harness.summary import arm_summary, build, compare_arms
 from colasearch.cli.main import main
-from colasearch.runs import RunFolder, manifest_of
+from colasearch.storage.runs import RunFolder, manifest_of
 
 IDS = [f"p{i}" for i in range(40)]
 
@@ -243,5 +243,5 @@ def test_tensorboard_logs_accuracy_as_problems_come_in(tmp_path):
 
 
 def test_summaries_are_made_without_torch():
-    code = "import sys; from colasearch.benchmarks import summary; sys.exit('torch' in sys.modules)"
+    code = "import sys; from colasearch.benchmarks.harness import summary; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

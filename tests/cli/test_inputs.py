@@ -10,7 +10,7 @@ from colasearch.cli.inputs import parse_problem, parse_problems
 from colasearch.errors import InputError
 from colasearch.problem import Problem
 from colasearch.tasks import prompt_text
-from colasearch.training.countdown import countdown_rows
+from colasearch.training.generated.countdown import countdown_rows
 
 GIVEN = {"numbers": [4, 7, 8], "target": 52}
 

@@ -15,13 +15,13 @@ ray = pytest.importorskip("ray", reason="ray is not installed")
 
 from toys import Squares, SquaresInBatches  # noqa: E402
 
-from colasearch.benchmarks.arms import ArmSettings, Job, sample  # noqa: E402
+from colasearch.benchmarks.harness.arms import ArmSettings, Job, sample  # noqa: E402
 from colasearch.cluster import Pool, crew  # noqa: E402
 from colasearch.cluster import pool as pool_module  # noqa: E402
 from colasearch.cluster.connect import Layout, connect  # noqa: E402
 from colasearch.cluster.recipes import SearchRecipe  # noqa: E402
-from colasearch.engine.scheduler import SearchSettings, search_problems  # noqa: E402
-from colasearch.engine.world_config import WorldConfig  # noqa: E402
+from colasearch.engine.scheduler import search_problems  # noqa: E402
+from colasearch.engine.settings import SearchSettings, WorldConfig  # noqa: E402
 from colasearch.errors import InputError, LostError, PrerequisiteError  # noqa: E402
 from colasearch.model.latent_lm import LatentLM  # noqa: E402
 from colasearch.problem import Problem  # noqa: E402

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from colasearch.cluster.weights import freeze, place, swap, thaw
-from colasearch.engine.scheduler import SearchSettings, search_problems
-from colasearch.engine.world_config import WorldConfig
+from colasearch.engine.scheduler import search_problems
+from colasearch.engine.settings import SearchSettings, WorldConfig
 from colasearch.model.base import BaseModel
 from colasearch.model.latent_lm import LatentLM
 from colasearch.model.packed import can_pack

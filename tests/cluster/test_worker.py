@@ -11,13 +11,13 @@ import pytest
 import torch
 from toys import Squares, SquaresInBatches
 
-from colasearch.benchmarks.arms import ArmSettings, Job, sample
+from colasearch.benchmarks.harness.arms import ArmSettings, Job, sample
 from colasearch.cluster import worker as module
 from colasearch.cluster.recipes import SampleRecipe, SearchRecipe
 from colasearch.cluster.weights import freeze
 from colasearch.cluster.worker import Assignment, Worker
-from colasearch.engine.scheduler import SearchSettings, search_problems
-from colasearch.engine.world_config import WorldConfig
+from colasearch.engine.scheduler import search_problems
+from colasearch.engine.settings import SearchSettings, WorldConfig
 from colasearch.errors import InputError, PrerequisiteError
 from colasearch.model.latent_lm import LatentLM
 from colasearch.problem import Problem

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from colasearch.engine.scheduler import SearchSettings, search_problems
-from colasearch.engine.world_config import WorldConfig
+from colasearch.engine.scheduler import search_problems
+from colasearch.engine.settings import SearchSettings, WorldConfig
 from colasearch.problem import Problem, StopReason
 from colasearch.training.value import add_head
 
@@ -40,7 +40,7 @@ def test_nan_anywhere_is_noticed_at_the_root(wide_lm, part, shortlist):
 
 def test_nan_that_comes_later_ends_the_search_there(wide_lm, monkeypatch):
     """The world model breaks at the third node, where the base and the policy are sound."""
-    from colasearch.engine import actor
+    from colasearch.engine.forward import actor
 
     whole, calls = actor.fan_out_states, 0
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from colasearch.engine.scheduler import Searched, SearchSettings, search_problems
-from colasearch.engine.text import TextEnds
-from colasearch.engine.world_config import WorldConfig
+from colasearch.engine.scheduler import Searched, search_problems
+from colasearch.engine.settings import SearchSettings, WorldConfig
+from colasearch.engine.texts.ends import TextEnds
 from colasearch.model.latent_lm import LatentLM
 from colasearch.problem import Problem
 
@@ -22,7 +22,7 @@ SETTINGS = SearchSettings("puct", sims=3, world=WORLD)
 def ending(monkeypatch):
     """Texts end after so many tokens, and all have the same answer."""
     monkeypatch.setattr(TextEnds, "is_finished", lambda self, tokens: len(tokens) >= LENGTH)
-    monkeypatch.setattr("colasearch.engine.forest.extract_answer", lambda text, task: "7")
+    monkeypatch.setattr("colasearch.engine.trees.forest.extract_answer", lambda text, task: "7")
 
 
 def searched(lm: LatentLM, settings: SearchSettings, slots: int = 5) -> dict[str, Searched]:

@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from colasearch.engine.decode import Actor, Row, Rules, Sampling, decode, prefill, seeded_uniforms
+from colasearch.engine.decoding.decoder import decode, prefill
+from colasearch.engine.decoding.draws import seeded_uniforms
+from colasearch.engine.decoding.row import Row, Rules
+from colasearch.engine.forward.actor import Actor
+from colasearch.engine.settings import Sampling
 from colasearch.errors import PrerequisiteError
 from colasearch.model.latent_lm import LatentLM, fan_out_states, world_model_states
 from colasearch.model.policy import sample_codes, sampling_log_probs

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from colasearch.engine.actor import Actor, Sampling
-from colasearch.engine.decode import prefill
-from colasearch.engine.scheduler import SearchSettings, search_problems
-from colasearch.engine.text import TextEnds
-from colasearch.engine.world import LatentWorld
-from colasearch.engine.world_config import WorldConfig
+from colasearch.engine.decoding.decoder import prefill
+from colasearch.engine.forward.actor import Actor
+from colasearch.engine.scheduler import search_problems
+from colasearch.engine.settings import Sampling, SearchSettings, WorldConfig
+from colasearch.engine.texts.ends import TextEnds
+from colasearch.engine.trees.world import LatentWorld
 from colasearch.model.latent_lm import LatentLM, new_latents
 from colasearch.problem import Problem, StopReason
 from colasearch.tasks import prompt_tokens
@@ -105,7 +105,7 @@ def judging(wide_base):
 def answer_with(monkeypatch, answer: str | None) -> None:
     """Texts end at some of the tokens, and this is their answer: a random model ends none and answers nothing."""
     monkeypatch.setattr(TextEnds, "is_finished", lambda self, tokens: bool(tokens) and tokens[-1] % 4 == 0)
-    monkeypatch.setattr("colasearch.engine.forest.extract_answer", lambda text, task: answer)
+    monkeypatch.setattr("colasearch.engine.trees.forest.extract_answer", lambda text, task: answer)
 
 
 def test_a_value_head_judges_finished_texts_by_the_state_before_their_last_token(judging, monkeypatch):
@@ -159,7 +159,7 @@ def test_a_search_stops_at_an_accepted_answer_only_if_it_is_told_to(judging, mon
 
 def test_a_value_head_can_be_left_aside(judging, monkeypatch):
     """Then search and baselines give what the same model gives without one."""
-    from colasearch.benchmarks.arms import ArmSettings, Job, sample
+    from colasearch.benchmarks.harness.arms import ArmSettings, Job, sample
 
     answer_with(monkeypatch, "7")
     plain = LatentLM("plain", judging.base, copy.deepcopy(judging.latents))

@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from colasearch.benchmarks.arms import ArmSettings, Job, sample
-from colasearch.engine.scheduler import SearchSettings, search_problems
-from colasearch.engine.text import TextEnds
-from colasearch.engine.world import LatentWorld
-from colasearch.engine.world_config import WorldConfig
+from colasearch.benchmarks.harness.arms import ArmSettings, Job, sample
+from colasearch.engine.scheduler import search_problems
+from colasearch.engine.settings import SearchSettings, WorldConfig
+from colasearch.engine.texts.ends import TextEnds
+from colasearch.engine.trees.world import LatentWorld
 from colasearch.problem import Problem
 from colasearch.tasks import get_task
 
@@ -35,7 +35,7 @@ def refuting(monkeypatch):
 
     monkeypatch.setattr("colasearch.tasks.false_equation", rule)
     monkeypatch.setattr(TextEnds, "is_finished", lambda self, tokens: bool(tokens) and tokens[-1] % 7 == 0)
-    for module in ("colasearch.engine.forest", "colasearch.benchmarks.samples"):
+    for module in ("colasearch.engine.trees.forest", "colasearch.benchmarks.harness.samples"):
         monkeypatch.setattr(f"{module}.extract_answer", lambda text, task: "7")
     return asked
 
@@ -177,7 +177,7 @@ def test_votes_of_all_kinds_of_searches_think_less_of_texts_that_leave_numbers_o
     wide_lm, refuting, monkeypatch, searcher
 ):
     monkeypatch.setattr("colasearch.tasks.false_equation", lambda text, complete: None)
-    for module in ("forest", "world"):
+    for module in ("trees.forest", "trees.world"):
         monkeypatch.setattr(f"colasearch.engine.{module}.extract_answer", lambda text, task: str(len(text) % 3))
     settings = SearchSettings(sims=24, world=replace(WORLD, rollouts=True), searcher=searcher)
 

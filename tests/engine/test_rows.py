@@ -8,11 +8,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from colasearch.engine.actor import Actor, Sampling
-from colasearch.engine.decode import Decoder, Row, Rules, decode, seeded_uniforms
-from colasearch.engine.inference import inference_of
-from colasearch.engine.kv_tree import KVStore
-from colasearch.engine.rows import COLUMNS, LONG_PROMPT, SLOTS, RowBatch
+from colasearch.engine.decoding.decoder import Decoder, decode
+from colasearch.engine.decoding.draws import seeded_uniforms
+from colasearch.engine.decoding.row import Row, Rules
+from colasearch.engine.forward.actor import Actor
+from colasearch.engine.forward.inference import inference_of
+from colasearch.engine.memory.panels import COLUMNS, LONG_PROMPT, SLOTS, RowBatch
+from colasearch.engine.memory.store import KVStore
+from colasearch.engine.settings import Sampling
 from colasearch.errors import PrerequisiteError, ResourceError
 from colasearch.model.latent_lm import LatentLM
 from colasearch.model.packed import PackedLinear, PaddedLinear, can_pack, inference_copy

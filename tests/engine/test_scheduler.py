@@ -12,16 +12,18 @@ from dataclasses import replace
 import pytest
 import torch
 
-from colasearch.engine.decode import Decoder, seeded_uniforms
-from colasearch.engine.nodes import Finished, TreeState
-from colasearch.engine.rows import RowBatch
-from colasearch.engine.scheduler import Scheduler, Searched, SearchSettings, search_problems
-from colasearch.engine.world import LatentWorld
-from colasearch.engine.world_config import WorldConfig
+from colasearch.engine.decoding.decoder import Decoder
+from colasearch.engine.decoding.draws import seeded_uniforms
+from colasearch.engine.memory.panels import RowBatch
+from colasearch.engine.scheduler import Scheduler, Searched, search_problems
+from colasearch.engine.settings import SearchSettings, WorldConfig
+from colasearch.engine.texts.finished import Finished
+from colasearch.engine.texts.vote import vote
+from colasearch.engine.trees.nodes import TreeState
+from colasearch.engine.trees.world import LatentWorld
 from colasearch.errors import InputError
 from colasearch.problem import Problem, StopReason
-from colasearch.traces import Trace
-from colasearch.vote import vote
+from colasearch.storage.traces import Trace
 
 # Steps are lines, whose tokens are drawn: so trees show it where random numbers are not the problem's own.
 WORLD = WorldConfig(max_tokens=14, max_step_tokens=4, branch_below=0.0, references=3)
@@ -73,7 +75,7 @@ def test_the_needle_check_can_fail(wide_lm, monkeypatch):
         drawn += 1
         return seeded_uniforms(count, drawn)
 
-    monkeypatch.setattr("colasearch.engine.forest.seeded_uniforms", by_order)
+    monkeypatch.setattr("colasearch.engine.trees.forest.seeded_uniforms", by_order)
     alone = by_id(wide_lm, [NEEDLE])
     drawn = 0
     assert by_id(wide_lm, [*PROBLEMS, NEEDLE])[NEEDLE.id] != alone[NEEDLE.id]

@@ -9,16 +9,15 @@ from dataclasses import replace
 import pytest
 import torch
 
-from colasearch.benchmarks.arms import ArmSettings, Job, sample
-from colasearch.engine.nodes import Finished
-from colasearch.engine.scheduler import SearchSettings
+from colasearch.benchmarks.harness.arms import ArmSettings, Job, sample
+from colasearch.engine.settings import SearchSettings, WorldConfig
+from colasearch.engine.texts.finished import Finished
+from colasearch.engine.texts.vote import vote
 from colasearch.engine.verdict import verdict_of, why_no_answer
-from colasearch.engine.world_config import WorldConfig
 from colasearch.model.latent_lm import LatentLM
 from colasearch.model.sources import DEFAULT_MODEL, KNOWN, model_for
 from colasearch.problem import Problem, StopReason
 from colasearch.solving import search_one, solve
-from colasearch.vote import vote
 
 HARD = Problem.from_text("Make 31 from 5, 6, 1.", "countdown", {"numbers": [5, 6, 1], "target": 31})
 

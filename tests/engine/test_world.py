@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from colasearch.engine.decode import Sampling
-from colasearch.engine.text import TextEnds
-from colasearch.engine.world import LatentWorld
-from colasearch.engine.world_config import WorldConfig
+from colasearch.engine.settings import Sampling, WorldConfig
+from colasearch.engine.texts.ends import TextEnds
+from colasearch.engine.trees.world import LatentWorld
 from colasearch.errors import InputError
 from colasearch.model.latent_lm import LatentLM, new_latents
 from colasearch.problem import Problem, StopReason

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from colasearch.benchmarks.intervals import paired_ratio
-from colasearch.benchmarks.summary import share
-from colasearch.experiments.countdown import stages
-from colasearch.experiments.countdown_aims import aims
-from colasearch.experiments.countdown_recipe import SIZES
-from colasearch.experiments.countdown_results import _equal_time, clock
+from colasearch.benchmarks.harness.intervals import paired_ratio
+from colasearch.benchmarks.harness.summary import share
+from colasearch.experiments.recipes.countdown import stages
+from colasearch.experiments.recipes.countdown_recipe import SIZES
+from colasearch.experiments.reports.countdown_aims import aims
+from colasearch.experiments.reports.countdown_results import _equal_time, clock
 
 PAIR = {"first": share(60, 100), "second": share(50, 100), "n": 100, "ratio": 1.2, "ratio_ci95": [1.05, 1.4]}
 SUMMARY = {

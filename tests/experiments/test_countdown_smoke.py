@@ -15,13 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from colasearch.benchmarks.intervals import wilson
+from colasearch.benchmarks.harness.intervals import wilson
 from colasearch.cli.main import main
-from colasearch.experiments.countdown import stages
-from colasearch.experiments.countdown_recipe import SIZES
-from colasearch.experiments.stages import RECORDS_NAME
+from colasearch.experiments.recipes.countdown import stages
+from colasearch.experiments.recipes.countdown_recipe import SIZES
+from colasearch.experiments.running.stages import RECORDS_NAME
 from colasearch.model.latent_lm import LatentLM
-from colasearch.records import read_records
+from colasearch.storage.records import read_records
 
 LAST = 3
 """Stages that are done again after a kill."""

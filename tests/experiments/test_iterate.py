@@ -11,13 +11,14 @@ from click.testing import CliRunner
 
 from colasearch.cli.iterate import command
 from colasearch.errors import InputError
-from colasearch.experiments.expert_iteration import Iterations, data_files, run_iterations, slice_of, stages
-from colasearch.experiments.iterate_report import rl_curves
-from colasearch.experiments.iterate_results import best_iteration, calibration
+from colasearch.experiments.iterate_run import run_iterations
+from colasearch.experiments.recipes.iterations import Iterations, data_files, slice_of, stages
+from colasearch.experiments.reports.iterate_report import rl_curves
+from colasearch.experiments.reports.iterate_results import best_iteration, calibration
 from colasearch.model.latent_lm import LatentLM
 from colasearch.problem import LabelledProblem, Problem
-from colasearch.traces import Trace, TraceNode, TraceText
-from colasearch.training.countdown import countdown_rows
+from colasearch.storage.traces import Trace, TraceNode, TraceText
+from colasearch.training.generated.countdown import countdown_rows
 from colasearch.training.search_data import outcomes_of, search_data
 from colasearch.training.solutions import solutions
 

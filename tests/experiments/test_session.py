@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from colasearch.experiments.expert_iteration import Iterations, run_iterations
-from colasearch.experiments.session import APART, Session
-from colasearch.experiments.stages import end, environment
+from colasearch.experiments.iterate_run import run_iterations
+from colasearch.experiments.recipes.iterations import Iterations
+from colasearch.experiments.running.session import APART, Session
+from colasearch.experiments.running.stages import end, environment
 from colasearch.problem import LabelledProblem, Problem
 
 PROBLEMS = [LabelledProblem(Problem.from_text(f"What is {i} + {i}?"), str(2 * i)) for i in range(12)]
@@ -179,6 +180,6 @@ def ours() -> list[int]:
             words = (one / "cmdline").read_bytes().split(b"\0")
         except (OSError, NotADirectoryError):
             continue
-        if b"colasearch.experiments.session" in words:
+        if b"colasearch.cli.session" in words:
             found.append(int(one.name))
     return found

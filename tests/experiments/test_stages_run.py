@@ -15,10 +15,10 @@ import pytest
 
 from colasearch.cli.main import main
 from colasearch.errors import CorruptFileError, InputError, PrerequisiteError
-from colasearch.experiments.countdown import stages
-from colasearch.experiments.countdown_recipe import SIZES, Recipe
-from colasearch.experiments.overrides import override
-from colasearch.experiments.stages import (
+from colasearch.experiments.recipes.countdown import stages
+from colasearch.experiments.recipes.countdown_recipe import SIZES, Recipe
+from colasearch.experiments.recipes.overrides import override
+from colasearch.experiments.running.stages import (
     KEY,
     RECORDS_NAME,
     Stage,
@@ -27,14 +27,14 @@ from colasearch.experiments.stages import (
     reuse_stages,
     run_stages,
 )
-from colasearch.records import read_records
-from colasearch.runs import RunFolder, lock_folder, manifest_of
+from colasearch.storage.records import read_records
+from colasearch.storage.runs import RunFolder, lock_folder, manifest_of
 
 SCRIPT = """
 import sys
 from pathlib import Path
 from test_stages_run import make, open_folder
-from colasearch.experiments.stages import run_stages
+from colasearch.experiments.running.stages import run_stages
 with open_folder(Path(sys.argv[1])) as folder:
     run_stages(folder, make(), print)
 """

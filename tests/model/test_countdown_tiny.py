@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from colasearch.files import check_sums, sha256_of
 from colasearch.model.sources import pretrained_root
+from colasearch.storage.files import check_sums, sha256_of
 from colasearch.verifiers.countdown import evaluate_expression
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from colasearch.errors import CorruptFileError
-from colasearch.files import write_sums
 from colasearch.model.latent_lm import load_latents
+from colasearch.storage.files import write_sums
 from colasearch.training.loop import LoopConfig, TrainRun, fit
 
 

@@ -13,7 +13,8 @@ from safetensors.torch import load_file, save_file
 from tiny import WIDTH, make_tokenizer
 from tokenizers.processors import TemplateProcessing
 
-from colasearch.engine.actor import Actor, Sampling
+from colasearch.engine.forward.actor import Actor
+from colasearch.engine.settings import Sampling
 from colasearch.errors import CorruptFileError, PrerequisiteError
 from colasearch.model.base import BaseModel
 from colasearch.model.latent_lm import LatentLM

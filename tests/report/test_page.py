@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from runs_made import made_run, made_trace
 
-from colasearch.files import read_json
 from colasearch.report import view_trace, write_html, write_report
+from colasearch.storage.files import read_json
 
 ROWS = "document.querySelectorAll('table.problems tbody tr').length"
 TREE = "document.querySelector('.tree')"

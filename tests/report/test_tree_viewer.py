@@ -10,7 +10,7 @@ import pytest
 from runs_made import made_trace
 
 from colasearch.report import view_trace
-from colasearch.traces import Trace
+from colasearch.storage.traces import Trace
 
 CARDS = "[...document.querySelectorAll('.tree .card')]"
 TREE = "document.querySelector('.tree')"
@@ -300,8 +300,8 @@ def test_a_chain_of_three_thousand_nodes_does_not_overflow_the_stack(chrome, tre
 
 
 def test_the_trace_of_a_real_search(chrome, tree, lm) -> None:
-    from colasearch.engine.scheduler import SearchSettings, search_problems
-    from colasearch.engine.world_config import WorldConfig
+    from colasearch.engine.scheduler import search_problems
+    from colasearch.engine.settings import SearchSettings, WorldConfig
     from colasearch.problem import Problem
 
     settings = SearchSettings(sims=12, leaves_in_flight=4, world=WorldConfig(max_tokens=24))

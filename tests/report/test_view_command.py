@@ -86,7 +86,7 @@ def test_a_run_that_goes_on_or_was_killed_can_be_looked_at(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("kind", ["iterate", "experiment"])
 def test_a_run_of_stages_shows_the_page_that_it_wrote(tmp_path: Path, kind: str) -> None:
-    from colasearch.runs import manifest_of
+    from colasearch.storage.runs import manifest_of
 
     folder = tmp_path / "run"
     folder.mkdir()
@@ -195,7 +195,7 @@ def test_a_damaged_run_names_the_file(run: Path, tmp_path: Path) -> None:
     broken("chal-1.json.gz", lambda data: data[:50])
 
     def outside(data: bytes) -> bytes:
-        from colasearch.records import record_sum
+        from colasearch.storage.records import record_sum
 
         record = json.loads(data.splitlines()[0])
         record["trace"] = "../../secret.json.gz"

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from colasearch.benchmarks import peers, quality, throughput
-from colasearch.benchmarks.toy import KnownTrees, ToyWorld
+from colasearch.benchmarks.measurements import peers, quality, throughput
+from colasearch.benchmarks.measurements.toy import KnownTrees, ToyWorld
 from colasearch.cli.main import main
 from colasearch.searchers import ALGORITHMS, run
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from colasearch.benchmarks.toy import KnownTrees as ExactMdp
+from colasearch.benchmarks.measurements.toy import KnownTrees as ExactMdp
 
 __all__ = ["ExactMdp", "TableWorld"]
 

@@ -261,8 +261,8 @@ def test_rollouts_then_values_then_q(call, model_folder, problems, tmp_path):
 
 @pytest.fixture
 def searched(model_folder, tmp_path):
-    from colasearch.engine.scheduler import SearchSettings, search_problems
-    from colasearch.engine.world_config import WorldConfig
+    from colasearch.engine.scheduler import search_problems
+    from colasearch.engine.settings import SearchSettings, WorldConfig
     from colasearch.problem import Problem
 
     lm = LatentLM.from_pretrained(str(model_folder), "cpu", "float32")

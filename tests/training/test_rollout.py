@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from colasearch.engine.decode import seeded_uniforms
+from colasearch.engine.decoding.draws import seeded_uniforms
 from colasearch.errors import CorruptFileError, InputError
 from colasearch.model.latent_lm import LatentLM, world_model_states
 from colasearch.model.policy import sample_codes, sampling_log_probs

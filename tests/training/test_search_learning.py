@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from colasearch.engine.scheduler import SearchSettings, search_problems
-from colasearch.engine.world_config import WorldConfig
+from colasearch.engine.scheduler import search_problems
+from colasearch.engine.settings import SearchSettings, WorldConfig
 from colasearch.errors import InputError, PrerequisiteError
 from colasearch.model.latent_lm import LatentLM
 from colasearch.model.value import QHead, ValueHead
 from colasearch.problem import Problem
-from colasearch.traces import Trace
+from colasearch.storage.traces import Trace
 from colasearch.training.hidden_cache import hidden_states
 from colasearch.training.search_data import find_traces, improved_policy, search_data
 from colasearch.training.search_policy import SearchPolicyLearner, group_loss

@@ -14,10 +14,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from colasearch.errors import CorruptFileError, InputError, PrerequisiteError
-from colasearch.files import check_sums, write_sums
 from colasearch.model.base import BaseModel
 from colasearch.model.latent_lm import LatentLM, save_latents, world_model_states
 from colasearch.problem import LabelledProblem, Problem
+from colasearch.storage.files import check_sums, write_sums
 from colasearch.training.shipping import Origin, greedy_texts, ship
 from colasearch.training.tuning import TunableBase, Tuning
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from colasearch.training.generated.stories import FAMILIES, stories
-from colasearch.training.generated.story_draw import Draw
+from colasearch.training.generated.story_grammar.draw import Draw
+from colasearch.training.generated.story_grammar.problems import FAMILIES, stories
 
 ROWS = list(stories(3000, 5))
 EQUATION = re.compile(r"(\d+) ([-+*/]) (\d+) = (\d+)")

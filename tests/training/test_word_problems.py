@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from colasearch.training.generated.templates import TEMPLATES
-from colasearch.training.generated.word_problems import word_problems
+from colasearch.training.generated.word_templates.problems import word_problems
+from colasearch.training.generated.word_templates.templates import TEMPLATES
 
 EQUATION = re.compile(r"\$?(\d+) ([-+*/]) \$?(\d+) = \$?(\d+)")
 OPERATIONS = {"+": operator.add, "-": operator.sub, "*": operator.mul}

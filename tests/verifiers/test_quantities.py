@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from colasearch.engine.checks import Checks
+from colasearch.engine.texts.checks import Checks
 from colasearch.problem import Problem
 from colasearch.verifiers import unused_numbers
 

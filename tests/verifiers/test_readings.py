@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from colasearch.benchmarks.countdown import BENCHMARK, RULE_ALL, RULE_SOME, with_rule
-from colasearch.benchmarks.data import load
+from colasearch.benchmarks.data_sets.countdown import BENCHMARK, RULE_ALL, RULE_SOME, with_rule
+from colasearch.benchmarks.data_sets.load import load
 from colasearch.cli.verify import command
 from colasearch.problem import LabelledProblem, Problem
 from colasearch.tasks import prompt_text

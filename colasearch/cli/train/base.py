@@ -38,8 +38,8 @@ def command(width: int, layers: int, heads: int, context: int, half: bool, **com
     """
     import torch
 
-    from colasearch.files import sha256_of
     from colasearch.model.base import pick_device
+    from colasearch.storage.files import sha256_of
     from colasearch.training.base_lm import BaseLearner, make_tokenizer, new_base, save_base
     from colasearch.training.data import batches, load_corpus, read_rows
     from colasearch.training.loop import fit, manifest

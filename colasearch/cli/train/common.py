@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from colasearch.traces import Trace
+    from colasearch.storage.traces import Trace
 
 Decorator = Callable[[Any], Any]
 PathType = click.Path(path_type=Path)

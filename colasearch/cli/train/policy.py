@@ -93,7 +93,7 @@ def _from_search(
     how: Run,
     batching: Batches,
 ) -> None:
-    from colasearch.traces import Trace
+    from colasearch.storage.traces import Trace
     from colasearch.training.data import batches
     from colasearch.training.loop import fit
     from colasearch.training.problems import is_heldout

@@ -39,10 +39,10 @@ def command(count: int, seed: int, output: Path, kind: str, split: str, skill: f
     """Make problems with worked solutions, to train on with --data."""
     import json
 
-    from colasearch.files import write_atomic
-    from colasearch.training.countdown import CountdownConfig, countdown_rows
-    from colasearch.training.generated.stories import stories
-    from colasearch.training.generated.word_problems import word_problems
+    from colasearch.storage.files import write_atomic
+    from colasearch.training.generated.countdown import CountdownConfig, countdown_rows
+    from colasearch.training.generated.story_grammar.problems import stories
+    from colasearch.training.generated.word_templates.problems import word_problems
 
     rows = (
         countdown_rows(count, seed, split, CountdownConfig(skill=skill))

@@ -262,7 +262,8 @@ def _agent(
     seed: int,
 ) -> tuple[Any, Any]:
     """What is trained, and the tunable base where that is it."""
-    from colasearch.engine.actor import Actor, Sampling
+    from colasearch.engine.forward.actor import Actor
+    from colasearch.engine.settings import Sampling
     from colasearch.training.agents import LatentAgent, TokenAgent
     from colasearch.training.tuning import TunableBase, Tuning, lora_rank_for
 

@@ -25,8 +25,8 @@ def command(traces: tuple[Path, ...], data: tuple[Path, ...], task: str | None, 
     the numbers and targets there).
     """
     from colasearch.errors import InputError
-    from colasearch.files import write_atomic
-    from colasearch.traces import Trace
+    from colasearch.storage.files import write_atomic
+    from colasearch.storage.traces import Trace
     from colasearch.training.problems import load_problems
     from colasearch.training.search_data import find_traces
     from colasearch.training.solutions import solutions

@@ -150,7 +150,7 @@ def _from_traces(
     loaded: Any, paths: tuple[Path, ...], labels: tuple[Path, ...], head: str, fresh: Callable[[float], None]
 ) -> tuple[Any, Any, list[str]]:
     """What is saved, the learner, and each state's problem; a ``fresh`` head starts at the mean of its targets."""
-    from colasearch.traces import Trace
+    from colasearch.storage.traces import Trace
     from colasearch.training.search_data import find_traces, search_data
     from colasearch.training.value import HeadLearner, q_data, value_data
 

@@ -1,0 +1,148 @@
+"""Independent texts from a model: what greedy decoding, majority vote and best-of-N choose from.
+
+The searchers of those names walk a tree step by step and pay for an evaluation of each step. Here a text is decoded
+straight from the prompt to its end, as self-consistency and best-of-N are published, so that no baseline pays for
+machinery that it does not use. Sample ``i`` of a problem is fixed by run seed, problem id and ``i``: the first n
+samples are the same however many follow, and whatever else is in the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from colasearch.engine.decoding.decoder import decode, prefill
+from colasearch.engine.decoding.draws import seeded_uniforms
+from colasearch.engine.decoding.row import Row, Rules
+from colasearch.engine.forward.actor import Actor
+from colasearch.engine.settings import Sampling, WorldConfig
+from colasearch.engine.texts.ends import TextEnds
+from colasearch.errors import InputError
+from colasearch.model.latent_lm import LatentLM
+from colasearch.problem import Problem
+from colasearch.tasks import prompt_tokens
+from colasearch.verifiers import extract_answer
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One text.
+
+    Attributes:
+        tokens: Generated tokens.
+        text: Without special tokens.
+        answer: Extracted; None when there is none, or the text was cut off.
+        ended: The text is complete, rather than cut off at the limit.
+        broken: The model gave NaN or infinity, which cut it off.
+        cut: It reached the limit of its length.
+    """
+
+    tokens: tuple[int, ...]
+    text: str
+    answer: str | None
+    ended: bool
+    broken: bool = False
+    cut: bool = False
+
+
+class Sampler:
+    """Draws texts for a batch of problems.
+
+    Attributes:
+        prompts: Prompt tokens of each problem; None for one that is too long, whose error is in ``errors``.
+        errors: Why a problem cannot be sampled.
+    """
+
+    def __init__(
+        self,
+        lm: LatentLM,
+        problems: Sequence[Problem],
+        config: WorldConfig,
+        seed: int,
+        actions: str,
+        *,
+        greedy: bool = False,
+        poll: Callable[[], None] | None = None,
+    ) -> None:
+        """Encode the prompts.
+
+        Args:
+            lm: The model.
+            problems: The batch.
+            config: Length limit, rows and sampling; ``references`` and ``max_step_tokens`` mean nothing here.
+            seed: Run seed.
+            actions: ``latent`` or ``sampled``.
+            greedy: Take the most probable code (or token) each time.
+            poll: Called before each forward pass; what it raises ends the drawing.
+        """
+        self.lm, self.problems, self.config, self.seed = lm, list(problems), config, seed
+        sampling = Sampling(top_k=1, token_top_k=1) if greedy else config.sampling
+        self.actor = Actor(lm, sampling, latent=actions == "latent", poll=poll, engine=config.engine)
+        self.ends = TextEnds(lm.base.tokenizer, lm.base.end_ids)
+        self.errors: dict[int, InputError] = {}
+        self.prompts = [self._prompt(i) for i in range(len(self.problems))]
+        self._places = [i for i, prompt in enumerate(self.prompts) if prompt is not None]
+        if self._places:
+            prompts = [prompt for prompt in self.prompts if prompt is not None]
+            features, segments = prefill(self.actor, prompts)
+            self._features, self._segments = features, dict(zip(self._places, segments, strict=True))
+        self.in_progress: list[tuple[int, int, Row]] = []
+
+    def _prompt(self, index: int) -> list[int] | None:
+        problem = self.problems[index]
+        prompt = prompt_tokens(self.lm.base.tokenizer, problem)
+        context = self.lm.base.context_length
+        if len(prompt) + self.config.max_tokens <= context:
+            return prompt
+        self.errors[index] = InputError(
+            f"problem {problem.id}: its prompt has {len(prompt)} tokens and --max-tokens is {self.config.max_tokens}, "
+            f"but the context of {self.lm.base.identity.name} holds {context}; lower --max-tokens, or use a model with "
+            "a longer context"
+        )
+        return None
+
+    def draw(self, wanted: Sequence[tuple[int, int]]) -> list[Sample]:
+        """The samples ``(problem, number)``, in order. If ``poll`` raises, ``finished`` has what was done by then."""
+        rows = self._rows(wanted)
+        self.in_progress = [(*name, row) for name, row in zip(wanted, rows, strict=True)]
+        rules = Rules(self.ends.is_boundary, self.ends.is_finished, self.config.max_tokens, rollout=True)
+        decode(self.actor, rows, rules, self.config.rows)
+        return [sample for _, _, sample in self.finished()]
+
+    def finished(self) -> list[tuple[int, int, Sample]]:
+        """``(problem, number, sample)`` of the last call of :meth:`draw`; a text in progress counts as cut off."""
+        return [(place, number, self._sample(place, row)) for place, number, row in self.in_progress]
+
+    @torch.inference_mode()
+    def _rows(self, wanted: Sequence[tuple[int, int]]) -> list[Row]:
+        """Rows with their first tokens chosen."""
+        index = torch.tensor([self._places.index(place) for place, _ in wanted], device=self.lm.base.device)
+        uniforms = [
+            seeded_uniforms(self.config.max_tokens, self.seed, self.problems[place].id, "sample", number)
+            for place, number in wanted
+        ]
+        first = torch.tensor([float(u[0]) for u in uniforms], dtype=torch.float64, device=self.lm.base.device)
+        tokens = self.actor.next_tokens(self._features.rows(index), first).token_B.tolist()
+        return [
+            Row([self._segments[place]], token, numbers[1:], place)
+            for (place, _), token, numbers in zip(wanted, tokens, uniforms, strict=True)
+        ]
+
+    def _sample(self, place: int, row: Row) -> Sample:
+        text = self.ends.decode(row.tokens)
+        answer = extract_answer(text, self.problems[place].task) if row.ended else None
+        cut = not row.ended and not row.broken and len(row.tokens) >= self.config.max_tokens
+        return Sample(tuple(row.tokens), text, answer, row.ended, row.broken, cut)
+
+    @torch.inference_mode()
+    def values(self, place: int, samples: Sequence[Sample]) -> list[float] | None:
+        """The value head's opinion of complete texts; None if the model has none."""
+        head = self.lm.latents.value if self.lm.latents is not None and self.config.value_head else None
+        prompt = self.prompts[place]
+        if head is None or prompt is None or not samples:
+            return None
+        # As in a search, by the state before the last token: the head was trained on states that go on.
+        features, _ = prefill(self.actor, [[*prompt, *sample.tokens[:-1]] for sample in samples])
+        return [float(v) for v in head(features.hidden_BD).cpu().tolist()]

@@ -1,0 +1,276 @@
+"""Decoding many texts together, each under its own forced first token and its own random numbers.
+
+A ``Decoder`` keeps rows in a batch; a row that ends leaves at once, and one that waits takes its place, so short texts
+never wait for long ones. What a row decodes depends on the row alone.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from colasearch.engine.decoding.row import Row, Rules
+from colasearch.engine.forward.actor import Actor
+from colasearch.engine.forward.features import Features
+from colasearch.engine.memory.interfaces import Place
+from colasearch.engine.memory.shape import Segment
+from colasearch.errors import ResourceError
+
+SETTLED_BELOW = 0.999
+"""Where a check will tell right from wrong, another token is worth trying even where the model is sure of one."""
+UNUSABLE = -1
+"""In place of a token, where the model gave NaN or infinity."""
+HALVINGS = 3
+"""Times in a row that the batch is halved before running out of memory is an error."""
+
+
+@dataclass(slots=True)
+class _Active:
+    """A row in the batch.
+
+    Attributes:
+        row: The row.
+        rules: Its rules.
+        forced: Tokens of lost nodes that have not been fed yet, the next one last.
+        start: Length of the row's keys and values before its first token.
+    """
+
+    row: Row
+    rules: Rules
+    forced: list[int]
+    start: int = 0
+
+
+class Decoder:
+    """Rows decoded together, at most ``max_rows`` at a time; the others wait in the order of submission.
+
+    Attributes:
+        max_rows: Halved when memory runs out.
+    """
+
+    def __init__(self, actor: Actor, max_rows: int) -> None:
+        self.actor, self.max_rows = actor, max_rows
+        self.batch = actor.new_batch()
+        self._waiting: deque[tuple[Row, Rules]] = deque()
+        self._done: list[Row] = []
+        self._count = 0
+        self._halved = 0
+        self._sure: dict[Row, tuple[int, int | None]] = {}
+
+    def __len__(self) -> int:
+        """Rows in the batch and waiting."""
+        return self._count + len(self._waiting)
+
+    def submit(self, rows: Iterable[Row], rules: Rules) -> None:
+        """Queue rows."""
+        self._waiting.extend((row, rules) for row in rows)
+
+    @torch.inference_mode()
+    def cancel(self, tree: int) -> list[Row]:
+        """Take all rows of a tree out, unfinished as they are, and return them."""
+        gone = [row for row, _ in self._waiting if row.tree == tree]
+        self._waiting = deque((row, rules) for row, rules in self._waiting if row.tree != tree)
+        for place in [p for p in self.batch.places() if p.item.row.tree == tree]:
+            self._leave(place)
+            gone.append(place.item.row)
+        return gone
+
+    def take_done(self) -> list[Row]:
+        """The rows that have ended since the last call; none is lost when a pass is interrupted."""
+        done, self._done = self._done, []
+        return done
+
+    @torch.inference_mode()
+    def step(self) -> None:
+        """Decode one token of each row in the batch."""
+        while True:
+            try:
+                self._admit()
+                places = self._ready()
+                features = self.actor.feed([self._next(p.item) for p in places], self.batch) if places else None
+                break
+            except (RuntimeError, MemoryError) as error:
+                self._shrink(error)
+        self._halved = 0
+        if features is None:
+            return
+        going, over = self._harvest(places, features)
+        if going:
+            index = [i for i, _ in going]
+            self._go_on([p.item for _, p in going], features if len(index) == len(places) else features.rows(index))
+            over += [p for _, p in going if not p.item.row.wants_feeding(p.item.rules)]
+        for place in over:
+            self._leave(place)
+            self._done.append(place.item.row)
+
+    def _admit(self) -> None:
+        """Move waiting rows into the batch; those that end with their first token are done at once."""
+        while self._waiting and self._count < self.max_rows:
+            row, rules = self._waiting[0]
+            forced = [t for lost in row.lost for t in lost.tokens]
+            place = self.batch.enter(_Active(row, rules, forced[::-1]), row.path)
+            place.item.start = place.length + len(forced)
+            self._waiting.popleft()
+            self._count += 1
+            row.append(row.first_token, rules)
+            self.actor.generated_tokens += 1
+            if not row.wants_feeding(rules):
+                self._leave(place)
+                self._done.append(row)
+
+    def _ready(self) -> list[Place]:
+        self.batch.make_room()
+        return list(self.batch.places())
+
+    @staticmethod
+    def _next(active: _Active) -> int:
+        return active.forced[-1] if active.forced else active.row.tokens[-1]
+
+    def _harvest(self, places: Sequence[Place], features: Features) -> tuple[list[tuple[int, Any]], list[Any]]:
+        """Take what the pass gave; returns the rows that want another token, with their index, and those that end."""
+        going: list[tuple[int, Any]] = []
+        over: list[Any] = []
+        self._sure = self._end_steps(places, features)
+        for index, place in enumerate(places):
+            active: _Active = place.item
+            row = active.row
+            if active.forced:
+                active.forced.pop()
+                self.actor.repeated_tokens += 1
+                if not active.forced:
+                    self._recover(place)
+                continue
+            row.passes += 1
+            if row.step_tokens == len(row.tokens):
+                row.features = features.rows(slice(index, index + 1))
+                row.segment = self.batch.columns(place, active.start, place.length)
+                if not bool(row.features.usable()):
+                    row.broken = True
+            if row.goes_on(active.rules):
+                going.append((index, place))
+            else:
+                over.append(place)
+        return going, over
+
+    def _end_steps(self, places: Sequence[Place], features: Features) -> dict[Row, tuple[int, int | None]]:
+        """End the steps that have come to an open choice, where the rules ask for that.
+
+        Returns:
+            Token and code of the rows whose steps go on, where these are not to be drawn.
+        """
+        asked = [
+            i
+            for i, place in enumerate(places)
+            if place.item.rules.branch_below is not None and not place.item.row.step_tokens and not place.item.forced
+        ]
+        if not asked:
+            return {}
+        sure_B, token_B, code_B = self.actor.surest(features if len(asked) == len(places) else features.rows(asked))
+        codes = [None] * len(asked) if code_B is None else code_B.tolist()
+        going: dict[Row, tuple[int, int | None]] = {}
+        for i, sure, token, code in zip(asked, sure_B.tolist(), token_B.tolist(), codes, strict=True):
+            row, rules = places[i].item.row, places[i].item.rules
+            settled = rules.settled is not None and rules.settled([*row.before, *row.tokens])
+            if not sure >= (max(rules.branch_below, SETTLED_BELOW) if settled else rules.branch_below):
+                row.end_step()  # NaN is no certainty
+            elif rules.sure:
+                going[row] = token, code
+        return going
+
+    def _recover(self, place: Place) -> None:
+        row: Row = place.item.row
+        end = place.item.start
+        for lost in reversed(row.lost):
+            begin = end - len(lost.tokens)
+            row.recovered.append((lost.key, self.batch.columns(place, begin, end)))
+            end = begin
+
+    def _go_on(self, going: Sequence[_Active], features: Features) -> None:
+        """Give each row its next token: the sure one, or one that is drawn."""
+        found = dict(self._sure)
+        open_ = [i for i, active in enumerate(going) if active.row not in found]
+        if open_:
+            rows = [going[i].row for i in open_]
+            numbers = np.array([row.uniforms[len(row.tokens) - 1] for row in rows])
+            asked = features if len(open_) == len(going) else features.rows(open_)
+            chosen = self.actor.next_tokens(asked, torch.from_numpy(numbers).to(features.hidden_BD.device))
+            codes = [None] * len(rows) if chosen.code_B is None else chosen.code_B.tolist()
+            if chosen.kept_BA is not None:
+                for row, kept_A in zip(rows, chosen.kept_BA, strict=True):
+                    if row.kept is not None:
+                        row.kept.append(kept_A.nonzero()[:, 0])
+            for row, token, code, fine in zip(
+                rows, chosen.token_B.tolist(), codes, chosen.fine_B.tolist(), strict=True
+            ):
+                found[row] = (token if fine else UNUSABLE), code
+        for i, active in enumerate(going):
+            row = active.row
+            token, code = found[row]
+            if token == UNUSABLE:
+                row.broken = True
+                continue
+            if code is not None:
+                row.codes.append(code)
+            if row.states is not None:
+                row.states.append(features.hidden_BD[i])
+            row.append(token, active.rules)
+            if row.ended:
+                row.last = features.rows(slice(i, i + 1))
+            self.actor.generated_tokens += 1
+
+    def _leave(self, place: Place) -> None:
+        self.batch.leave(place, poisoned=place.item.row.broken)
+        self._count -= 1
+
+    def _shrink(self, error: RuntimeError | MemoryError) -> None:
+        """Halve the batch if ``error`` says that memory ran out; the rows that must leave start anew later.
+
+        Raises:
+            ResourceError: Halving has not helped.
+        """
+        if not is_out_of_memory(error):
+            raise error
+        places: list[Place] = list(self.batch.places())
+        rows = max(1, len(places))
+        if rows == 1 or self._halved == HALVINGS:
+            raise ResourceError(
+                f"out of memory with {rows} rows in the batch ({str(error).splitlines()[0][:160]}); "
+                "lower --batch-size, --max-tokens or --kv-memory, or use a smaller model"
+            ) from None
+        self._halved += 1
+        self.max_rows = rows // 2
+        for place in reversed(places[self.max_rows :]):
+            active: _Active = place.item
+            self._leave(place)
+            self.actor.generated_tokens -= len(active.row.tokens)
+            active.row.restart()
+            self._waiting.appendleft((active.row, active.rules))
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        warnings.warn(f"out of memory with {rows} rows in a batch: going on with {self.max_rows}", stacklevel=3)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that the memory of CPU or GPU is exhausted."""
+    text = str(error)
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in text
+
+
+def decode(actor: Actor, rows: Sequence[Row], rules: Rules, at_once: int | None = None) -> None:
+    """Decode all ``rows``, at most ``at_once`` together, filling them in. A row that ends leaves the batch at once."""
+    decoder = Decoder(actor, max(1, at_once or len(rows)))
+    decoder.submit(rows, rules)
+    while len(decoder):
+        decoder.step()
+    decoder.take_done()
+
+
+def prefill(actor: Actor, prompts: Sequence[Sequence[int]]) -> tuple[Features, list[Segment]]:
+    """Encode prompts in one go; features after the last token and each prompt's keys and values."""
+    return actor.prefill(prompts)

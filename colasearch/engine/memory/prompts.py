@@ -1,0 +1,48 @@
+"""Whole prompts, encoded side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from colasearch.engine.memory.shape import KVShape, Segment
+
+
+class PromptBatch:
+    """Whole prompts side by side as one sequence, each attending to itself alone.
+
+    Attributes:
+        lengths: Tokens of each prompt.
+    """
+
+    def __init__(self, shape: KVShape, lengths: Sequence[int]) -> None:
+        self.shape, self.lengths = shape, list(lengths)
+        self._layers: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def positions(self, device: torch.device) -> Tensor:
+        """``[total tokens]`` position of each token in its own prompt."""
+        return torch.cat([torch.arange(n, device=device) for n in self.lengths])
+
+    def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float | None = None) -> Tensor:
+        """Causal attention within each prompt; shapes as in ``model.blocks.Attention`` with B = 1."""
+        self._layers[layer] = (key[0], value[0])
+        grouped = query.shape[1] != key.shape[1]
+        out, begin = [], 0
+        for length in self.lengths:
+            cut = slice(begin, begin + length)
+            out.append(
+                F.scaled_dot_product_attention(
+                    query[:, :, cut], key[:, :, cut], value[:, :, cut],
+                    is_causal=length > 1, scale=scaling, enable_gqa=grouped,
+                )
+            )  # fmt: skip
+            begin += length
+        return torch.cat(out, dim=2).transpose(1, 2)
+
+    def segments(self) -> list[Segment]:
+        """Keys and values of each prompt."""
+        whole = torch.stack([torch.stack(self._layers[i]) for i in range(len(self._layers))])
+        return [part.contiguous() for part in torch.split(whole, self.lengths, dim=3)]

@@ -1,0 +1,110 @@
+"""Settings of a search, as plain numbers: of the draws, of the world that searchers see, of each problem's search."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from colasearch.errors import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How codes (or, without latent modules, tokens) are drawn while a text goes on.
+
+    Attributes:
+        temperature: Of the policy over codes.
+        top_k: Codes to keep; 0 keeps all.
+        token_temperature, token_top_k: The same for tokens, without latent modules.
+        shortlist: At a node, each code's first token is sought among this many tokens that are probable there; 0
+            seeks among all. See ``Actor.fan_out``.
+    """
+
+    temperature: float = 1.0
+    top_k: int = 0
+    token_temperature: float = 0.7
+    token_top_k: int = 50
+    shortlist: int = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class WorldConfig:
+    """Settings of the world.
+
+    Attributes:
+        max_tokens: Longest text, in generated tokens.
+        max_step_tokens: Longest step.
+        branch_below: A step ends where the most probable next token has less than this probability, so that every
+            node is a choice (docs/results.md compares). 0: it ends with a sentence or a line. None: as the task says.
+        value_head: Whether leaves and texts are valued by the model's value head, where it has one.
+        rollouts: Whether leaves are valued by rollouts where there is no value head. Without, an unfinished leaf is
+            worth 0: right for algorithms that look at finished texts alone.
+        check_steps: Whether a text that states something false (``3 + 4 = 8``) is given up and worth nothing, where the
+            task has such a check (``Task.refuted``), and one that leaves out numbers of the problem counts for less
+            (``Task.plausibility``).
+        complete: Whether a search that ends without any finished text writes its most promising one to its end. Only
+            searchers that value nodes: the others draw whole texts.
+        references: Reference rollouts from each root (unused with a value head).
+        rows: Most texts decoded in one batch.
+        kv_bytes: Most bytes of keys and values kept for tree nodes; None keeps all.
+        engine: ``auto``, ``tree`` or ``whole``; see ``engine.forward.inference``.
+        sampling: How codes and tokens are drawn.
+    """
+
+    max_tokens: int = 256
+    max_step_tokens: int = 24
+    branch_below: float | None = None
+    value_head: bool = True
+    rollouts: bool = True
+    check_steps: bool = True
+    complete: bool = True
+    references: int = 8
+    rows: int = 64
+    kv_bytes: int | None = 4 << 30
+    engine: str = "auto"
+    sampling: Sampling = field(default_factory=Sampling)
+
+
+@dataclass(frozen=True, slots=True)
+class SearchSettings:
+    """How each problem is searched.
+
+    Attributes:
+        searcher: Algorithm, as in ``colasearch.searchers.run``.
+        sims: Simulations.
+        seed: Run seed; fixes the result, with the problem's id.
+        actions: ``latent``, or ``sampled``: first tokens drawn from the base itself.
+        leaves_in_flight: Most leaves of one tree evaluated together.
+        max_seconds: Wall-clock limit of a problem; what was found by then counts.
+        stop_when_solved: End a search as soon as a checkable verifier has accepted an answer, unless the algorithm
+            counts votes without looking at verdicts.
+        max_tree_tokens: Limit on the tokens generated for one problem; a round may pass it.
+        world: Limits and sampling of the world.
+        options: Options of the algorithm. Where a verifier checks answers, ``revisit`` is False unless it is given:
+            a text that was rejected is not gone to again.
+    """
+
+    searcher: str = "gumbel"
+    sims: int = 64
+    seed: int = 0
+    actions: str = "latent"
+    leaves_in_flight: int = 16
+    max_seconds: float | None = None
+    max_tree_tokens: int | None = None
+    stop_when_solved: bool = True
+    world: WorldConfig = field(default_factory=WorldConfig)
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def check(self) -> None:
+        """Check the numbers.
+
+        Raises:
+            InputError: One is out of range.
+        """
+        if self.sims < 1:
+            raise InputError(f"sims is {self.sims}; it must be at least 1")
+        if self.max_seconds is not None and not self.max_seconds > 0:
+            raise InputError(f"max_seconds is {self.max_seconds}; it must be above 0")
+        if self.max_tree_tokens is not None and self.max_tree_tokens < 1:
+            raise InputError(f"max_tree_tokens is {self.max_tree_tokens}; it must be at least 1")

@@ -1,0 +1,392 @@
+"""Search trees of many problems, each at its own pace: rows of all trees share one decoder.
+
+``open`` begins trees, ``submit`` asks for edges, ``advance`` decodes a token and gives back what is evaluated.
+
+Leaf values, when the model has no value head, come from the policy's rollout to an answer: a checkable verifier's
+reward where the task has one, else agreement with the answers of a few *reference rollouts* from the root (their
+Laplace-smoothed share). So a leaf's value depends on its own path and the root alone, never on when it was visited.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+
+from colasearch.engine.decoding.decoder import Decoder
+from colasearch.engine.decoding.draws import seeded_uniforms
+from colasearch.engine.decoding.row import Row, Rules
+from colasearch.engine.forward.actor import Actor
+from colasearch.engine.forward.features import Features
+from colasearch.engine.settings import WorldConfig
+from colasearch.engine.texts.checks import Checks
+from colasearch.engine.texts.ends import TextEnds
+from colasearch.engine.texts.finished import Finished
+from colasearch.engine.trees.nodes import COMPLETED, ROOT, Evaluation, Job, Node, Round, TreeState, softmax
+from colasearch.engine.trees.table import NodeTable
+from colasearch.errors import InputError
+from colasearch.model.latent_lm import LatentLM
+from colasearch.problem import Problem
+from colasearch.tasks import Task, get_task, prompt_tokens
+from colasearch.verifiers import canonical_key, extract_answer, is_checkable
+
+
+class Forest:
+    """Trees of a latent-action model's steps, for many problems at once.
+
+    Attributes:
+        actor: The model; counts calls and tokens.
+        trees: Problems in progress by number.
+        table: Nodes by number, and their keys and values.
+    """
+
+    def __init__(
+        self,
+        lm: LatentLM,
+        config: WorldConfig,
+        seed: int,
+        actions: str = "latent",
+        poll: Callable[[], None] | None = None,
+    ) -> None:
+        if actions not in ("latent", "sampled"):
+            raise InputError(f"actions are {actions!r}; they must be 'latent' or 'sampled'")
+        self.lm, self.config, self.seed = lm, config, seed
+        self.actor = Actor(lm, config.sampling, latent=actions == "latent", poll=poll, engine=config.engine)
+        self.ends = TextEnds(lm.base.tokenizer, lm.base.end_ids)
+        self.checks = Checks(self.ends, config.check_steps)
+        self.table = NodeTable(self.actor, config.kv_bytes)
+        self.store, self.nodes = self.table.store, self.table.nodes
+        self.decoder = Decoder(self.actor, config.rows)
+        self.trees: dict[int, TreeState] = {}
+        self.value_head = lm.latents.value if lm.latents is not None and config.value_head else None
+        self._rollout = config.rollouts and self.value_head is None
+        self._to_end = Rules(self.ends.is_boundary, self.ends.is_finished, config.max_step_tokens, rollout=True)
+        self._jobs: dict[Row, Job] = {}
+        self._roots: list[Evaluation] = []
+        self._next_tree = self._next_ticket = 0
+
+    @property
+    def model_calls(self) -> int:
+        """Forward passes of the base so far."""
+        return self.actor.model_calls
+
+    @property
+    def generated_tokens(self) -> int:
+        """Tokens decoded so far; prompts do not count."""
+        return self.actor.generated_tokens
+
+    @property
+    def finished(self) -> list[Finished]:
+        """Every finished text of the trees in progress, tree by tree."""
+        return [text for tree in self.trees.values() for text in tree.finished]
+
+    def open(self, problems: Sequence[Problem]) -> list[int]:
+        """Begin trees; returns their numbers. Their roots' evaluations come from ``advance``.
+
+        Prompts are encoded together, and once for all trees with the same prompt.
+
+        Raises:
+            InputError: A prompt leaves no room for an answer in the base's context; nothing has begun then.
+        """
+        prompts = [self.check(problem) for problem in problems]
+        self.table.encode(prompts)
+        begun: list[int] = []
+        for problem, prompt in zip(problems, prompts, strict=True):
+            number, self._next_tree = self._next_tree, self._next_tree + 1
+            root, features = self.table.add_root(number, prompt)
+            self.trees[number] = TreeState(problem, root, features, model_calls=1, nodes=[root])
+            begun.append(number)
+            self._begin_root(number)
+        return begun
+
+    def _begin_root(self, number: int) -> None:
+        tree = self.trees[number]
+        if not bool(tree.root_features.usable()):
+            self._roots.append(self._root_evaluation(number, float("nan")))
+            return
+        first_A = self._fan_out(tree.root_features, [tree.root])[0]
+        if (first_A < 0).any():
+            self._roots.append(self._root_evaluation(number, float("nan")))
+            return
+        root = self.nodes[tree.root]
+        root.next_token_A, root.prior_A = first_A, softmax(self._prior_logits(tree.root_features)[0])
+        if self.value_head is not None:
+            self.nodes[tree.root].value = float(self._head_values(tree.root_features)[0])
+            self._roots.append(self._root_evaluation(number, self.nodes[tree.root].value))
+        elif self.config.references:
+            self._submit_references(number)
+        else:
+            self._roots.append(self._root_evaluation(number, 0.0))
+
+    def check(self, problem: Problem) -> tuple[int, ...]:
+        """The problem's prompt.
+
+        Raises:
+            InputError: It leaves no room for an answer in the base's context, or the task is unknown.
+        """
+        prompt = tuple(prompt_tokens(self.lm.base.tokenizer, problem))
+        context = self.lm.base.context_length
+        if len(prompt) + self.config.max_tokens > context:
+            raise InputError(
+                f"problem {problem.id}: its prompt has {len(prompt)} tokens and --max-tokens is "
+                f"{self.config.max_tokens}, but the context of {self.lm.base.identity.name} holds {context}; "
+                "shorten the problem, lower --max-tokens, or use a model with a longer context"
+            )
+        return prompt
+
+    def submit(self, states: np.ndarray, actions: np.ndarray) -> list[int]:
+        """Ask for edges; returns a ticket for each. Their evaluations come from ``advance``."""
+        rounds: dict[int, Round] = {}
+        tickets: list[int] = []
+        rows: list[Row] = []
+        for state, action in zip(np.asarray(states).tolist(), np.asarray(actions).tolist(), strict=True):
+            node = self.nodes[state]
+            if node.next_token_A is None:
+                raise InputError(f"state {state} is finished; a finished text must not be continued")
+            token = int(node.next_token_A[action])
+            row = self._row(state, token)
+            tickets.append(self._next_ticket)
+            assert node.prior_A is not None
+            share = node.share * float(node.prior_A[node.next_token_A == token].sum())
+            self._enlist(row, self._next_ticket, state, rounds.setdefault(node.tree, Round(0)), share)
+            self._next_ticket += 1
+            rows.append(row)
+        for row in rows:
+            self.decoder.submit([row], self._rules(row.tree))
+        return tickets
+
+    def _rules(self, tree: int) -> Rules:
+        config, task, ends = self.config, self._task(tree), self.ends
+        below = task.branch_below if config.branch_below is None else config.branch_below
+        rules = Rules(ends.is_boundary, ends.is_finished, config.max_step_tokens, self._rollout, below or None)
+        return self.checks.rules(rules, task)
+
+    def complete(self, state: int) -> None:
+        """Write an open state's text to its end, the surest token at a time; ``advance`` says when that is done.
+
+        A finished text joins the tree's others. No node comes of it.
+        """
+        node = self.nodes[state]
+        assert node.next_token_A is not None
+        assert node.prior_A is not None
+        shares_A = (node.next_token_A[:, None] == node.next_token_A) @ node.prior_A
+        token = int(node.next_token_A[shares_A.argmax()])
+        row = self._row(state, token)
+        self._enlist(row, COMPLETED, state, Round(0), node.share * float(shares_A.max()))
+        limit = self.config.max_tokens
+        self.decoder.submit([row], Rules(self.ends.is_boundary, self.ends.is_finished, limit, False, 0.0, sure=True))
+
+    def advance(self) -> list[Evaluation]:
+        """Decode one token of every row in the batch; returns the evaluations that are done."""
+        if not self._roots:
+            self.decoder.step()
+        return self.collect()
+
+    def collect(self) -> list[Evaluation]:
+        """Evaluations of rows that are done and have not been looked at, without decoding anything."""
+        leaves: list[tuple[Row, Job]] = []
+        done: list[Evaluation] = []
+        for row in self.decoder.take_done():
+            job = self._jobs.pop(row)
+            for key, segment in row.recovered:
+                self.store.put(key, segment)
+            self._account(row, job)
+            full = len(row.before) + len(row.tokens) >= self.config.max_tokens
+            self.trees[row.tree].cut += full and not row.ended and not row.broken
+            if job.ticket >= 0:
+                leaves.append((row, job))
+            elif job.ticket == ROOT:
+                self._take_reference(row, job)
+            else:
+                if row.ended and not row.broken:
+                    self._finish(row, job)
+                done.append(Evaluation(row.tree, COMPLETED, job.parent, 0.0, True, np.zeros(0), 0.0))
+        if leaves:
+            done += self._leaf_evaluations(leaves)
+        done += self._roots
+        self._roots = []
+        return done
+
+    def close(self, tree: int) -> TreeState:
+        """End a tree and forget its nodes; returns what is known of it. Its rows in progress are dropped."""
+        self._roots = [e for e in self._roots if e.tree != tree]
+        for row in self.decoder.cancel(tree):
+            self._account(row, self._jobs.pop(row))
+        self._count_references(tree)  # interrupted before all were done: what is finished counts
+        state = self.trees.pop(tree)
+        self.table.forget(state.nodes)
+        return state
+
+    # Rows.
+
+    def _enlist(self, row: Row, ticket: int, parent: int, round_: Round, share: float = 1.0) -> None:
+        tree = self.trees[row.tree]
+        self._jobs[row] = Job(ticket, parent, tree.rows, round_, share)
+        tree.rows += 1
+        round_.pending += 1
+
+    def _account(self, row: Row, job: Job) -> None:
+        tree = self.trees[row.tree]
+        tree.generated_tokens += len(row.tokens)
+        job.round.passes = max(job.round.passes, row.passes)
+        job.round.pending -= 1
+        if not job.round.pending:
+            tree.model_calls += job.round.passes
+
+    def _row(self, state: int, token: int, draw: int | None = None) -> Row:
+        """A row that continues ``state`` with ``token``; its random numbers are fixed by seed, problem and tokens."""
+        node = self.nodes[state]
+        left = self.config.max_tokens - len(node.written)
+        key: tuple[object, ...] = (self.seed, self.trees[node.tree].problem.id, *node.written, token)
+        if draw is not None:
+            key = (*key, "reference", draw)
+        path, lost = self.table.path(state)
+        return Row(path, token, seeded_uniforms(max(0, left - 1), *key), node.tree, node.written, lost)
+
+    # Evaluations.
+
+    def _leaf_evaluations(self, leaves: Sequence[tuple[Row, Job]]) -> list[Evaluation]:
+        numbers = [self._add_leaf(row, job) for row, job in leaves]
+        live = [
+            (number, row.features)
+            for number, (row, _) in zip(numbers, leaves, strict=True)
+            if row.features is not None and not row.broken and not self.nodes[number].refuted
+        ]
+        place = iter(range(len(live)))
+        fan = prior = values = None
+        if live:
+            features = Features.join([part for _, part in live])
+            fan, prior = self._fan_out(features, [number for number, _ in live]), self._prior_logits(features)
+            values = None if self.value_head is None else self._head_values(features)
+        done = []
+        blank = np.zeros(self.actor.num_actions)
+        for number, (row, job) in zip(numbers, leaves, strict=True):
+            node = self.nodes[number]
+            if row.broken:
+                done.append(Evaluation(row.tree, job.ticket, number, 0.0, True, blank, float("nan")))
+                continue
+            text_value = self._finish(row, job) if row.ended else 0.0
+            if row.features is None or node.refuted or fan is None or prior is None:
+                # The step ended the text, filled it without an answer, or states something false.
+                done.append(Evaluation(row.tree, job.ticket, number, text_value, True, blank, 0.0))
+                continue
+            k = next(place)
+            if (fan[k] < 0).any():
+                done.append(Evaluation(row.tree, job.ticket, number, 0.0, True, blank, float("nan")))
+                continue
+            logits_A = self.checks.worth_trying(self._task(row.tree), node.written, fan[k], prior[k])
+            if not np.isfinite(logits_A).any():
+                node.refuted = True
+                done.append(Evaluation(row.tree, job.ticket, number, 0.0, True, blank, 0.0))
+                continue
+            node.next_token_A = fan[k]
+            # Without what is left out: how probable a text is does not depend on what the search would try.
+            node.prior_A = softmax(prior[k])
+            node.value = value = text_value if values is None else float(values[k])
+            done.append(Evaluation(row.tree, job.ticket, number, 0.0, False, logits_A, value))
+        return done
+
+    def _add_leaf(self, row: Row, job: Job) -> int:
+        step = tuple(row.tokens[: row.step_tokens])
+        node = Node(row.tree, job.parent, step, (*row.before, *step), None, None, len(row.tokens), share=job.share)
+        if not row.broken:
+            node.refuted = self.checks.refute(self._task(row.tree), node.written, complete=row.features is None)
+        node.key = number = self.table.add(node)
+        self.trees[row.tree].nodes.append(number)
+        if row.segment is not None:
+            self.store.put(number, row.segment)
+        return number
+
+    def _task(self, tree: int) -> Task:
+        return get_task(self.trees[tree].problem.task)
+
+    def _finish(self, row: Row, job: Job) -> float:
+        """Record a finished text; a value head judges it by the state before its last token."""
+        tree = self.trees[row.tree]
+        text = self.ends.decode((*row.before, *row.tokens))
+        judged = None
+        if self.value_head is not None:
+            judged = self.nodes[job.parent].value if row.last is None else float(self._head_values(row.last)[0])
+        return tree.finish(
+            text,
+            extract_answer(text, tree.problem.task),
+            job.order,
+            judged=judged,
+            refuted=self.checks.refuse(get_task(tree.problem.task), text),
+            share=None if self._rollout or is_checkable(tree.problem.task) else job.share,
+            plausibility=self.checks.plausibility(tree.problem, text),
+        )
+
+    def _fan_out(self, features: Features, states: Sequence[int]) -> np.ndarray:
+        count = self.actor.num_actions
+        nodes = [self.nodes[state] for state in states]
+        if self.actor.latent:
+            uniforms = np.zeros((len(states), count))
+        else:
+            uniforms = np.stack(
+                [seeded_uniforms(count, self.seed, self.trees[n.tree].problem.id, n.written, "fan") for n in nodes]
+            )
+        tokens: np.ndarray = self.actor.fan_out(features, uniforms).cpu().numpy()
+        for node, row in zip(nodes, tokens.tolist(), strict=True):
+            self.trees[node.tree].branching.append(len(set(row)) / count)
+        return tokens
+
+    def _prior_logits(self, features: Features) -> np.ndarray:
+        if features.scores_BA is None:
+            return np.zeros((len(features.hidden_BD), self.actor.num_actions))
+        scores: np.ndarray = features.scores_BA.float().cpu().numpy()
+        return scores / self.config.sampling.temperature
+
+    def _head_values(self, features: Features) -> np.ndarray:
+        assert self.value_head is not None
+        with torch.inference_mode():
+            values: np.ndarray = self.value_head(features.hidden_BD).float().cpu().numpy()
+        return values
+
+    # Roots and their reference rollouts.
+
+    def _submit_references(self, number: int) -> None:
+        """Queue the rollouts whose answers later leaves are held to; their first codes are drawn from the prior."""
+        tree = self.trees[number]
+        node = self.nodes[tree.root]
+        assert node.next_token_A is not None
+        cumulative_A = np.cumsum(softmax(self._prior_logits(tree.root_features)[0]))
+        draws = seeded_uniforms(self.config.references, self.seed, tree.problem.id, "reference codes")
+        round_ = Round(0)
+        rows = []
+        for draw, uniform in enumerate(draws):
+            action = min(int(np.searchsorted(cumulative_A, uniform, side="right")), self.actor.num_actions - 1)
+            row = self._row(tree.root, int(node.next_token_A[action]), draw=draw)
+            self._enlist(row, ROOT, tree.root, round_)
+            rows.append(row)
+        tree.reference_rows = dict.fromkeys(rows)
+        self.decoder.submit(rows, self._to_end)
+
+    def _take_reference(self, row: Row, job: Job) -> None:
+        tree = self.trees[row.tree]
+        tree.reference_rows[row] = job.order
+        if None not in tree.reference_rows.values():
+            self._roots.append(self._root_evaluation(row.tree, self._count_references(row.tree)))
+
+    def _count_references(self, number: int) -> float:
+        """Take in the reference rollouts that are done; returns the value of the root."""
+        tree = self.trees[number]
+        rows = {row: order for row, order in tree.reference_rows.items() if order is not None}
+        tree.reference_rows = {}
+        # Count all answers before any text is valued: a value must not depend on which rollout ended first.
+        texts = [(self.ends.decode(r.tokens), order) for r, order in rows.items() if r.ended]
+        answers = [extract_answer(text, tree.problem.task) for text, _ in texts]
+        false = [self.checks.refuse(self._task(number), text) for text, _ in texts]
+        tree.reference_count = len(rows)
+        sound = [a for a, wrong in zip(answers, false, strict=True) if a is not None and not wrong]
+        tree.references.update(canonical_key(a, tree.problem.task) for a in sound)
+        total = sum(
+            tree.finish(text, answer, order, refuted=wrong, plausibility=self.checks.plausibility(tree.problem, text))
+            for (text, order), answer, wrong in zip(texts, answers, false, strict=True)
+        )
+        return float("nan") if any(r.broken for r in rows) else total / max(1, len(rows))
+
+    def _root_evaluation(self, number: int, value: float) -> Evaluation:
+        tree = self.trees[number]
+        return Evaluation(number, ROOT, tree.root, 0.0, False, self._prior_logits(tree.root_features)[0], value)

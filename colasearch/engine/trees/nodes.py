@@ -1,0 +1,191 @@
+"""What a world keeps of each problem: its nodes, its finished texts, what it has cost; and what it says of a node."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from colasearch.engine.decoding.row import Row
+from colasearch.engine.forward.features import Features
+from colasearch.engine.texts.finished import Finished
+from colasearch.problem import Problem
+from colasearch.verifiers import canonical_key, checkable_verifier, is_checkable
+
+NO_PARENT = -1
+ROOT, COMPLETED = -1, -2
+"""In place of a ticket: what is evaluated is a root, or no node but a text that is now written to its end."""
+
+TEMPER = 1 / 3
+"""Power of its probability with which a text that a tree reached counts in a vote. That probability is a product over
+many choices of words, most of which have nothing to do with the answer, so as it stands it says too much. Chosen on
+trees of word problems, where the value head's word added nothing to it (docs/results.md)."""
+
+
+@dataclass(slots=True)
+class Node:
+    """A state: the text up to the end of a step.
+
+    Attributes:
+        tree: Number of its problem.
+        parent: Node number, ``NO_PARENT`` for a root.
+        tokens: Its own tokens (the prompt for a root).
+        written: Tokens of the text up to here, without the prompt.
+        key: Of the keys and values of ``tokens`` in the store.
+        next_token_A: First token under each action; None when nothing can follow.
+        cost: Tokens generated to make and evaluate it.
+        value: What the value head says of it.
+        refuted: Its text states something false, so nothing follows.
+        prior_A: Probability of each action here; None when nothing can follow.
+        share: Product of the probabilities of the edges from the root to here.
+    """
+
+    tree: int
+    parent: int
+    tokens: tuple[int, ...]
+    written: tuple[int, ...]
+    key: Hashable
+    next_token_A: np.ndarray | None
+    cost: int
+    value: float = 0.0
+    refuted: bool = False
+    prior_A: np.ndarray | None = None
+    share: float = 1.0
+
+
+@dataclass(slots=True)
+class Round:
+    """Rows of one tree that were asked for together.
+
+    Attributes:
+        pending: Rows not done yet.
+        passes: Most forward passes that one of them took.
+    """
+
+    pending: int
+    passes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """A root, or an edge that was asked for, evaluated.
+
+    Attributes:
+        tree: Number of its tree.
+        ticket: As ``submit`` gave it; or ``ROOT``; or ``COMPLETED``, where the rest means nothing.
+        state, reward, terminal, logits_A, value: As in the world contract. ``value`` is NaN where the model gave NaN.
+    """
+
+    tree: int
+    ticket: int
+    state: int
+    reward: float
+    terminal: bool
+    logits_A: np.ndarray
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a row is for: an edge, by its ``ticket``; a reference rollout (``ROOT``); a text's end (``COMPLETED``).
+
+    ``share`` is that of the node which the edge leads to.
+    """
+
+    ticket: int
+    parent: int
+    order: int
+    round: Round
+    share: float
+
+
+@dataclass(slots=True)
+class TreeState:
+    """A problem in progress.
+
+    Attributes:
+        problem: The problem.
+        root: Node number of the root.
+        root_features: Features after the prompt, until the root is evaluated.
+        reference_rows: Reference rollouts in progress, each with its order once it is done.
+        references: Answers of the reference rollouts.
+        reference_count: Reference rollouts that are done.
+        rows: Rows asked for so far.
+        generated_tokens: Tokens decoded.
+        model_calls: Forward passes that this problem needs when its rows never wait for room in a batch.
+        branching: Distinct children / actions of each open node.
+        nodes: Its node numbers.
+        cut: Texts that reached the limit of their length.
+    """
+
+    problem: Problem
+    root: int
+    root_features: Features
+    reference_rows: dict[Row, int | None] = field(default_factory=dict)
+    references: Counter[Hashable] = field(default_factory=Counter)
+    reference_count: int = 0
+    rows: int = 0
+    generated_tokens: int = 0
+    model_calls: int = 0
+    branching: list[float] = field(default_factory=list)
+    nodes: list[int] = field(default_factory=list)
+    cut: int = 0
+    _finished: list[Finished] = field(default_factory=list)
+
+    def finish(
+        self,
+        text: str,
+        answer: str | None,
+        order: int,
+        *,
+        judged: float | None = None,
+        refuted: bool = False,
+        share: float | None = None,
+        plausibility: float = 1.0,
+    ) -> float:
+        """Record a finished text and value it: by ``judged`` where it has an answer that no verifier can check.
+
+        A ``refuted`` text is worth nothing, unless a verifier can check its answer: that knows better.
+
+        Args:
+            text: Without prompt and special tokens.
+            answer: None where it has none.
+            order: Its place in the order of asking.
+            judged: What a value head says of it.
+            refuted: Whether it states something false.
+            share: How probable it was, for a text that a tree reached; None for one that was drawn.
+            plausibility: ``Task.plausibility`` of it.
+        """
+        if answer is None or is_checkable(self.problem.task):
+            value = weight = self.value_of(answer)
+        elif refuted:
+            value = weight = 0.0
+        else:
+            value = self.value_of(answer) if judged is None else judged
+            weight = plausibility * (value if share is None else share**TEMPER)
+        self._finished.append(Finished(order, text, answer, value, 1.0 if share is None else share, weight))
+        return value
+
+    @property
+    def finished(self) -> list[Finished]:
+        """Every finished text so far, in the order in which their rows were asked for."""
+        return sorted(self._finished, key=lambda f: f.order)
+
+    def value_of(self, answer: str | None) -> float:
+        """A checkable verifier's reward; without one, the smoothed share of reference rollouts with that answer."""
+        if answer is None:
+            return 0.0
+        task = self.problem.task
+        if is_checkable(task):
+            reward = checkable_verifier(task).score(self.problem, answer).reward
+            return 0.0 if reward is None else reward
+        return (1 + self.references[canonical_key(answer, task)]) / (2 + self.reference_count)
+
+
+def softmax(logits_A: np.ndarray) -> np.ndarray:
+    """Probabilities ``[A]`` of logits."""
+    weights_A = np.exp(logits_A - logits_A.max())
+    shares_A: np.ndarray = weights_A / weights_A.sum()
+    return shares_A

@@ -1,0 +1,1 @@
+"""What an experiment does: its numbers, and its stages made of them."""

@@ -1,0 +1,1 @@
+"""What an experiment found: results read from its stages' folders, tables, charts, pages."""

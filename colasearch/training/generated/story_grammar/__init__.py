@@ -1,0 +1,1 @@
+"""Word problems put together from the parts of small stories."""

@@ -1,0 +1,1 @@
+"""Word problems made from templates with drawn numbers."""
