@@ -65,7 +65,7 @@ def mcnemar(only_first: int, only_second: int) -> float:
     if 2 * fewer == n:
         return 1.0
     # Whole numbers until the end: floats would overflow at some 1,000 problems.
-    return 2 * sum(math.comb(n, k) for k in range(fewer + 1)) / 2**n
+    return float(2 * sum(math.comb(n, k) for k in range(fewer + 1)) / 2**n)
 
 
 @dataclass(frozen=True, slots=True)

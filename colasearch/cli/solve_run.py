@@ -88,8 +88,8 @@ def solve_all(
         folder: Where finished records and traces go.
     """
     order = InOrder(problems, show, {})
-    for record in [] if folder is None else folder.finished:
-        order.add(record)
+    for earlier in [] if folder is None else folder.finished:
+        order.add(earlier)
     todo = list({p.id: p for p in problems if p.id not in order.found}.values())
     interrupted = False
     try:
