@@ -27,11 +27,12 @@ FORBIDDEN = {
 """What the modules below each prefix must not import."""
 
 ROOMS = (
-    *("errors", "interrupts", "printable", "problem"),
-    *("storage", "searchers", "verifiers", "model", "tasks"),
+    *("errors", "disk", "interrupts", "printable", "problem", "wording"),
+    *("storage", "searchers", "verifiers", "rows", "model", "tasks"),
     *("engine.settings", "engine.memory", "engine.forward", "engine.decoding", "engine.texts", "engine.trees"),
-    *("engine.record", "engine.scheduler", "solve", "training"),
-    *("benchmarks.names", "benchmarks.data_sets", "benchmarks.harness", "cluster", "benchmarks.measurements"),
+    *("engine.verdict", "engine.record", "engine.scheduler", "training"),
+    *("benchmarks.names", "benchmarks.data_sets", "benchmarks.harness", "whole_texts", "solving"),
+    *("cluster", "benchmarks.measurements"),
     *("report", "experiments.running", "experiments.recipes", "experiments.reports"),
     *("experiments.countdown_run", "experiments.iterate_run", "cli"),
 )

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -14,13 +15,9 @@ pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc compile
 
 @pytest.mark.parametrize(("name", "seed"), [("bench", 1), ("actions", 2)])
 def test_a_run_disturbed_at_drawn_operations_ends_as_an_undisturbed_one(name, seed):
-    args = [name, "--points", "2", "--seed", str(seed)]
-    done = subprocess.run(
-        [sys.executable, "-m", "colasearch.benchmarks.measurements.file_faults", *args],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    script = Path(__file__).parent.parent.parent / "scripts" / "file_faults.py"
+    command = [sys.executable, str(script), name, "--points", "2", "--seed", str(seed)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode in (0, 1), done.stderr
     told = json.loads(done.stdout)
     assert told["wrong"] == []

@@ -19,7 +19,7 @@ from colasearch.cli import main as cli
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
-COMMAND = re.compile(r"^ {4}((?:echo .*\| *)?colasearch [a-z].*(?:\\\n.*)*)", re.MULTILINE)
+COMMAND = re.compile(r"^ {4}((?:echo .*\| *)?colasearch [a-z](?:\\\n|.)*)", re.MULTILINE)
 
 NOT_RUN = {
     r"train |iterate |experiment ": "takes minutes to hours; tests/training and tests/experiments run small ones",

@@ -20,7 +20,7 @@ from colasearch.errors import CorruptFileError, PrerequisiteError
 from colasearch.model.import_cola import import_cola
 from colasearch.model.latent_lm import LatentLM, fan_out_states
 from colasearch.problem import Problem
-from colasearch.solve import solve
+from colasearch.solving import solve
 
 CODES, WIDTH, FFN = 5, 16, 24
 LLAMA3 = {

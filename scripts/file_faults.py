@@ -1,7 +1,7 @@
 """Let each file operation of a command go wrong in turn: is the run, begun again, the same as an undisturbed one?
 
-    python -m colasearch.benchmarks.measurements.file_faults bench
-    python -m colasearch.benchmarks.measurements.file_faults base --kinds kill,full --points 20
+    python scripts/file_faults.py bench
+    python scripts/file_faults.py base --kinds kill,full --points 20
 
 A library that is loaded before all others (``file_faults.c``, compiled with gcc on the spot) counts what a command does
 to files below its run folder: opening, reading, writing, syncing, renaming, removing. At the drawn operations the
@@ -28,7 +28,6 @@ import click
 
 from colasearch.benchmarks.measurements.kill_driver import without_times
 
-NAME = "colasearch.benchmarks.measurements.file_faults"
 SOURCE = Path(__file__).with_suffix(".c")
 KINDS = ("kill", "full", "broken")
 TEMPORARY = re.compile(r"\..+\.(tmp|old)-\d+")
@@ -203,7 +202,7 @@ def command(name: str, kinds: str, points: int | None, seed: int) -> None:
         if "file_faults.so" not in os.environ.get("LD_PRELOAD", ""):
             library = compile_library(root)
             environment = {**os.environ, "LD_PRELOAD": str(library), "OMP_NUM_THREADS": "1"}
-            raise SystemExit(subprocess.run([sys.executable, "-m", NAME, *sys.argv[1:]], env=environment).returncode)
+            raise SystemExit(subprocess.run([sys.executable, __file__, *sys.argv[1:]], env=environment).returncode)
         from colasearch.cli.main import prepare
         from colasearch.cli.session import import_all
 
