@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from colasearch.benchmarks.harness.intervals import mcnemar
 from colasearch.printable import visible
 from colasearch.report.curves import mean_tokens, spoken
 from colasearch.report.run_data import Run
@@ -132,6 +131,8 @@ def _comparisons(summary: Mapping[str, Any]) -> str:
 
 def exact_p(c: Mapping[str, Any]) -> str:
     """McNemar's p of a comparison, two digits; worked out from the counts, which older summaries have, too."""
+    from colasearch.benchmarks.harness.intervals import mcnemar  # brings numpy, and the page of a run needs none
+
     return f"{mcnemar(int(c['only_first']), int(c['only_second'])):.2g}"
 
 

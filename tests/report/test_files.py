@@ -129,7 +129,7 @@ def test_without_matplotlib_there_is_a_report_that_says_so(tmp_path: Path) -> No
         f"write_report(Path({str(folder)!r}))\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
-    assert "colasearch\\[viz\\]" in (folder / "report.md").read_text()
+    assert "pip install '.\\[viz\\]'" in (folder / "report.md").read_text()
     assert not (folder / "plots").exists()
     assert (folder / "report.html").is_file()
 

@@ -62,9 +62,11 @@ def test_charts_draw_selected_and_oracle_as_named_lines_of_their_own(chrome, run
             "best-of-N: selected",
         ]
         assert chrome.run(f"document.querySelectorAll('[data-chart={name}] .plot polyline.dashed').length") == 1
-        # Bands of the lines that have several points; the oracle's is drawn as edges.
-        bands = chrome.run(f"document.querySelectorAll('[data-chart={name}] .plot .band').length")
-        assert bands == (4 if name == "accuracy-simulations" else 3)
+        points, bars = (
+            chrome.run(f"document.querySelectorAll('[data-chart={name}] .plot {kind}').length")
+            for kind in (":is(.solid, .hollow)", ".whisker")
+        )
+        assert bars == points > 4, "each point has its interval as a bar"
     assert "NaN" not in chrome.run("document.querySelector('.charts').innerHTML")
     quiet(chrome)
 

@@ -8,7 +8,7 @@ import torch
 
 from colasearch.engine.scheduler import search_problems
 from colasearch.engine.settings import SearchSettings, WorldConfig
-from colasearch.errors import InputError, PrerequisiteError
+from colasearch.errors import InputError
 from colasearch.model.latent_lm import LatentLM
 from colasearch.model.value import QHead, ValueHead
 from colasearch.problem import Problem
@@ -106,7 +106,7 @@ def test_traces_without_codes_or_nodes_are_refused(traces, tmp_path):
         search_data([dataclasses.replace(traces[0], actions="sampled")])
     with pytest.raises(InputError, match="0 traces hold no open node"):
         search_data([])
-    with pytest.raises(PrerequisiteError, match="holds no traces"):
+    with pytest.raises(InputError, match="holds no traces"):
         find_traces(tmp_path)
     traces[0].write(tmp_path / "b.json.gz")
     (tmp_path / "run" / "traces" / "gumbel-8").mkdir(parents=True)

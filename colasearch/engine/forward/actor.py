@@ -18,6 +18,7 @@ from torch import Tensor
 
 from colasearch.engine.forward.features import Chosen, Features
 from colasearch.engine.forward.inference import Inference, inference_of
+from colasearch.engine.memory.attention import as_kept, kept_dtype
 from colasearch.engine.memory.choose import prompt_attention, row_memory
 from colasearch.engine.memory.interfaces import AttendedRows, Attention
 from colasearch.engine.memory.shape import Segment
@@ -72,7 +73,11 @@ class Actor:
     def new_batch(self) -> AttendedRows | WholeBatch:
         """An empty batch of rows."""
         base = self.lm.base
-        return WholeBatch() if self.shape is None else row_memory(self.shape, base.dtype, base.device)
+        return (
+            WholeBatch()
+            if self.shape is None
+            else row_memory(self.shape, kept_dtype(base.dtype, base.device), base.device)
+        )
 
     @torch.inference_mode()
     def feed(self, tokens: Sequence[int], batch: AttendedRows | WholeBatch) -> Features:
@@ -138,7 +143,7 @@ class Actor:
         above = self.shape.base_layers
 
         def attention(layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-            return batch(above + layer, query, key, value)
+            return batch(above + layer, *as_kept(query, key, value))
 
         scores: Tensor = self.lm.latents.policy(hidden, positions, attention=attention)[0].float()
         return scores

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface
 
-from colasearch.engine.memory.attention import ATTENTION_NAME, rows_attention
+from colasearch.engine.memory.attention import ATTENTION_NAME, kept_dtype, rows_attention
 from colasearch.engine.memory.choose import prompt_attention, row_memory
 from colasearch.engine.memory.interfaces import Attention
 from colasearch.engine.memory.shape import KVShape
@@ -141,7 +141,11 @@ def _probe(lm: LatentLM, inference: Inference) -> None:
     try:
         prompt = prompt_attention(shape, [len(PROBE) - 1])
         inference.hidden(tokens[:, :-1], positions[:, :-1], prompt)
-        part = row_memory(KVShape(shape.base_layers, 0, shape.heads, shape.head_dim), base.dtype, base.device)
+        part = row_memory(
+            KVShape(shape.base_layers, 0, shape.heads, shape.head_dim),
+            kept_dtype(base.dtype, base.device),
+            base.device,
+        )
         part.enter(None, prompt.segments())
         ours = inference.hidden(tokens[:, -1:], part.begin()[None], part)[0, -1].float()
     except (KeyError, TypeError, RuntimeError, AttributeError) as error:

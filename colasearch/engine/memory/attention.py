@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 from transformers import AttentionInterface
 
@@ -21,7 +22,18 @@ def rows_attention(
         if kwargs.get(name) is not None:
             raise PrerequisiteError(f"{type(module).__name__} attends with {name}, which the key/value tree lacks")
     owner: Attention = kwargs["rows"]
-    return owner(int(module.layer_idx), query, key, value, kwargs.get("scaling")), None
+    return owner(int(module.layer_idx), *as_kept(query, key, value), kwargs.get("scaling")), None
+
+
+def kept_dtype(dtype: torch.dtype, device: torch.device) -> torch.dtype:
+    """Element type of keys and values of a model with weights of ``dtype``: that of autocast, where it is on."""
+    kind = device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else dtype
+
+
+def as_kept(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """Queries, keys and values in ``kept_dtype``, as torch's own attention casts them under autocast."""
+    return tuple(t.to(kept_dtype(t.dtype, t.device)) for t in tensors)
 
 
 AttentionInterface.register(ATTENTION_NAME, rows_attention)
