@@ -161,7 +161,8 @@ def test_large_trees_begin_folded_and_unfold(chrome, tree) -> None:
     assert int(chrome.run(f"{TREE}.dataset.shown")) == expected < 80
     press(chrome, "Expand all")
     assert int(chrome.run(f"{TREE}.dataset.shown")) == 80
-    press(chrome, "Fit")  # the root may be out of view
+    chrome.run(f"{TREE}.focus(); 0")
+    chrome.key("Home")  # the root may be out of view
     chrome.run("document.querySelector('#node0 .fold').click(); 0")
     assert int(chrome.run(f"{TREE}.dataset.shown")) == 1
     assert chrome.run("document.querySelector('#node0 .fold').textContent") == "+79"
