@@ -88,6 +88,23 @@ def _agree(gold: Any, pred: Any) -> bool:
     return any(bool(abs(a - b * factor) <= _AGREE * max(scale, abs(b * factor))) for factor in percent)
 
 
+def _integrated(gold: Any, pred: Any) -> bool:
+    """Whether an integral and the other value agree to many digits, each worked out by itself.
+
+    math-verify works out their difference to full precision, which takes 20 times as long where they are equal.
+    """
+    if not (isinstance(gold, sympy.Expr) and isinstance(pred, sympy.Expr)):
+        return False
+    if not (gold.has(sympy.Integral) or pred.has(sympy.Integral)):
+        return False
+    if gold.free_symbols or pred.free_symbols or _has_float(gold) or _has_float(pred):
+        return False
+    a, b = sympy.N(gold, 40), sympy.N(pred, 40)
+    if not (a.is_number and b.is_number and a.is_finite and b.is_finite) or a.has(sympy.Integral) or a == 0:
+        return False
+    return bool(abs(a - b) <= _AGREE * abs(a))
+
+
 _KNOWN = frozenset(
     re.findall(
         r"\w+",
@@ -138,6 +155,8 @@ def judge(job: list[str]) -> dict[str, Any]:
         return {"verdict": False, "reason": "too large to compute"}
     for g in gold:
         for p in pred:
-            if verify(g, p, timeout_seconds=None) and _agree(g, p) and _same_unknown(gold_text, pred_text):
+            if not _same_unknown(gold_text, pred_text):
+                continue
+            if _integrated(g, p) or (verify(g, p, timeout_seconds=None) and _agree(g, p)):
                 return {"verdict": True, "reason": "equal (math-verify)"}
     return {"verdict": False, "reason": "different (math-verify)"}

@@ -335,6 +335,13 @@ def _trailing_expression(text: str) -> str | None:
     return tail if formula and "$" not in tail and not prose_words(tail) else None
 
 
+def _without_stray_braces(answer: str) -> str:
+    """An answer that no mark ends, without the braces at its end that nothing in it opened: ``218}``."""
+    while answer.endswith("}") and answer.count("}") > answer.count("{"):
+        answer = answer[:-1].rstrip().removesuffix("\\")
+    return answer
+
+
 def extract_math(text: str) -> str | None:
     """The answer of a text about mathematics, as written; ``None`` when there is none."""
     text = body(text)
@@ -348,6 +355,7 @@ def extract_math(text: str) -> str | None:
             answer = _last_formula_or_number(text)
         if answer is None and (words := _LAST_IS.search(text[-200:])):
             answer = words.group(1)
+        answer = _without_stray_braces(answer) if answer else None
     if answer is None or not answer.strip() or len(answer) > MAX_ANSWER_CHARS:
         return None
     return answer.strip()

@@ -48,6 +48,8 @@ _IS_IT = re.compile(
 )
 _LABEL = re.compile(r"^\W*?(?:\(\s*(?P<a>[A-J])\s*\)|(?P<b>[A-J])\s*[.):](?!\d))", re.M)
 _ALONE = re.compile(r"^\W*\(?(?P<a>[A-J])\)?\W*$", re.M)
+_LABEL_INSIDE = re.compile(r"[,;]\s*(?:\(\s*(?P<a>[A-J])\s*\)|(?P<b>[A-J])\s*[):])(?!\d)")
+"""A label within a line, where the choices are written out: ``A: 3, B: 4``."""
 _LOWER = re.compile(r"\W*(?P<a>[a-j])\W*")
 _ANY = re.compile(r"(?<![A-Za-z0-9\\'’])" + _LETTER.format("a"))
 _OUT_BEFORE = re.compile(
@@ -72,7 +74,7 @@ def letter_of(text: str, box: str | None) -> str | None:
         inner = _plain(box)
         return _lone(inner) or _stated(inner) or _stated(_plain(text))
     plain = _plain(text)
-    return _lone(plain) or _stated(plain) or _labelled(plain) or _left_over(plain)
+    return _letter_alone(plain) or _stated(plain) or _lone(plain) or _labelled(plain) or _left_over(plain)
 
 
 def _plain(text: str) -> str:
@@ -89,12 +91,23 @@ def _stands(match: re.Match[str], text: str) -> bool:
     return match["a"] != "A" or not _WORD_NEXT.match(behind)
 
 
+def _letter_alone(text: str) -> str | None:
+    """A text that is nothing but a letter."""
+    match = _ALONE.fullmatch(text) or _LOWER.fullmatch(text)
+    return match["a"].upper() if match else None
+
+
+def _labels(text: str) -> set[str]:
+    """The letters that label something in a text."""
+    return {m["a"] or m["b"] for pattern in (_LABEL, _LABEL_INSIDE) for m in pattern.finditer(text)}
+
+
 def _lone(text: str) -> str | None:
     """A text that is a letter, with or without the wording of its choice: ``(B)``, ``B. A circle``."""
-    if match := _ALONE.fullmatch(text) or _LOWER.fullmatch(text):
-        return match["a"].upper()
+    if letter := _letter_alone(text):
+        return letter
     label = _LABEL.match(text)
-    if label is None or len({m["a"] or m["b"] for m in _LABEL.finditer(text)}) > 1:
+    if label is None or len(_labels(text)) > 1:
         return None
     return label["a"] or label["b"]
 
@@ -131,7 +144,7 @@ def _labelled(text: str) -> str | None:
     alone = _ALONE.findall(text)
     if alone:
         return str(alone[-1])
-    labels = {m["a"] or m["b"] for m in _LABEL.finditer(text)}
+    labels = _labels(text)
     return labels.pop() if len(labels) == 1 else None
 
 

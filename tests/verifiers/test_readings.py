@@ -10,7 +10,7 @@ from colasearch.benchmarks.data_sets.load import load
 from colasearch.cli.verify import command
 from colasearch.problem import LabelledProblem, Problem
 from colasearch.tasks import prompt_text
-from colasearch.verifiers import extract_answer
+from colasearch.verifiers import engine, extract_answer
 from colasearch.verifiers.compare import compare, for_worker
 from colasearch.verifiers.countdown import Countdown
 from colasearch.verifiers.engine import judge
@@ -237,6 +237,10 @@ CHOICES: list[tuple[str, str | None]] = [
     ('I choose D', 'D'),
     ('I would go with B.', 'B'),
     ('My final choice: B', 'B'),
+    ('A: 3, B: 4, C: 5. We choose C', 'C'),
+    ('A) 3, B) 4, C) 5', None),
+    ('A. No, wait. The answer is C.', 'C'),
+    ('C) since A, B are wrong', 'C'),
     ('Final answer: **C**', 'C'),
     ('The answer is not A but D', 'D'),
     ('The answer is not A.', None),
@@ -338,6 +342,19 @@ def test_a_worker_gets_no_left_sides() -> None:
 )
 def test_what_math_verify_reads_as_letters_is_not_believed(gold: str, pred: str) -> None:
     assert judge([gold, pred])["verdict"] is not True
+
+
+def test_a_right_integral_is_worked_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unused(*_: object, **__: object) -> bool:
+        raise AssertionError("math-verify was asked for the difference of equal values")
+
+    monkeypatch.setattr(engine, "verify", unused)
+    for gold, pred in ((r"\int_0^{\pi}2\sin^4 x\,dx", r"\frac{6\pi}{8}"), ("3", r"\int_0^3 1\,dx")):
+        assert judge([gold, pred])["verdict"] is True
+    monkeypatch.undo()
+    for pred in (r"\frac{5\pi}{8}", r"\frac{6\pi}{8.00001}", "0"):
+        assert judge([r"\int_0^{\pi}2\sin^4 x\,dx", pred])["verdict"] is False
+    assert judge([r"\int_{-1}^1 x\,dx", "0"])["verdict"] is True
 
 
 def test_a_countdown_run_under_the_rule_of_every_number_once() -> None:
