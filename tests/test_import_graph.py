@@ -33,7 +33,7 @@ ROOMS = (
     *("engine.record", "engine.scheduler", "solve", "training"),
     *("benchmarks.names", "benchmarks.data_sets", "benchmarks.harness", "cluster", "benchmarks.measurements"),
     *("report", "experiments.running", "experiments.recipes", "experiments.reports"),
-    *("experiments.countdown_run", "experiments.iterate_run", "cli"),
+    *("experiments.countdown_run", "experiments.iterate_run", "experiments.adapt_run", "cli"),
 )
 """From the ground up: a room imports itself and rooms that stand before it here."""
 
