@@ -24,7 +24,7 @@ from colasearch.experiments.recipes.adapting import (
 )
 from colasearch.experiments.running.stages import KEY, RECORDS_NAME, records_by_name, run_stages
 from colasearch.problem import LabelledProblem
-from colasearch.storage.files import folder_atomic, sha256_of, write_atomic
+from colasearch.storage.files import folder_atomic, sha256_of, write_atomic, write_sums
 from colasearch.storage.runs import RunFolder, manifest_of
 from colasearch.training.card import table
 from colasearch.training.problems import labelled_or_none
@@ -62,6 +62,7 @@ def run_adapting(how: Adapting, output: Path, *, resume: bool = False, say: Say 
             shutil.copytree(output / model / MODEL, temporary, dirs_exist_ok=True)
             card = temporary / "README.md"
             write_atomic(card, f"{card.read_text(encoding='utf-8')}\n{notes(summary)}")
+            write_sums(temporary)
         summary |= {"model": str(output / MODEL), "try": commands(output / MODEL, plan)}
         folder.write_summary(summary)
     return summary
