@@ -35,6 +35,8 @@ from colasearch.training.evaluate import evaluate
 from colasearch.training.hidden_cache import HiddenStates
 
 BEGUN = time.monotonic()
+FILE_TOKENS, TEXT_FILES = 5_000_000, 2
+"""Texts that are brought home: about 2 bytes a token once compressed, and a file may have 16 MiB."""
 
 
 def say(text: str) -> None:
@@ -559,11 +561,7 @@ def session(args: argparse.Namespace, base: Qwen2, plan: dict[str, Any]) -> None
         Document((*train_prompts[asked[n]], *texts[n]), len(train_prompts[asked[n]]), len(train_prompts[asked[n]]))
         for n in own
     ]
-    flat = np.array([t for n in own for t in texts[n]], np.uint32)
-    np.savez_compressed(
-        out / "rollouts.npz", tokens=flat, ends=np.cumsum([len(texts[n]) for n in own]),
-        problem=np.array([asked[n] for n in own]),
-    )  # fmt: skip
+    keep_texts(out, [asked[n] for n in own], [texts[n] for n in own])
 
     sizes = plan["sizes"]
     room = {"batch_tokens": plan["batch_tokens"], "micro_tokens": plan["micro_tokens"], "log": log}
@@ -626,6 +624,21 @@ def save(modules: LatentModules, out: Path, value: dict[str, Tensor]) -> None:
         parts.setdefault(part if part in ("idm", "policy") else "rest", {})[key] = value.half().cpu().contiguous()
     for part, tensors in parts.items():
         save_file(tensors, str(out / f"own-{part}.safetensors"))
+
+
+def keep_texts(out: Path, problems: Sequence[int], texts: Sequence[Sequence[int]]) -> None:
+    """The texts in at most ``TEXT_FILES`` files of ``FILE_TOKENS`` tokens; those beyond are not kept."""
+    ends = np.cumsum([len(text) for text in texts])
+    for number in range(TEXT_FILES):
+        begin, end = (int(np.searchsorted(ends, n * FILE_TOKENS, "right")) for n in (number, number + 1))
+        if begin == end:
+            return
+        np.savez_compressed(
+            out / f"rollouts-{number}.npz",
+            tokens=np.array([t for text in texts[begin:end] for t in text], np.uint32),
+            ends=ends[begin:end] - (int(ends[begin - 1]) if begin else 0),
+            problem=np.array(problems[begin:end]),
+        )
 
 
 def reward_texts(

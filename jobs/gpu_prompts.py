@@ -41,12 +41,12 @@ def main() -> None:
     parser.add_argument("--train", type=Path, action="append", required=True, help="problems with answers")
     parser.add_argument("--written", type=Path, action="append", required=True, help="problems with worked solutions")
     parser.add_argument("--test", action="append", required=True, metavar="NAME=FILE[:COUNT]")
-    parser.add_argument("--end", type=int, action="append", help="tokens that end a text [the tokenizer's eos]")
+    parser.add_argument("--end", type=int, action="append", help="tokens that end a text, the usual one first [eos]")
     parser.add_argument("--longest", type=int, default=240, help="longest prompt to train on, in tokens")
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
     tokenizer = AutoTokenizer.from_pretrained(str(args.tokenizer))
-    ends = sorted(set(args.end or [tokenizer.eos_token_id]))
+    ends = list(dict.fromkeys(args.end or [tokenizer.eos_token_id]))
 
     def prompt(text: str) -> list[int]:
         return prompt_tokens(tokenizer, Problem.from_text(text))

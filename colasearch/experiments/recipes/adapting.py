@@ -19,11 +19,11 @@ PROBLEMS = f"{DATA}/problems.jsonl"
 """The problems of own texts, in an order that their wording alone fixes: any first part is a fair sample."""
 MODEL = "model"
 LEAST_EPOCHS, MOST_EPOCHS = 2, 8
-LEAST_STEPS = 40
+LEAST_STEPS = 20
 """Of each stage: with fewer no code has found its use."""
 AIMED_STEPS = 150
 """The batch shrinks, down to ``LEAST_BATCH`` tokens, until there are so many."""
-LEAST_BATCH, MOST_BATCH = 1024, 8192
+LEAST_BATCH, MOST_BATCH = 512, 8192
 TEXT_TOKENS = 150
 """Tokens of a text, where no one has seen one: for how many samples a problem are wanted."""
 LEAST_SAMPLES, MOST_SAMPLES = 4, 16
