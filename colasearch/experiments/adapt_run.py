@@ -44,15 +44,15 @@ def run_adapting(how: Adapting, output: Path, *, resume: bool = False, say: Say 
     hashes = {path: sha256_of(Path(path)) for path in how.data if Path(path).is_file()}
     manifest = manifest_of("adapt", json.loads(json.dumps(asdict(how))), hashes, {})
     with RunFolder(output, manifest, resume=resume, key=KEY, records=RECORDS_NAME) as folder:
-        problems = [] if how.own_texts is False else labelled_or_none(how.data)
-        (output / DATA).mkdir(exist_ok=True)
-        if problems:
-            write_atomic(output / PROBLEMS, problem_rows(problems))
+        problems = labelled_or_none(how.data)
         first = speed_stage(how).found
         run_stages(folder, first, say)
         record = records_by_name(folder.records)["speed"]
         plan = plan_of(how, record["result"], float(record["seconds"]))
         say(told(plan))
+        if plan.value:
+            (output / DATA).mkdir(exist_ok=True)
+            write_atomic(output / PROBLEMS, problem_rows(problems, plan.problems))
         every = stages(how, plan)
         run_stages(folder, every, say)
         records = records_by_name(folder.records)
@@ -68,10 +68,11 @@ def run_adapting(how: Adapting, output: Path, *, resume: bool = False, say: Say 
     return summary
 
 
-def problem_rows(problems: Sequence[LabelledProblem]) -> str:
-    """``data/problems.jsonl``: each problem once, in the order of its id, which is a hash of it."""
+def problem_rows(problems: Sequence[LabelledProblem], most: int) -> str:
+    """``data/problems.jsonl``: the first ``most`` problems in the order of a hash of them."""
     lines = []
-    for labelled in sorted(problems, key=lambda one: hashlib.sha256(one.problem.text.encode()).hexdigest()):
+    order = sorted(problems, key=lambda one: hashlib.sha256(one.problem.text.encode()).hexdigest())
+    for labelled in order[:most]:
         row = {"problem": labelled.problem.text, "answer": labelled.gold, **labelled.problem.data}
         lines.append(json.dumps(row, ensure_ascii=False) + "\n")
     return "".join(lines)

@@ -21,13 +21,14 @@ from colasearch.training.actions import ActionLearner, ActionsConfig
 from colasearch.training.cloning import PolicyCloner
 from colasearch.training.data import Document
 from colasearch.training.hidden_cache import FreshStates, HiddenStates
+from colasearch.training.rl import Episode
 from colasearch.training.rollout import Roller, RolloutConfig
 
 LEAST_S = 0.5
 """A part is repeated until so much time has passed."""
-STEP_TOKENS = 1024
+STEP_TOKENS = 512
 """Counted tokens of the step that is timed."""
-TRIAL_TOKENS = 32
+TRIAL_TOKENS = 16
 """Longest text of the trial of writing."""
 SMALL_BASE_LIMIT = 12_000_000
 """Most parameters of policy, codebook and merge head together, for bases up to half a billion."""
@@ -114,8 +115,9 @@ def measure(
     counted = sum(len(documents[i].tokens) for i in chosen)
     hidden = timed(lambda: fresh.batch(chosen)) / counted
     rows_of = [documents[i] for i in chosen]
-    offsets = [fresh.of(i) for i in chosen]
-    states = HiddenStates(rows_of, torch.cat(offsets).half(), base.device)
+    batch = fresh.batch(chosen).hidden_BTD
+    kept = [batch[row, : len(document.tokens)] for row, document in enumerate(rows_of)]
+    states = HiddenStates(rows_of, torch.cat(kept).half(), base.device)
     modules = new_latents(base, 0, **sizes).to(base.device)
     micro = micro_tokens(base.vocab_size, base.device.type)
     learner = ActionLearner(modules, base, states, ActionsConfig(micro_tokens=micro), 0)
@@ -157,9 +159,12 @@ def writing(lm: LatentLM, problems: Sequence[LabelledProblem], rows: int) -> flo
     """Seconds a token of ``rows`` texts written together, prompts included."""
     group = 4
     few = list(problems[: max(1, rows // group)])
-    config = RolloutConfig(latent=False, group=group, max_tokens=TRIAL_TOKENS, rows=rows, states=False)
-    roller = Roller(lm, few, lambda items: [0.0] * len(items), config)
-    roller.collect(range(1), 0)
+
+    def roll(count: int, tokens: int) -> list[Episode]:
+        config = RolloutConfig(latent=False, group=group, max_tokens=tokens, rows=rows, states=False)
+        return Roller(lm, few, lambda items: [0.0] * len(items), config).collect(range(count), 0)
+
+    roll(1, 2)
     begun = time.perf_counter()
-    episodes = roller.collect(range(len(few)), 1)
+    episodes = roll(len(few), TRIAL_TOKENS)
     return (time.perf_counter() - begun) / sum(len(e.actions) for e in episodes)

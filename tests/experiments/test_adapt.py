@@ -8,6 +8,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -15,6 +16,7 @@ from tiny import make_base
 
 from colasearch.cli.adapt import command
 from colasearch.errors import InputError
+from colasearch.experiments.adapt_run import run_adapting
 from colasearch.experiments.recipes.adapting import (
     LEAST_STEPS,
     PROBLEMS,
@@ -100,6 +102,37 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return folder / "base", folder / "problems.jsonl"
 
 
+class Interrupted(Exception):
+    pass
+
+
+def run(data: tuple[Path, Path], folder: Path, stop_at: str | None = None, resume: bool = False) -> dict[str, Any]:
+    how = replace(HOW, base=str(data[0]), data=(str(data[1]),), tokens=4000, codes=8, threads=1, device="cpu")
+
+    def say(line: str) -> None:
+        if stop_at is not None and stop_at in line:
+            raise Interrupted
+
+    return run_adapting(how, folder, resume=resume, say=say)
+
+
+@pytest.mark.timeout(600)
+def test_an_interrupted_run_goes_on_to_a_model_with_its_card(data, tmp_path):
+    folder = tmp_path / "run"
+    with pytest.raises(Interrupted):
+        run(data, folder, "actions: 1/")
+    assert not (folder / "model").exists()
+    with pytest.raises(InputError, match="--resume"):
+        run(data, folder)
+    summary = run(data, folder, resume=True)
+    assert {"alive", "base_ce", "wm_ce", "mixture_kl"} <= set(summary["heldout"])
+    assert f"colasearch solve problem.txt --model {folder / 'model'}" in summary["try"][0]
+    modules = LatentLM.from_pretrained(str(folder / "model"), "cpu", "float32").require_latents()
+    assert (modules.config.num_codes, modules.value is not None) == (8, True)
+    assert "mixture's KL from the base" in (folder / "model" / "README.md").read_text()
+    check_texts(folder, data[0])
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_killed_run_gone_on_with_makes_the_model_of_an_undisturbed_one(data, tmp_path):
@@ -116,15 +149,8 @@ def test_a_killed_run_gone_on_with_makes_the_model_of_an_undisturbed_one(data, t
     subprocess.run([*program, str(cut), "--resume"], capture_output=True, text=True, check=True)
     weights = [(folder / "model" / "model.safetensors").read_bytes() for folder in (whole, cut)]
     assert weights[0] == weights[1]
-    summary = json.loads(done.stdout.splitlines()[-1])
-    assert {"alive", "base_ce", "wm_ce", "mixture_kl"} <= set(summary["heldout"])
-    assert f"--model {whole / 'model'}" in summary["try"][0]
+    assert json.loads(done.stdout.splitlines()[-1]) == json.loads((whole / "summary.json").read_text())
     assert "colasearch solve" in done.stderr
-    modules = LatentLM.from_pretrained(str(whole / "model"), "cpu", "float32").require_latents()
-    assert (modules.config.num_codes, modules.value is not None) == (8, True)
-    card = (whole / "model" / "README.md").read_text()
-    assert "mixture's KL from the base" in card
-    check_texts(whole, base)
 
 
 def check_texts(run: Path, base: Path) -> None:

@@ -10,6 +10,20 @@ import click
 
 from colasearch.cli.train.common import COUNT, PathType, Source, Where, corpus_of, data_options, load, take
 
+FEW = 64
+"""Rows that a trial needs, where all of them need not be counted."""
+
+
+def few_texts(model: Any, source: Source) -> Any:
+    """The first rows as a corpus."""
+    from colasearch.training.data import read_rows
+    from colasearch.training.documents import Corpus, Layout
+
+    end_id = model.base.end_id if source.end_id is None else source.end_id
+    layout = Layout(model.base.tokenizer, end_id, source.max_tokens)
+    made = (layout.document(row) for row in read_rows(source.data[0])[:FEW])
+    return Corpus([document for document in made if layout.counts(document)], "")
+
 
 @click.command("speed")
 @click.option("--model", required=True, help="Base: known name, folder or hub name.")
@@ -45,10 +59,10 @@ def command(model: str, own_texts: bool | None, rows: int, output: Any, **common
     own = bool(problems) and (chats or own_texts is True)
     if own_texts and not problems:
         raise click.UsageError("--own-texts needs --data with problems and answers, to let the base write on")
-    corpus = corpus_of(loaded, source)
+    texts = corpus_of(loaded, source) if not own else few_texts(loaded, source)
     sizes = sizes_for(loaded)
-    fitting = that_fit(base, problems, TRIAL_TOKENS) if own else []
-    speed = measure(loaded, corpus.documents, fitting, sizes, rows)
+    fitting = that_fit(base, problems[:FEW], TRIAL_TOKENS) if own else []
+    speed = measure(loaded, texts.documents, fitting, sizes, rows)
     report = {
         "schema": 1,
         "kind": "speed",
@@ -60,7 +74,7 @@ def command(model: str, own_texts: bool | None, rows: int, output: Any, **common
         "vocabulary": base.vocab_size,
         "context": base.context_length,
         "parameters": sum(p.numel() for p in base.model.parameters()),
-        "text_tokens": corpus.tokens,
+        "text_tokens": None if own else texts.tokens,
         "sizes": sizes,
         "micro_tokens": micro_tokens(base.vocab_size, base.device.type),
         "rows": rows,

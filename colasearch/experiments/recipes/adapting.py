@@ -26,6 +26,8 @@ AIMED_STEPS = 150
 LEAST_BATCH, MOST_BATCH = 512, 8192
 TEXT_TOKENS = 150
 """Tokens of a text, where no one has seen one: for how many samples a problem are wanted."""
+FEWEST_TOKENS = 15
+"""Tokens of a text, at least: how many problems are made ready, since each prompt takes a millisecond."""
 LEAST_SAMPLES, MOST_SAMPLES = 4, 16
 """Texts a problem: right ones can be told from wrong ones only where there are several."""
 KNOWN_WIDTH = 896
@@ -76,6 +78,7 @@ class Plan:
         tokens: Of different text.
         epochs: Of stages 1 and 2.
         batch_tokens, lr, warmup_steps, revive_every: Of both stages.
+        problems: That are at hand for it.
         samples, text_limit, rows: Of the base's texts.
         heldout: Share of the texts, or problems, never trained on.
         max_tokens: Of a document.
@@ -94,6 +97,7 @@ class Plan:
     lr: float
     warmup_steps: int
     revive_every: int
+    problems: int
     samples: int
     text_limit: int
     rows: int
@@ -145,6 +149,7 @@ def plan_of(how: Adapting, speed: Mapping[str, Any], spent: float = 0.0) -> Plan
         lr=float(f"{1e-3 * min(1.0, math.sqrt(KNOWN_WIDTH / width)):.1g}"),
         warmup_steps=max(2, min(50, steps // 15)),
         revive_every=max(5, min(50, steps // 12)),
+        problems=min(problems, math.ceil(tokens / (samples * FEWEST_TOKENS))),
         samples=samples,
         text_limit=limit,
         rows=int(speed["rows"]),
