@@ -23,7 +23,7 @@ _SCALE = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9}
 MINUTES = 20.0
 
 
-class Tokens(click.ParamType):
+class Tokens(click.ParamType[int]):
     """A number of tokens: ``250000``, ``500k``, ``100M``, ``1B``."""
 
     name = "tokens"

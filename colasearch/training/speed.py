@@ -74,13 +74,13 @@ def _settle() -> None:
         torch.cuda.synchronize()
 
 
-def sizes_for(lm: LatentLM) -> dict[str, int]:
+def sizes_for(lm: LatentLM) -> dict[str, Any]:
     """Sizes of modules that keep policy, codebook and merge head within the limit for this base, where any do."""
     base = lm.base
     weights = sum(p.numel() for p in base.model.parameters())
     limit = max(SMALL_BASE_LIMIT, int(LIMIT_SHARE * weights))
     for layers, share in POLICY_SHAPES:
-        sizes = {"policy_layers": layers, "policy_ffn": 32 * math.ceil(base.hidden_size * share / 32)}
+        sizes: dict[str, Any] = {"policy_layers": layers, "policy_ffn": 32 * math.ceil(base.hidden_size * share / 32)}
         with torch.device("meta"):
             modules = LatentModules(latent_config(base, **sizes))
         if sum(p.numel() for part in ("policy", "codebook", "merge") for p in getattr(modules, part).parameters()) <= (
@@ -97,7 +97,7 @@ def micro_tokens(vocabulary: int, device: str) -> int:
 
 
 def measure(
-    lm: LatentLM, documents: Sequence[Document], problems: Sequence[LabelledProblem], sizes: dict[str, int], rows: int
+    lm: LatentLM, documents: Sequence[Document], problems: Sequence[LabelledProblem], sizes: dict[str, Any], rows: int
 ) -> Speed:
     """Time every part.
 

@@ -218,7 +218,7 @@ def _from_rollouts(
     return learner.holder, learner, owners
 
 
-def first_states(found: Sequence[tuple[str, Any]], most: int) -> Sequence[tuple[str, Any]]:
+def first_states(found: list[tuple[str, Any]], most: int) -> list[tuple[str, Any]]:
     """The first rollouts, one at least, that have at most ``most`` states together."""
     ends = itertools.accumulate(len(episode.actions) for _, episode in found)
     return found[: max(1, sum(end <= most for end in ends))]
