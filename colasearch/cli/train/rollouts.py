@@ -11,6 +11,9 @@ import click
 from colasearch.cli.train.common import COUNT, Bar, PathType, Where, base_options, load, take
 from colasearch.cli.train.rl import Problems, problem_options
 
+FEW_TOKENS = 50
+"""Of a text, for how many are begun together towards --most-tokens."""
+
 
 @click.command("rollouts")
 @click.option("--model", required=True, help="Model folder with a trained policy (or any base, with --on tokens).")
@@ -58,7 +61,9 @@ def command(
     known = read_rollouts(output) if output.exists() else []
     done = Counter(problem for problem, _ in known)
     # Enough texts that the batch is seldom short of rows, few enough that little is lost with an interruption.
-    together = max(1, (8 if most_tokens is None else 2) * given.rows // samples)
+    together = max(1, 8 * given.rows // samples)
+    if most_tokens is not None:  # nor much more than is asked for
+        together = min(max(1, given.rows // samples), 1 + most_tokens // (samples * FEW_TOKENS))
     first = next((n for n, labelled in enumerate(problems) if done[labelled.problem.id] < samples), len(problems))
     first -= first % together  # the same groups as undisturbed, so that --most-tokens stops after the same one
     log = RolloutLog(output)

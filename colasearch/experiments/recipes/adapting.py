@@ -125,9 +125,9 @@ def plan_of(how: Adapting, speed: Mapping[str, Any], spent: float = 0.0) -> Plan
     own = bool(speed["own_texts"])
     given = None if own else int(speed["text_tokens"])
     seconds: dict[str, float] = {}
-    positions = 256
     if how.tokens is not None:
         tokens, epochs = _by_tokens(how.tokens, given)
+        positions = min(256, max(32, tokens // 16))
     else:
         tokens, epochs, seconds, positions = _by_minutes(how.minutes, how.codes, speed, given, spent)
     batch = max(LEAST_BATCH, min(MOST_BATCH, _power(tokens * epochs / AIMED_STEPS)))
