@@ -15,7 +15,7 @@ from colasearch.training.documents import Layout
 ROWS = [
     {"problem": "What is 1 + 1?", "solution": "It is 2.\n#### 2"},
     {"text": "Plain text, and some more of it."},
-    {"text": ""},
+    {"text": "x"},
     {"problem": "Make 6 from 2, 3.", "numbers": [2, 3], "target": 6, "solution": "\\boxed{2*3}"},
 ]
 
