@@ -35,6 +35,8 @@ from colasearch.training.evaluate import evaluate
 from colasearch.training.hidden_cache import HiddenStates
 
 BEGUN = time.monotonic()
+FILE_TOKENS, TEXT_FILES = 5_000_000, 2
+"""Texts that are brought home: about 2 bytes a token once compressed, and a file may have 16 MiB."""
 
 
 def say(text: str) -> None:
@@ -56,7 +58,12 @@ class Shape:
 
 
 class Qwen2:
-    """A frozen Qwen2 as plain tensors: whole texts, and one more token of many rows against a static cache."""
+    """A frozen Qwen2 as plain tensors: whole texts, and one more token of many rows against a static cache.
+
+    The learners take it for a ``BaseModel``: they ask for logits, the final norm, device and element type.
+    """
+
+    autocast = False
 
     def __init__(self, weights: dict[str, Tensor], shape: Shape) -> None:
         self.w, self.shape = weights, shape
@@ -383,9 +390,11 @@ def states_of(base: Qwen2, documents: Sequence[Document], batch_tokens: int) -> 
 def new_modules(base: Qwen2, vocabulary: int, sizes: dict[str, int], seed: int) -> LatentModules:
     """Fresh modules of the base's width."""
     s = base.shape
-    config = LatentConfig(
-        base=BaseIdentity("base"), hidden_size=s.width, vocab_size=vocabulary, rope_theta=s.theta, **sizes
-    )
+    shape: dict[str, Any] = {
+        "num_heads": s.heads, "num_kv_heads": s.kv_heads, "head_dim": s.head_dim, "rope_theta": s.theta,
+        "idm_ffn": s.width, "policy_ffn": s.width, "merge_ffn": 32 * math.ceil(s.width * 5 / 9 / 32), **sizes,
+    }  # fmt: skip
+    config = LatentConfig(base=BaseIdentity("base"), hidden_size=s.width, vocab_size=vocabulary, **shape)
     torch.manual_seed(seed)
     return LatentModules(config).to(base.device)
 
@@ -441,13 +450,6 @@ def train(
                     say(f"{name}: step {step}, {tokens / 1e6:.2f} M tokens, {metrics}")
 
 
-class Shim(Qwen2):
-    """What the learners ask of a base: logits, the final norm, device and element type."""
-
-    def __init__(self, base: Qwen2) -> None:
-        self.w, self.shape, self.device, self.dtype = base.w, base.shape, base.device, base.dtype
-
-
 def train_both(
     base: Qwen2, documents: Sequence[Document], sizes: dict[str, int], vocabulary: int, *, seconds: tuple[float, float],
     batch_tokens: int, micro_tokens: int, log: list[dict[str, float]], name: str, others: HiddenStates | None = None,
@@ -458,21 +460,20 @@ def train_both(
     held = [i for i in range(len(documents)) if i % 50 == 0][:120]
     kept = sorted(set(range(len(documents))) - set(held))
     modules = new_modules(base, vocabulary, sizes, 0)
-    shim = Shim(base)
     settings = ActionsConfig(usage_weight=0.02, revive_every=50, micro_tokens=micro_tokens)
-    learner = ActionLearner(modules, shim, states, settings, 0)  # type: ignore[arg-type]
+    learner = ActionLearner(modules, base, states, settings, 0)  # type: ignore[arg-type]
     train(
         f"{name}/actions", learner, documents, kept, seconds=seconds[0], lr=1e-3, batch_tokens=batch_tokens,
         no_decay=[modules.codebook.weight], log=log,
     )  # fmt: skip
-    cloner = PolicyCloner(modules, states, micro_tokens * 2, base=shim)  # type: ignore[arg-type]
+    cloner = PolicyCloner(modules, states, micro_tokens * 2, base=base)  # type: ignore[arg-type]
     train(f"{name}/policy", cloner, documents, kept, seconds=seconds[1], lr=1e-3, batch_tokens=batch_tokens, log=log)
     modules.requires_grad_(False).eval()
     measures = {}
     for label, where, which in (("own", states, held), ("other", others, None)):
         if where is not None:
             which = list(range(len(where.documents))) if which is None else which
-            measures[label] = evaluate(modules, shim, where, which, mixture_positions=512)  # type: ignore[arg-type]
+            measures[label] = evaluate(modules, base, where, which, mixture_positions=512)  # type: ignore[arg-type]
     say(f"{name}: {json.dumps(measures)}")
     return modules, states, measures
 
@@ -528,6 +529,12 @@ def train_value(
 def session(args: argparse.Namespace, base: Qwen2, plan: dict[str, Any]) -> None:
     """All stages; ``plan`` has their seconds and sizes."""
     out, data = args.output, np.load(args.prompts, allow_pickle=False)
+    log: list[dict[str, float]] = []
+    results: dict[str, Any] = {}
+    notes: dict[str, Any] = {"plan": plan, "results": results, "log": log}
+
+    def note() -> None:
+        (out / "metrics.json").write_text(json.dumps(notes))
 
     def ragged(name: str) -> list[list[int]]:
         return [part.tolist() for part in np.split(data[f"{name}_tokens"], data[f"{name}_ends"][:-1])]
@@ -539,7 +546,8 @@ def session(args: argparse.Namespace, base: Qwen2, plan: dict[str, Any]) -> None
     longest = max(map(len, [*train_prompts, *tests]))
     writer = Writer(base, plan["rows"], longest, plan["length"], ends)
     checks = writer.write(tests[:4], 0.0, time.monotonic() + 120)
-    (out / "check.json").write_text(json.dumps(checks))
+    notes["check"] = checks
+    note()
     say(f"greedy check done: {checks[0][:40]}")
 
     order = np.random.default_rng(0).permutation(len(train_prompts)).tolist()
@@ -553,30 +561,24 @@ def session(args: argparse.Namespace, base: Qwen2, plan: dict[str, Any]) -> None
         Document((*train_prompts[asked[n]], *texts[n]), len(train_prompts[asked[n]]), len(train_prompts[asked[n]]))
         for n in own
     ]
-    flat = np.array([t for n in own for t in texts[n]], np.uint32)
-    np.savez_compressed(
-        out / "rollouts.npz", tokens=flat, ends=np.cumsum([len(texts[n]) for n in own]),
-        problem=np.array([asked[n] for n in own]),
-    )  # fmt: skip
+    keep_texts(out, [asked[n] for n in own], [texts[n] for n in own])
 
-    log: list[dict[str, float]] = []
-    results: dict[str, Any] = {}
-    sizes = {"idm_ffn": base.shape.width, **plan["sizes"]}
+    sizes = plan["sizes"]
     room = {"batch_tokens": plan["batch_tokens"], "micro_tokens": plan["micro_tokens"], "log": log}
     modules, states, results["own"] = train_both(
         base, documents, sizes, vocabulary, seconds=plan["own"], name="own", **room
     )
-    save(modules, out, "own")
-    (out / "metrics.json").write_text(json.dumps({"results": results, "log": log}))
+    notes["config"] = modules.config.to_dict()
+    save(modules, out, {})
+    note()
 
     gold = json.loads(bytes(data["gold"]).decode())
     rewards, of = reward_texts(args.decode, [asked[n] for n in own], [texts[n] for n in own], gold)
     say(f"rewards: mean {np.mean(rewards):.3f} of {len(rewards)}")
     head, results["value"] = train_value(base, states, of, rewards, plan["value_width"], plan["value"])
     tensors = {f"value.{k}": v.detach().half().cpu().contiguous() for k, v in head.state_dict().items()}
-    from safetensors.torch import save_file
-
-    save_file(tensors, str(out / "value.safetensors"))
+    save(modules, out, tensors)
+    note()
 
     test_texts: dict[str, dict[str, Any]] = {}
 
@@ -599,7 +601,7 @@ def session(args: argparse.Namespace, base: Qwen2, plan: dict[str, Any]) -> None
     test("sampled-codes", 1.0, plan["test_samples"], modules)
     test("sampled-base", 0.7, plan["test_samples"], None)
     modules.float().load_state_dict(trained)
-    (out / "metrics.json").write_text(json.dumps({"results": results, "log": log}))
+    note()
 
     del states
     rows = [Document(tuple(t), p, p) for t, p in zip(written, written_prompt, strict=True)]
@@ -608,21 +610,35 @@ def session(args: argparse.Namespace, base: Qwen2, plan: dict[str, Any]) -> None
         base, rows, sizes, vocabulary, seconds=plan["written"], name="written", others=others, **room
     )
     test("greedy-codes-written", 0.0, 1, compared)
-    (out / "metrics.json").write_text(json.dumps({"results": results, "log": log}))
+    note()
     say("done")
 
 
-def save(modules: LatentModules, out: Path, name: str) -> None:
-    """The modules in float16: the IDM, and the rest in two files (what comes back is at most 16 MiB a file)."""
+def save(modules: LatentModules, out: Path, value: dict[str, Tensor]) -> None:
+    """The modules in float16, in three files: what comes back is at most 8 files of 16 MiB."""
     from safetensors.torch import save_file
 
-    parts: dict[str, dict[str, Tensor]] = {}
+    parts: dict[str, dict[str, Tensor]] = {"rest": dict(value)}
     for key, value in modules.state_dict().items():
         part = key.split(".")[0]
         parts.setdefault(part if part in ("idm", "policy") else "rest", {})[key] = value.half().cpu().contiguous()
     for part, tensors in parts.items():
-        save_file(tensors, str(out / f"{name}-{part}.safetensors"))
-    (out / f"{name}-config.json").write_text(json.dumps(modules.config.to_dict()))
+        save_file(tensors, str(out / f"own-{part}.safetensors"))
+
+
+def keep_texts(out: Path, problems: Sequence[int], texts: Sequence[Sequence[int]]) -> None:
+    """The texts in at most ``TEXT_FILES`` files of ``FILE_TOKENS`` tokens; those beyond are not kept."""
+    ends = np.cumsum([len(text) for text in texts])
+    for number in range(TEXT_FILES):
+        begin, end = (int(np.searchsorted(ends, n * FILE_TOKENS, "right")) for n in (number, number + 1))
+        if begin == end:
+            return
+        np.savez_compressed(
+            out / f"rollouts-{number}.npz",
+            tokens=np.array([t for text in texts[begin:end] for t in text], np.uint32),
+            ends=ends[begin:end] - (int(ends[begin - 1]) if begin else 0),
+            problem=np.array(problems[begin:end]),
+        )
 
 
 def reward_texts(

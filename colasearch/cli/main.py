@@ -25,6 +25,7 @@ from colasearch.interrupts import Stop
 
 # name: (module, one line of help). The help stands here so that `colasearch --help` imports no command.
 COMMANDS: dict[str, tuple[str, str]] = {
+    "adapt": ("colasearch.cli.adapt", "Give a base latent actions: from texts to a model in one command."),
     "bench": ("colasearch.cli.bench", "Measure accuracy at equal tokens, and speed."),
     "compare": ("colasearch.cli.compare", "Compare two benchmark runs, problem by problem."),
     "env": ("colasearch.cli.env", "Print versions, devices and folders, for bug reports."),

@@ -243,11 +243,18 @@ def _check_fit(config: LatentConfig, base: BaseModel, folder: Path) -> None:
 
 
 def new_latents(base: BaseModel, seed: int, training: dict[str, Any] | None = None, **sizes: Any) -> LatentModules:
-    """Fresh latent modules whose attention shape follows the base's, with weights fixed by ``seed``.
+    """Fresh latent modules of the shape that ``latent_config`` gives, with weights fixed by ``seed``."""
+    config = latent_config(base, training, **sizes)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return LatentModules(config)
+
+
+def latent_config(base: BaseModel, training: dict[str, Any] | None = None, **sizes: Any) -> LatentConfig:
+    """The shape of fresh latent modules, whose attention follows the base's.
 
     Args:
         base: The base they are for.
-        seed: Fixes the initial weights.
         training: Notes on the training, kept in ``config.json``.
         sizes: Fields of ``LatentConfig`` that differ from the defaults.
     """
@@ -267,12 +274,9 @@ def new_latents(base: BaseModel, seed: int, training: dict[str, Any] | None = No
         "merge_ffn": 32 * math.ceil(width * 5 / 9 / 32),
         **sizes,
     }
-    config = LatentConfig(
+    return LatentConfig(
         base=base.identity, hidden_size=width, vocab_size=base.vocab_size, training=training or {}, **sizes
     )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return LatentModules(config)
 
 
 def world_model_states(modules: LatentModules, base: BaseModel, hidden: Tensor, codes: Tensor) -> Tensor:

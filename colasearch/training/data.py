@@ -12,10 +12,29 @@ import numpy as np
 from colasearch.errors import InputError
 from colasearch.rows import read_rows as rows_of
 from colasearch.rows import text_of
-from colasearch.training.documents import Corpus, Document, Layout, length_of, solution_text, tokens_digest
-from colasearch.training.token_store import STREAM, Progress, stored_corpus
+from colasearch.training.documents import (
+    Corpus,
+    Document,
+    Layout,
+    corpus_digest,
+    is_rollout,
+    length_of,
+    solution_text,
+    tokens_digest,
+)
+from colasearch.training.token_store import STREAM, Progress, StoredDocuments, stored_corpus
 
-__all__ = ["Corpus", "Document", "batches", "load_corpus", "pack", "read_rows", "solution_text", "split_heldout"]
+__all__ = [
+    "Corpus",
+    "Document",
+    "batches",
+    "first_texts",
+    "load_corpus",
+    "pack",
+    "read_rows",
+    "solution_text",
+    "split_heldout",
+]
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
@@ -26,7 +45,8 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     """
     rows = rows_of(path)
     for row in rows:
-        text_of(row)
+        if not is_rollout(row.fields):
+            text_of(row)
     return [row.fields for row in rows]
 
 
@@ -61,13 +81,13 @@ def load_corpus(
     plain = all(not str(path).startswith(STREAM) and Path(path).suffix != ".parquet" for path in paths)
     if not plain or sum(Path(path).stat().st_size for path in paths if Path(path).is_file()) > store_bytes:
         return stored_corpus(paths, layout, progress=progress)
-    digest = layout.corpus_digest()
+    digest = corpus_digest()
     documents = []
     for path in paths:
         for row in read_rows(Path(path)):
             document = layout.document(row)
-            digest.update(tokens_digest(document.tokens))
             if layout.counts(document):
+                digest.update(tokens_digest(document.tokens))
                 documents.append(document)
     if not documents:
         raise InputError(f"no usable row in {', '.join(map(str, paths))}")
@@ -77,15 +97,41 @@ def load_corpus(
 def split_heldout(corpus: Corpus, fraction: float) -> tuple[list[int], list[int]]:
     """Indices of the training and held-out documents; which are held out depends on their tokens alone.
 
-    Equal documents always fall on the same side, so nothing held out is also trained on.
+    Equal documents always fall on the same side, so nothing held out is also trained on. Nor are other rollouts of a
+    problem whose rollouts are held out.
     """
     train: list[int] = []
     held: list[int] = []
     for index, document in enumerate(corpus.documents):
-        digest = hashlib.sha256(np.asarray(document.tokens, dtype=np.int64).tobytes()).digest()
+        rollout = document.start == document.prompt
+        tokens = document.tokens[: document.prompt] if rollout else document.tokens
+        digest = hashlib.sha256(np.asarray(tokens, dtype=np.int64).tobytes()).digest()
         share = int.from_bytes(digest[:8], "big") / 2**64
         (held if share < fraction else train).append(index)
     return train, held
+
+
+def first_texts(corpus: Corpus, most_tokens: int) -> Corpus:
+    """About ``most_tokens`` counted tokens of ``corpus``: documents in an order that their tokens alone fix.
+
+    Of a store on disk its first documents, which are read as they are asked for.
+    """
+    documents = corpus.documents
+    if corpus.tokens <= most_tokens:
+        return corpus
+    if isinstance(documents, StoredDocuments):
+        return Corpus(documents.first(most_tokens), f"{corpus.sha256} first {most_tokens}")
+    chosen: list[Document] = []
+    counted = 0
+    for document in sorted(documents, key=lambda d: hashlib.sha256(tokens_digest(d.tokens)).digest()):
+        if counted >= most_tokens:
+            break
+        chosen.append(document)
+        counted += len(document.tokens) - document.start
+    digest = corpus_digest()
+    for document in chosen:
+        digest.update(tokens_digest(document.tokens))
+    return Corpus(chosen, digest.hexdigest())
 
 
 def batches(

@@ -1,7 +1,8 @@
 """What training reads: documents of tokens, and the layout that makes one of a row of text.
 
 A row has ``problem`` and, where there is one, ``solution`` (and ``answer``); or ``text``. Rows are laid out with the
-prompt that solving uses, so that the codes are learned where they will be used.
+prompt that solving uses, so that the codes are learned where they will be used. Rows of a rollout log (``train
+rollouts``) are token ids already, ``prompt`` and ``tokens``: what a model has written, of which only the text counts.
 """
 
 from __future__ import annotations
@@ -108,13 +109,12 @@ class Layout:
         whole = json.dumps([words, template, prompts, self.end_id, self.max_tokens])
         return hashlib.sha256(whole.encode()).hexdigest()
 
-    def corpus_digest(self) -> Any:
-        """The digest that ``Corpus.sha256`` begins with; each row's tokens and a -1 follow as int64."""
-        return hashlib.sha256(json.dumps(["corpus-1", self.max_tokens, self.end_id]).encode())
-
     def document(self, row: Mapping[str, Any]) -> Document:
         """The document of a row."""
-        if "problem" in row:
+        if is_rollout(row):
+            tokens = [*row["prompt"], *row["tokens"]]
+            start = prompt = len(row["prompt"])
+        elif "problem" in row:
             problem = _problem(row)
             tokens = prompt_tokens(self.tokenizer, problem)
             prompt, start = len(tokens), self.fixed[problem.task]
@@ -131,7 +131,25 @@ class Layout:
     @staticmethod
     def counts(document: Document) -> bool:
         """Whether there is anything to learn from it."""
+        if document.start == document.prompt:  # a rollout
+            return len(document.tokens) > document.start
         return len(document.tokens) > document.start + 1
+
+
+def is_rollout(row: Mapping[str, Any]) -> bool:
+    """Whether a row is one of a rollout log: token ids of a prompt and of the text after it."""
+    return all(
+        isinstance(row.get(name), list) and row[name] and all(type(token) is int for token in row[name])
+        for name in ("prompt", "tokens")
+    )
+
+
+def corpus_digest() -> Any:
+    """The digest that ``Corpus.sha256`` begins with; the tokens of each document and a -1 follow as int64.
+
+    So corpora of equal digests have equal documents, and one's hidden states are the other's.
+    """
+    return hashlib.sha256(b"corpus-2")
 
 
 def tokens_digest(tokens: Sequence[int]) -> bytes:

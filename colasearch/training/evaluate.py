@@ -37,7 +37,7 @@ def evaluate(
         base: The base, fine-tuned or not.
         states: Its hidden states.
         indices: Documents.
-        mixture_positions: Positions for ``mixture_kl``.
+        mixture_positions: Positions for ``mixture_kl``; 0: it is left out, as before a policy is trained.
         batch_tokens: Padded tokens in one pass.
         given_codes: The IDM's codes ``[T-1]`` of each document, where the IDM reads other states than ``states``: those
             of the base before fine-tuning.
@@ -85,8 +85,9 @@ def evaluate(
     result["alive"] = float((counts_K > 0).sum())
     result["code_perplexity"] = math.exp(float(-(share * share.clamp_min(1e-12).log()).sum()))
     result["policy_perplexity"] = math.exp(result["policy_ce"])
-    hidden = torch.cat([h for h, _ in kept])
-    result["mixture_kl"] = mixture_kl(modules, base, hidden, torch.cat([s for _, s in kept]))
+    if mixture_positions:
+        hidden = torch.cat([h for h, _ in kept])
+        result["mixture_kl"] = mixture_kl(modules, base, hidden, torch.cat([s for _, s in kept]))
     result["tokens"] = float(total)
     modules.train(was_training)
     return result

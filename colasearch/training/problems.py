@@ -109,3 +109,13 @@ class Reward:
     def __call__(self, items: Sequence[tuple[LabelledProblem, str]]) -> list[float]:
         """Rewards of texts. A problem whose gold answer cannot be read gives 0 to every text, so teaches nothing."""
         return [0.0 if v.reward is None else v.reward for v in self._verifier.score_batch(list(items))]
+
+
+def labelled_or_none(paths: Sequence[Path | str]) -> list[LabelledProblem]:
+    """The problems of ``paths`` where every row has an answer, else none: texts, a table, or a stream."""
+    if not all(Path(path).is_file() and Path(path).suffix in (".jsonl", ".json", ".csv") for path in paths):
+        return []
+    try:
+        return load_problems([Path(path) for path in paths], None)
+    except InputError:
+        return []

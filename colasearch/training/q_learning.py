@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from colasearch.model.value import QHead
 from colasearch.training.data import Corpus, Document
+from colasearch.training.documents import corpus_digest, tokens_digest
 from colasearch.training.hidden_cache import HiddenStates
 from colasearch.training.loop import Metrics
 from colasearch.training.rl import Episode
@@ -40,9 +39,9 @@ class Transitions:
 
 def rollout_corpus(episodes: Sequence[Episode]) -> Corpus:
     """The rollouts' tokens as documents, in order."""
-    digest = hashlib.sha256(b"rollouts-1")
+    digest = corpus_digest()
     for e in episodes:
-        digest.update(np.asarray([*e.tokens, -1], dtype=np.int64).tobytes())
+        digest.update(tokens_digest(e.tokens))
     return Corpus([Document(e.tokens, e.prompt, e.prompt) for e in episodes], digest.hexdigest())
 
 

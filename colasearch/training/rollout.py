@@ -24,6 +24,7 @@ from colasearch.engine.forward.actor import Actor
 from colasearch.engine.settings import Sampling
 from colasearch.engine.texts.ends import TextEnds
 from colasearch.errors import ColasearchError, CorruptFileError, InputError
+from colasearch.model.base import BaseModel
 from colasearch.model.latent_lm import LatentLM
 from colasearch.problem import LabelledProblem
 from colasearch.storage.files import write_atomic
@@ -210,6 +211,22 @@ def _padded(kept: Sequence[Tensor]) -> Tensor:
     """Index lists as one int32 tensor ``[L, M]``; shorter ones (scores that tie are all kept) repeat their last."""
     most = max(len(k) for k in kept)
     return torch.stack([torch.cat([k, k[-1:].expand(most - len(k))]) for k in kept]).int()
+
+
+def that_fit(base: BaseModel, problems: Sequence[LabelledProblem], max_tokens: int) -> list[LabelledProblem]:
+    """The problems whose prompts leave room for ``max_tokens`` of text in the context of ``base``.
+
+    Raises:
+        InputError: None does.
+    """
+    most = base.context_length - max_tokens
+    kept = [one for one in problems if len(prompt_tokens(base.tokenizer, one.problem)) <= most]
+    if not kept:
+        raise InputError(
+            f"each of {len(problems)} prompts has more than {most} tokens: with texts of {max_tokens} none fits into "
+            f"the context of {base.identity.name}, {base.context_length} tokens; lower --max-new-tokens"
+        )
+    return kept
 
 
 class RolloutLog:

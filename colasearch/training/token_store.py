@@ -25,7 +25,7 @@ import numpy as np
 from colasearch.errors import InputError, PrerequisiteError
 from colasearch.rows import Row, read_rows, row_of, text_of
 from colasearch.storage.files import cache_dir, folder_atomic, read_json, sha256_of, write_json
-from colasearch.training.documents import Corpus, Document, Layout, tokens_digest
+from colasearch.training.documents import Corpus, Document, Layout, corpus_digest, is_rollout, tokens_digest
 
 Progress = Callable[[int, int], None]
 CHUNK_ROWS = 512
@@ -40,8 +40,9 @@ class StoredDocuments(Sequence[Document]):
         ends: ``[documents + 1]`` where each document's tokens begin and end.
     """
 
-    def __init__(self, folder: Path) -> None:
-        index = np.load(folder / "index.npy", mmap_mode="r")
+    def __init__(self, folder: Path, most: int | None = None) -> None:
+        index = np.load(folder / "index.npy", mmap_mode="r")[:most]
+        self.folder = folder
         self.ends = np.concatenate([[0], index[:, 0]])
         self._index = index
         self._tokens = np.memmap(folder / "tokens.bin", dtype=np.uint32, mode="r")
@@ -61,6 +62,11 @@ class StoredDocuments(Sequence[Document]):
         place = index % len(self)
         tokens = self._tokens[int(self.ends[place]) : int(self.ends[place + 1])]
         return Document(tuple(tokens.tolist()), int(self._index[place, 1]), int(self._index[place, 2]))
+
+    def first(self, most_tokens: int) -> StoredDocuments:
+        """The first documents, until ``most_tokens`` of their tokens count in the loss."""
+        counted = np.cumsum(np.diff(self.ends) - self._index[:, 1])
+        return StoredDocuments(self.folder, int(np.searchsorted(counted, most_tokens)) + 1)
 
     @property
     def counted(self) -> int:
@@ -102,7 +108,7 @@ def _identity(source: Path | str) -> list[str]:
 def _write(
     folder: Path, sources: Sequence[Path | str], layout: Layout, processes: int, progress: Progress | None
 ) -> None:
-    digest = layout.corpus_digest()
+    digest = corpus_digest()
     index: list[np.ndarray] = []
     rows = end = 0
     chunks = itertools.chain.from_iterable(_chunks(source) for source in sources)
@@ -133,7 +139,7 @@ class Tokenised:
         rows: How many there were.
         tokens: ``[T]`` uint32, of all documents end to end.
         index: ``[documents, 3]``: where each ends, its ``start``, its ``prompt``.
-        digested: What all rows add to the corpus' digest, those too short to be documents among them.
+        digested: What the documents add to the corpus' digest.
     """
 
     rows: int
@@ -218,11 +224,12 @@ def _tokenise(chunk: Chunk) -> Tokenised:
     ends = np.cumsum([len(d.tokens) for d in kept], dtype=np.int64)
     index = np.stack([ends, [d.start for d in kept], [d.prompt for d in kept]], axis=1) if kept else ends.reshape(0, 3)
     tokens = np.fromiter(itertools.chain.from_iterable(d.tokens for d in kept), np.uint32, int(ends[-1]) if kept else 0)
-    return Tokenised(len(rows), tokens, index, b"".join(tokens_digest(d.tokens) for d in made))
+    return Tokenised(len(rows), tokens, index, b"".join(tokens_digest(d.tokens) for d in kept))
 
 
 def _checked(row: Row) -> dict[str, Any]:
-    text_of(row)
+    if not is_rollout(row.fields):
+        text_of(row)
     return row.fields
 
 

@@ -338,3 +338,24 @@ def test_dockerfiles_copy_what_exists_and_end_as_an_ordinary_user(path):
     assert all("constraints.txt" in line for line in installs)
     cpu_index = "download.pytorch.org/whl/cpu"
     assert (cpu_index in text) == (path.suffix == ".cpu"), "the CPU image takes torch from the CPU index, only that one"
+
+
+def test_the_training_jobs_have_only_flags_that_exist_and_can_be_repeated():
+    from colasearch.cli.train.actions import command
+
+    script = (JOBS / "train_actions.sh").read_text()
+    example = re.search(r"^#   jobs/train_actions.sh (\S+) (--model .*)$", script, re.MULTILINE)
+    tail = re.search(
+        r'^    -m colasearch train "\$\{STAGE:-actions\}" "\$@" --output "\$output" (.*)$', script, re.MULTILINE
+    )
+    assert example
+    assert tail
+    assert subprocess.run(["bash", "-n", str(JOBS / "train_actions.sh")], check=False).returncode == 0
+    words = [*example[2].split(), "--output", example[1], *tail[1].split()]
+    with command.make_context("actions", words) as context:
+        assert context.params["resume"]
+    ray_job = (JOBS / "ray_train_actions.py").read_text()
+    shown = re.search(r"^        actions (--model .*)$", ray_job, re.MULTILINE)
+    assert shown
+    with command.make_context("actions", [*shown[1].split(), "--resume"]) as context:
+        assert context.params["model"] == "Qwen/Qwen2.5-7B-Instruct"

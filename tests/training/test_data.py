@@ -5,11 +5,22 @@ from __future__ import annotations
 import json
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from colasearch.errors import InputError
-from colasearch.training.data import Document, batches, load_corpus, pack, read_rows, solution_text, split_heldout
+from colasearch.model.latent_lm import LatentLM
+from colasearch.training.data import (
+    Document,
+    batches,
+    first_texts,
+    load_corpus,
+    pack,
+    read_rows,
+    solution_text,
+    split_heldout,
+)
 
 ROW = {
     "problem": "Tom has 3 apples and buys 5. How many?",
@@ -99,3 +110,45 @@ def test_epochs_differ():
 def test_a_document_longer_than_the_limit_still_gets_a_group():
     documents = [Document(tuple(range(n)), 1) for n in (5, 90, 5)]
     assert list(pack(documents, [0, 1, 2], 20)) == [[0], [1], [2]]
+
+
+def test_texts_that_a_base_wrote_are_documents_and_a_problem_s_are_held_out_together(base_folder, tmp_path):
+    from colasearch.cli.train.rollouts import command
+    from colasearch.training.rollout import read_rollouts
+
+    rows = [{"problem": f"{i}+{i}?", "answer": str(i)} for i in range(12)]
+    data, log = tmp_path / "problems.jsonl", tmp_path / "rollouts.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = ["--model", str(base_folder), "--data", str(data), "--on", "tokens", "--samples", "2", "--heldout", "0"]
+    words += ["--max-new-tokens", "8", "--rows", "4", "--most-tokens", "60", "--skip-long", "--output", str(log)]
+    report = json.loads(CliRunner().invoke(command, words, catch_exceptions=False).stdout.splitlines()[-1])
+    assert 60 <= report["tokens"] < 60 + 4 * 8
+    whole = log.read_bytes()
+    log.write_bytes(whole[: len(whole) // 2])  # killed in the middle of a line
+    again = json.loads(CliRunner().invoke(command, words, catch_exceptions=False).stdout.splitlines()[-1])
+    assert (log.read_bytes(), again) == (whole, report)
+
+    lm = LatentLM.from_pretrained(str(base_folder), "cpu", "float32")
+    corpus = load_corpus([log], lm.base.tokenizer, lm.base.end_id)
+    found = read_rollouts(log)
+    assert [d.tokens for d in corpus.documents] == [e.tokens for _, e in found]
+    assert all(d.start == d.prompt for d in corpus.documents)  # the prompt's tokens do not count
+    train, held = split_heldout(corpus, 0.3)
+    assert held
+    assert not {found[i][0] for i in train} & {found[i][0] for i in held}
+
+
+def test_a_part_of_the_texts_is_chosen_by_what_they_are_not_by_their_order(base_folder, tmp_path):
+    lm = LatentLM.from_pretrained(str(base_folder), "cpu", "float32")
+    rows = [json.dumps({"text": f"text number {i}"}) for i in range(40)]
+    parts = []
+    for name, some in (("a", rows), ("b", rows[::-1])):
+        path = tmp_path / f"{name}.jsonl"
+        path.write_text("\n".join(some))
+        parts.append(first_texts(load_corpus([path], lm.base.tokenizer, 0), 100))
+    assert parts[0].sha256 == parts[1].sha256
+    assert 100 <= parts[0].tokens < 120
+    stored = first_texts(load_corpus([tmp_path / "a.jsonl"], lm.base.tokenizer, 0, store_bytes=0), 100)
+    assert 100 <= stored.tokens < 120
+    assert len(stored.documents) < 40
+    assert stored.documents[0].tokens == load_corpus([tmp_path / "a.jsonl"], lm.base.tokenizer, 0).documents[0].tokens

@@ -19,6 +19,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "rl": ("rl", "Improve the policy (or, as control, the tokens) by reward."),
     "rollouts": ("rollouts", "Sample texts of labelled problems and log them with codes and rewards."),
     "solutions": ("solutions", "Collect the right texts that searches found, to fine-tune on."),
+    "speed": ("speed", "Measure how fast this machine makes latent actions for a base."),
     "value": ("value", "Value and Q heads from search traces or logged rollouts."),
 }
 

@@ -17,6 +17,7 @@ from colasearch.cli.train.common import (
     data_options,
     load,
     loop_options,
+    mixture_option,
     states_option,
     take,
     train_on_text,
@@ -31,6 +32,7 @@ DEPTH, WIDTH = click.IntRange(1, 64), click.IntRange(1, 1 << 18)
 @loop_options(lr=1e-3)
 @batch_options()
 @states_option
+@mixture_option
 @click.option("--codes", type=COUNT, default=64, show_default=True, help="Size of the codebook.")
 @click.option("--output-form", type=click.Choice(["residual", "subtractive"]), default="residual", show_default=True)
 @click.option("--idm-layers", type=COUNT, default=1, show_default=True)
@@ -67,6 +69,7 @@ def command(
     usage_weight: float,
     revive_every: int,
     keep: str,
+    mixture_positions: int,
     **common: Any,
 ) -> None:
     """Stage 1: inverse dynamics model, codebook and merge head, with the base frozen.
@@ -114,6 +117,7 @@ def command(
         config,
         lambda states, codes, ranks: ActionLearner(modules, loaded.base, states, settings, how.seed, ranks),
         keep,
+        mixture_positions,
     )
 
 

@@ -56,6 +56,12 @@ def data_options(*, required: bool = True) -> Decorator:
             help="jsonl or parquet: problem, solution; or text. hf:OWNER/NAME:SPLIT streams.",
         ),
         click.option("--max-tokens", type=COUNT, default=512, show_default=True, help="Cut longer texts off here."),
+        click.option(
+            "--most-tokens",
+            type=COUNT,
+            default=None,
+            help="Use about so many tokens of the texts, chosen by their hash; of a store its first texts.",
+        ),
         click.option("--end-id", type=int, default=None, help="Token that ends a text [default: the base's own]."),
         click.option(
             "--heldout",
@@ -90,6 +96,15 @@ def loop_options(*, lr: float, warmup_steps: int = 50, save_every: int = 100, ev
     )
 
 
+mixture_option = click.option(
+    "--mixture-positions",
+    type=click.IntRange(min=0),
+    default=256,
+    show_default=True,
+    help="Held-out states for mixture_kl; each costs as many output-head passes as there are codes. 0: none.",
+)
+
+
 def batch_options(*, epochs: int = 2, batch_tokens: int = 8192, micro_tokens: int = 4096) -> Decorator:
     """Options of a run over texts."""
     return together(
@@ -122,6 +137,7 @@ class Source:
 
     data: tuple[Path, ...]
     max_tokens: int
+    most_tokens: int | None
     end_id: int | None
     heldout: float
 
@@ -132,6 +148,7 @@ class Source:
             "max_tokens": self.max_tokens,
             "end_id": self.end_id,
             "heldout": self.heldout,
+            **({} if self.most_tokens is None else {"most_tokens": self.most_tokens}),
         }
 
 
@@ -216,6 +233,7 @@ class Bar:
             disable=not self.console.is_terminal,
         )
         self.title, self.task, self.last = title, self.bar.add_task(title, total=None, note=""), 0.0
+        self.begun: tuple[float, int] | None = None
 
     def __enter__(self) -> Bar:
         self.bar.start()
@@ -230,9 +248,18 @@ class Bar:
 
         self.bar.update(self.task, completed=done, total=total, note=note)
         now = time.monotonic()
+        if self.begun is None:
+            self.begun = (now, done)  # a run that goes on has done some before
         if not self.console.is_terminal and (now - self.last > 30 or done == total):
-            click.echo(f"{self.title}: {done}/{total} {note}", err=True)
+            click.echo(f"{self.title}: {done}/{total} {self._left(now, done, total)}{note}", err=True)
             self.last = now
+
+    def _left(self, now: float, done: int, total: int) -> str:
+        assert self.begun is not None
+        since, first = self.begun
+        if not first < done < total:
+            return ""
+        return f"(about {(now - since) / (done - first) * (total - done):,.0f} s left) "
 
     def step(self, done: int, total: int, metrics: dict[str, float]) -> None:
         """Show a training step with its metrics."""
@@ -241,10 +268,11 @@ class Bar:
 
 def corpus_of(model: Any, source: Source) -> Any:
     """The texts, tokenised as the model wants them."""
-    from colasearch.training.data import load_corpus
+    from colasearch.training.data import first_texts, load_corpus
 
     end_id = model.base.end_id if source.end_id is None else source.end_id
-    return load_corpus(source.data, model.base.tokenizer, end_id, source.max_tokens)
+    corpus = load_corpus(source.data, model.base.tokenizer, end_id, source.max_tokens)
+    return corpus if source.most_tokens is None else first_texts(corpus, source.most_tokens)
 
 
 def split(corpus: Any, heldout: float, *, measured: bool = True) -> tuple[list[int], list[int]]:
@@ -361,6 +389,7 @@ def train_on_text(
     config: dict[str, Any],
     make_learner: Callable[[Any, Any, Any], Any],
     keep: str = "auto",
+    mixture_positions: int = 256,
 ) -> None:
     """Run a stage on hidden states: the loop, the finished model, its held-out measures."""
     from colasearch.training.data import batches
@@ -388,7 +417,7 @@ def train_on_text(
             plan=lambda epoch: batches(states.documents, train, batching.batch_tokens, how.seed, epoch),
             epochs=batching.epochs,
             accumulate=learner.accumulate,
-            evaluate=lambda: evaluate(modules, lm.base, states, held, given_codes=codes),
+            evaluate=lambda: evaluate(modules, lm.base, states, held, mixture_positions, given_codes=codes),
             progress=bar.step,
             no_decay=[modules.codebook.weight],
             after_step=getattr(learner, "after_step", None),

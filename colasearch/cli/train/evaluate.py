@@ -6,7 +6,18 @@ from typing import Any
 
 import click
 
-from colasearch.cli.train.common import Source, Where, corpus_of, data_options, frozen_codes, load, states_of, take
+from colasearch.cli.train.common import (
+    PathType,
+    Source,
+    Where,
+    corpus_of,
+    data_options,
+    frozen_codes,
+    load,
+    mixture_option,
+    states_of,
+    take,
+)
 
 
 @click.command("evaluate")
@@ -14,11 +25,16 @@ from colasearch.cli.train.common import Source, Where, corpus_of, data_options, 
 @data_options()
 @click.option("--limit", type=int, default=None, help="Use only the first LIMIT held-out texts.")
 @click.option("--samples", default=0, show_default=True, help="Texts to sample for the perplexity of code-made text.")
+@mixture_option
+@click.option("--output", type=PathType, help="Also write the JSON object to this file.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(model: str, limit: int | None, samples: int, as_json: bool, **common: Any) -> None:
+def command(
+    model: str, limit: int | None, samples: int, mixture_positions: int, output: Any, as_json: bool, **common: Any
+) -> None:
     """Measure a trained model on held-out text."""
     import json
 
+    from colasearch.storage.files import write_atomic
     from colasearch.training.data import Corpus, split_heldout
     from colasearch.training.evaluate import evaluate
 
@@ -32,14 +48,19 @@ def command(model: str, limit: int | None, samples: int, as_json: bool, **common
     chosen = Corpus([corpus.documents[i] for i in held[:limit]], f"{corpus.sha256} heldout {source.heldout} {limit}")
     codes = frozen_codes(loaded, where, chosen)
     indices = range(len(chosen.documents))
-    result = evaluate(modules, loaded.base, states_of(loaded, chosen), indices, given_codes=codes)
+    states = states_of(loaded, chosen)
+    result = evaluate(modules, loaded.base, states, indices, mixture_positions, given_codes=codes)
     prompts = [d.tokens[: d.prompt] for d in chosen.documents if d.prompt][:samples]
     if prompts:
         from colasearch.training.fluency import fluency
 
         result.update(fluency(loaded, prompts))
+    report = json.dumps({"schema": 1, "kind": "evaluate", "model": model, "heldout": result})
+    if output is not None:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(output, report + "\n")
     if as_json:
-        click.echo(json.dumps({"schema": 1, "kind": "evaluate", "model": model, "heldout": result}))
+        click.echo(report)
         return
     for key, value in result.items():
         click.echo(f"{key:22} {value:.4f}")

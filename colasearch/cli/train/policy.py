@@ -20,6 +20,7 @@ from colasearch.cli.train.common import (
     finish,
     load,
     loop_options,
+    mixture_option,
     states_of,
     states_option,
     take,
@@ -51,8 +52,16 @@ from colasearch.cli.train.common import (
 @loop_options(lr=1e-3)
 @batch_options()
 @states_option
+@mixture_option
 def command(
-    model: str, traces: tuple[Path, ...], targets: Any, min_visits: int, beta: float, keep: str, **common: Any
+    model: str,
+    traces: tuple[Path, ...],
+    targets: Any,
+    min_visits: int,
+    beta: float,
+    keep: str,
+    mixture_positions: int,
+    **common: Any,
 ) -> None:
     """Stage 2: the policy clones the inverse dynamics model's codes (--data); or learns from search (--traces).
 
@@ -79,6 +88,7 @@ def command(
         {"model": model, "micro_tokens": batching.micro_tokens},
         lambda states, codes, ranks: PolicyCloner(modules, states, batching.micro_tokens, codes, loaded.base, ranks),
         keep,
+        mixture_positions,
     )
 
 

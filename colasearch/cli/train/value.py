@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,9 @@ from colasearch.cli.train.common import (
     "easy. For choosing among finished texts; its values are no expected rewards.",
 )
 @click.option(
+    "--most-states", type=COUNT, default=None, help="With --rollouts: of the first texts that have so many states."
+)
+@click.option(
     "--method",
     type=click.Choice(["dqn", "returns"]),
     default="dqn",
@@ -74,6 +78,7 @@ def command(
     heldout: float,
     value_hidden: int,
     within_problems: bool,
+    most_states: int | None,
     method: str,
     discount: float,
     sync_every: int,
@@ -100,7 +105,7 @@ def command(
     holder, learner, owners = (
         _from_traces(loaded, traces, data, head, fresh)
         if traces
-        else _from_rollouts(loaded, rollouts, head, method, discount, sync_every, within_problems, fresh)
+        else _from_rollouts(loaded, rollouts, head, method, discount, sync_every, within_problems, most_states, fresh)
     )
     held = [i for i, problem in enumerate(owners) if is_heldout(problem, heldout)]
     train = [i for i, problem in enumerate(owners) if not is_heldout(problem, heldout)]
@@ -123,6 +128,7 @@ def command(
         "value_hidden": value_hidden,
         # As in manifests from before there was a choice, so that their runs resume.
         **({"within_problems": True} if within_problems else {}),
+        **({"most_states": most_states} if most_states is not None else {}),
         "method": method,
         "discount": discount,
         "sync_every": sync_every,
@@ -172,6 +178,7 @@ def _from_rollouts(
     discount: float,
     sync_every: int,
     within: bool,
+    most_states: int | None,
     fresh: Callable[[float], None],
 ) -> tuple[Any, Any, list[str]]:
     from colasearch.training.q_learning import (
@@ -192,9 +199,13 @@ def _from_rollouts(
     if within:  # before the hidden states, which are what takes time
         found = [found[text] for text in texts.told_apart()]
         texts = _texts(found)
+    states = states_of(loaded, rollout_corpus([episode for _, episode in found]))
+    if most_states is not None:  # the hidden states of all are those of stage 1, so are there already
+        found = first_states(found, most_states)
+        texts = _texts(found)
     episodes = [episode for _, episode in found]
     owners = [problem for problem, episode in found for _ in episode.actions]
-    data = transitions(states_of(loaded, rollout_corpus(episodes)), episodes)
+    data = transitions(states, episodes)
     table = final_rewards(data, episodes)
     if within:
         table, _ = within_problems(table, texts)
@@ -205,6 +216,12 @@ def _from_rollouts(
         return modules, HeadLearner(modules, head, table, texts if head == "value" else None), owners
     learner = DoubleQLearner(modules.requires_grad_(False).q, data, discount, sync_every)
     return learner.holder, learner, owners
+
+
+def first_states(found: list[tuple[str, Any]], most: int) -> list[tuple[str, Any]]:
+    """The first rollouts, one at least, that have at most ``most`` states together."""
+    ends = itertools.accumulate(len(episode.actions) for _, episode in found)
+    return found[: max(1, sum(end <= most for end in ends))]
 
 
 def _texts(found: Sequence[tuple[str, Any]]) -> Any:

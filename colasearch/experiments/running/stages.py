@@ -67,6 +67,7 @@ class Stage:
         args: Arguments of ``colasearch``.
         resumable: The command takes ``--resume``. One that does not writes its one file atomically: it is started anew.
         partial: Exit code 1 means that some problems errored, and the stage is done nevertheless.
+        goes_on: The command has no ``--resume``: it goes on from the file that it has written by itself.
         runtime: Further arguments that results do not depend on, such as ``--workers 2``; no part of the record, so a
             run may be gone on with under others. Stages that have some share one process, and so their workers.
     """
@@ -77,6 +78,7 @@ class Stage:
     args: tuple[str, ...]
     resumable: bool = True
     partial: bool = False
+    goes_on: bool = False
     runtime: tuple[str, ...] = ()
 
     @property
@@ -103,6 +105,7 @@ class Stages:
         *args: object,
         output: str = "",
         partial: bool = False,
+        goes_on: bool = False,
         runtime: Sequence[object] = (),
     ) -> str:
         """Add a stage; returns what it writes, to be named by later ones.
@@ -113,13 +116,15 @@ class Stages:
             args: Arguments of ``colasearch``, without ``--output``.
             output: File in the stage's folder that the command writes, for one without run folder and ``--resume``.
             partial: See ``Stage``.
+            goes_on: See ``Stage``.
             runtime: See ``Stage``.
         """
         folder = f"{STAGES}/{len(self.found) + 1:02d}-{name}"
         target = f"{folder}/{output}" if output else folder
         words = (*(str(a) for a in args), "--output", target)
         now = tuple(str(a) for a in runtime)
-        self.found.append(Stage(name, folder, about, words, resumable=not output, partial=partial, runtime=now))
+        stage = Stage(name, folder, about, words, not output, partial, goes_on, now)
+        self.found.append(stage)
         return target
 
 
@@ -235,7 +240,7 @@ def _run(root: Path, stage: Stage, session: Session, say: Say, name: str) -> dic
     """Run a stage in ``root`` and return its record; what it says is shown after ``name``."""
     target, log = root / stage.folder, root / LOGS / f"{stage.label}.log"
     resumed = stage.resumable and (target / MANIFEST_NAME).exists()
-    if not resumed:
+    if not resumed and not stage.goes_on:
         # What was killed before it had a manifest has done nothing yet, and would be refused as a folder to resume.
         shutil.rmtree(target, ignore_errors=True)
     for path in (target.parent if stage.resumable else target, log.parent):
