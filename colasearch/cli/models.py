@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -115,12 +116,15 @@ def remove(name: str, yes: bool) -> None:
 
     Your own files are never deleted.
     """
+    from colasearch.errors import InputError
     from colasearch.model.inventory import removable
     from colasearch.model.inventory import remove as remove_model
 
     what, _ = removable(name)
     if not yes:
-        click.confirm(f"{what[0].upper()}{what[1:]}?", abort=True, err=True)
+        if not sys.stdin.isatty():
+            raise InputError(f"this would {what}; there is no terminal to ask on: give --yes")
+        click.confirm(f"This will {what}. Go on?", abort=True, err=True)
     remove_model(name)
     click.echo(f"Done: {what}.")
 

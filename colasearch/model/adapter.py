@@ -37,7 +37,7 @@ UNSUPPORTED = {
 }
 """Fields of ``adapter_config.json`` that must be empty or false, and what they stand for."""
 MERGE = (
-    "merge it with peft (PeftModel.from_pretrained(base, folder).merge_and_unload().save_pretrained(NEW)) and give NEW"
+    "merge it with peft (PeftModel.from_pretrained(base, folder).merge_and_unload().save_pretrained(NEW)), and give NEW"
 )
 
 
@@ -101,9 +101,7 @@ def read_adapter(folder: Path) -> Adapter:
         if not isinstance(base, str) or not base or min(rank, *ranks.values(), rank) < 1:
             raise ValueError(f"base_model_name_or_path is {base!r}, r is {rank}")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise CorruptFileError(
-            f"{folder / CONFIG_NAME} says nothing usable ({error}); save the adapter again"
-        ) from None
+        raise CorruptFileError(f"{folder / CONFIG_NAME} cannot be used ({error}); save the adapter again") from None
     return Adapter(folder, base, rank, alpha, ranks, alphas, bool(config.get("use_rslora")))
 
 

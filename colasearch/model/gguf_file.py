@@ -1,7 +1,7 @@
 """A GGUF file as a folder with safetensors: llama.cpp's quantised weights in half precision, once.
 
 transformers knows the names and layouts (``modeling_gguf_pytorch_utils``), the gguf package the block formats. Tensors
-are taken one at a time and written in shards, so the memory needed is that of one shard and one tensor, not the model's.
+are taken one at a time and written in shards, so the memory needed is that of a shard and a tensor, not of the model.
 """
 
 from __future__ import annotations
@@ -115,7 +115,8 @@ def _architecture(gguf: Path, reader: Any) -> tuple[Any, Any]:
     except (*READ_ERRORS, OSError, NotImplementedError) as error:
         raise_disk(error, gguf)
         raise PrerequisiteError(
-            f"{gguf}: transformers cannot read a GGUF file of architecture {architecture!r} ({_first_line(error)}); {advice}"
+            f"{gguf}: transformers cannot read a GGUF file of architecture {architecture!r} ({_first_line(error)}); "
+            + advice
         ) from None
     stretch = _field(reader, f"{architecture}.rope.scaling.type")
     if stretch not in (None, "none") and (config.rope_parameters or {}).get("rope_type", "default") == "default":
@@ -150,8 +151,8 @@ def _set_llama3_rope(gguf: Path, reader: Any, config: Any, advice: str) -> None:
     after, _ = ROPE_INIT_FUNCTIONS["llama3"](config, torch.device("cpu"))
     if after.shape != divisors.shape or not torch.allclose(before / divisors, after, rtol=1e-3):
         raise PrerequisiteError(
-            f"{gguf} divides its position frequencies by numbers (rope_freqs.weight) that are not those of Llama 3.1 to "
-            f"3.3; {advice}"
+            f"{gguf} divides its position frequencies by numbers (rope_freqs.weight) that are not those of Llama 3.1 "
+            f"to 3.3; {advice}"
         )
 
 

