@@ -86,9 +86,9 @@ def test_a_damaged_adapter_is_told(lora, tmp_path):
     path.rename(folder / "adapter_model.bin")
     with pytest.raises(PrerequisiteError, match="no pickled weights"):
         find_base(str(folder))
+    unread = _changed(lora, tmp_path / "more", r="four")
     with pytest.raises(CorruptFileError, match=r"adapter_config\.json cannot be used"):
-        path.write_bytes(b"")
-        find_base(str(_changed(folder, tmp_path / "more", r="four")))
+        find_base(str(unread))
 
 
 def test_an_adapter_of_another_base_is_told(lora, tmp_path):

@@ -1,4 +1,4 @@
-"""GGUF files as bases: tensors equal to the dequantised ones, converted once, and what is told of those that cannot be."""
+"""GGUF files as bases: tensors equal to the dequantised ones, converted once; what is told of those that cannot be."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_a_file_that_is_cut_off_is_damaged(tmp_path, part):
     path = write_gguf(tmp_path / "q.gguf", "qwen2", "Q8_0")
     data = path.read_bytes()
     path.write_bytes(data[: int(part * len(data))])
-    with pytest.raises(CorruptFileError, match="no GGUF file|damaged or cut off"):
+    with pytest.raises(CorruptFileError, match=r"no GGUF file|damaged or cut off"):
         find_base(str(path))
 
 

@@ -9,8 +9,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny import make_base
 
-from colasearch import Problem, solve
+from colasearch import solve
 from colasearch.engine.forward.inference import inference_of
+from colasearch.engine.settings import WorldConfig
 from colasearch.model.base import BaseModel
 from colasearch.model.latent_lm import LatentLM
 from colasearch.model.lean import HalfEmbedding
@@ -41,13 +42,13 @@ def test_it_gives_the_bits_of_a_float32_load(tmp_path, dtype, tied):
     assert ours.shape == theirs.shape
     assert ours.shape is not None
     assert torch.equal(ours.head_weight.float(), theirs.head_weight)
+    limits = WorldConfig(max_tokens=12)
     answers = [
         solve(
-            Problem(text="What is 3 + 5?"), LatentLM("m", base, None), searcher="majority", sims=3, actions="sampled",
-            max_tokens=12,
+            "What is 3 + 5?", LatentLM("m", base, None), searcher="majority", sims=3, actions="sampled", config=limits
         )
         for base in (lean, whole)
-    ]  # fmt: skip
+    ]
     assert answers[0].text == answers[1].text
     assert answers[0].candidates == answers[1].candidates
 
