@@ -42,13 +42,8 @@ def test_it_gives_the_bits_of_a_float32_load(tmp_path, dtype, tied):
     assert ours.shape == theirs.shape
     assert ours.shape is not None
     assert torch.equal(ours.head_weight.float(), theirs.head_weight)
-    limits = WorldConfig(max_tokens=12)
-    answers = [
-        solve(
-            "What is 3 + 5?", LatentLM("m", base, None), searcher="majority", sims=3, actions="sampled", config=limits
-        )
-        for base in (lean, whole)
-    ]
+    drawn = {"searcher": "majority", "sims": 3, "actions": "sampled", "config": WorldConfig(max_tokens=12)}
+    answers = [solve("What is 3 + 5?", LatentLM("m", base, None), **drawn) for base in (lean, whole)]
     assert answers[0].text == answers[1].text
     assert answers[0].candidates == answers[1].candidates
 
