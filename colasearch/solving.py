@@ -92,7 +92,10 @@ def solve(
     )
     get_task(problem.task)
     settings.check()
-    lm = LatentLM.from_pretrained(model or model_for(problem.task)) if not isinstance(model, LatentLM) else model
+    if isinstance(model, LatentLM):
+        lm = model
+    else:
+        lm = LatentLM.from_pretrained(model or model_for(problem.task), run_only=pool is None)
     if config is None:
         settings = replace(settings, world=WorldConfig(max_tokens=lm.base.text_length))
     done = search_one(lm, problem, settings, on_status=on_status, pool=pool)

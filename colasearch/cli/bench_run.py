@@ -268,7 +268,8 @@ def _load(given: dict[str, Any], display: Display) -> LatentLM:
     if given["threads"]:
         torch.set_num_threads(given["threads"])
     display.say(f"loading {given['model']}")
-    lm = LatentLM.from_pretrained(given["model"], given["device"], given["dtype"], report=display.say)
+    alone = given["workers"] is None and given["ray_address"] is None
+    lm = LatentLM.from_pretrained(given["model"], given["device"], given["dtype"], report=display.say, run_only=alone)
     if given["actions"] == "latent":
         lm.require_latents()
     return lm

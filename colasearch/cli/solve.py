@@ -312,7 +312,8 @@ def _load(line: Line, model: str, device: str, dtype: str, run: dict[str, Any]) 
         torch.set_num_threads(run["threads"])
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
-        lm = LatentLM.from_pretrained(model, device, dtype, report=line.say)
+        alone = run["workers"] is None and run["ray_address"] is None
+        lm = LatentLM.from_pretrained(model, device, dtype, report=line.say, run_only=alone)
     lm.base.compiled = run["compile"]
     for warning in caught:
         if "colasearch" in str(warning.filename):

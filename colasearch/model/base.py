@@ -10,8 +10,10 @@ from torch import Tensor, nn
 
 from colasearch.disk import raise_disk
 from colasearch.errors import CorruptFileError, PrerequisiteError
+from colasearch.model.adapter import merge_adapter
 from colasearch.model.config import BaseIdentity
 from colasearch.model.ends import chat_text, end_tokens
+from colasearch.model.lean import can_slim, half_of_files, slim
 from colasearch.model.output import OutputMap, try_model
 from colasearch.model.packed import can_pack
 from colasearch.model.quiet import quiet_transformers
@@ -81,6 +83,7 @@ class BaseModel:
         packed: Whether the engine runs it with linear weights packed in float16 (``model/packed.py``).
         compiled: Whether the engine runs it through ``torch.compile``.
         autocast: Whether training computes in bfloat16 though the weights are float32.
+        run_only: Whether its weights are packed already and cannot be trained (``model/lean.py``).
         output: From the output head's products to logits; what the config declares where none is given.
     """
 
@@ -90,6 +93,7 @@ class BaseModel:
     packed: bool = False
     compiled: bool = False
     autocast: bool = False
+    run_only: bool = False
     output: OutputMap = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
@@ -97,8 +101,12 @@ class BaseModel:
             self.output = OutputMap.candidates(self.model.config)[0]
 
     @classmethod
-    def load(cls, name: str, device: str = "auto", dtype: str = "auto", report: Report = silent) -> BaseModel:
+    def load(
+        cls, name: str, device: str = "auto", dtype: str = "auto", report: Report = silent, *, run_only: bool = False
+    ) -> BaseModel:
         """Find, check and load base model ``name`` (see ``sources.find_base``), frozen and in evaluation mode.
+
+        With ``run_only`` the engine alone will use it: where it runs with packed weights, it has no others.
 
         Raises:
             PrerequisiteError: It cannot be found, or it is no causal LM that transformers knows.
@@ -106,8 +114,13 @@ class BaseModel:
         """
         torch_device = pick_device(device)
         torch_dtype = pick_dtype(dtype, torch_device)
-        base = cls.from_folder(find_base(name, report), torch_device, torch_dtype)
-        base.packed = pick_packed(dtype, torch_device)
+        packed = pick_packed(dtype, torch_device)
+        found = find_base(name, report)
+        base = None
+        if run_only and packed and found.adapter is None and (half := half_of_files(found.path)) is not None:
+            base = cls._from_folder(found, torch_device, half, run_only=True)
+        base = base or cls.from_folder(found, torch_device, torch_dtype)
+        base.packed = packed
         return base
 
     @classmethod
@@ -118,6 +131,15 @@ class BaseModel:
             PrerequisiteError: It is no causal LM that transformers knows, or one that we cannot run or prompt.
             CorruptFileError: Its files are damaged, or are not those of its config.
         """
+        base = cls._from_folder(found, device, dtype, run_only=False)
+        assert base is not None
+        return base
+
+    @classmethod
+    def _from_folder(
+        cls, found: BaseFolder, device: torch.device, dtype: torch.dtype, *, run_only: bool
+    ) -> BaseModel | None:
+        """The same; None where ``run_only`` is asked for and the architecture does not allow it."""
         from safetensors import SafetensorError
 
         with quiet_transformers():
@@ -143,8 +165,14 @@ class BaseModel:
                 ) from None
         check_tensors(found.path, loading)
         _check_vocabulary(found, model, tokenizer)
+        if found.adapter is not None:
+            merge_adapter(model, found.adapter)
         model.requires_grad_(False).eval().to(device)
-        base = cls(model, tokenizer, found.identity, output=OutputMap.of(model, try_model(model)))
+        if run_only:
+            if not can_slim(model):
+                return None
+            slim(model)
+        base = cls(model, tokenizer, found.identity, run_only=run_only, output=OutputMap.of(model, try_model(model)))
         # What every text needs fails here, rather than in the midst of a run.
         end_tokens(model, tokenizer)
         if getattr(tokenizer, "chat_template", None):

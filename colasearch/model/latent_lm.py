@@ -26,6 +26,7 @@ from colasearch.model.codebook import Codebook
 from colasearch.model.config import LatentConfig
 from colasearch.model.inverse_dynamics import AbsentIDM, InverseDynamicsModel
 from colasearch.model.policy import Policy
+from colasearch.model.registry import resolve
 from colasearch.model.sources import REINSTALL, Report, base_nearby, bundled_base, pretrained_root, silent
 from colasearch.model.tuned import apply_tuned, check_numbers
 from colasearch.model.value import QHead, ValueHead
@@ -73,11 +74,13 @@ class LatentLM:
         report: Report = silent,
         *,
         whole_latents: bool = False,
+        run_only: bool = False,
     ) -> LatentLM:
         """Load a model by known name, checkpoint folder of latent modules, base folder or hub name.
 
         With ``whole_latents`` the latent modules are float32 whatever the base is: what is trained, or saved again,
-        must not be rounded to the element type that the base happens to run in.
+        must not be rounded to the element type that the base happens to run in. With ``run_only`` only the engine of
+        this process will use the model, which then needs half the memory on a CPU (``BaseModel.load``).
 
         Raises:
             PrerequisiteError: A part cannot be found.
@@ -85,13 +88,16 @@ class LatentLM:
         """
         folder = latents_folder(name)
         if folder is None:
-            return cls(name, BaseModel.load(name, device, dtype, report), None)
+            return cls(name, BaseModel.load(name, device, dtype, report, run_only=run_only), None)
         latents = load_latents(folder)
         inside = bundled_base(folder)
         if inside is None or folder == pretrained_root() / latents.config.base.name:
             inside = None  # the base's name is enough, and stays the same wherever colasearch is installed
         inside = inside or base_nearby(folder, latents.config.base.name)
-        base = BaseModel.load(latents.config.base.name if inside is None else str(inside), device, dtype, report)
+        base = BaseModel.load(
+            latents.config.base.name if inside is None else str(inside), device, dtype, report,
+            run_only=run_only and latents.config.tuned is None,
+        )  # fmt: skip
         _check_fit(latents.config, base, folder)
         if inside is not None:
             # Models trained from this one must find the same base again.
@@ -151,10 +157,10 @@ def packaged_names() -> list[str]:
 
 
 def latents_folder(name: str) -> Path | None:
-    """The checkpoint folder that ``name`` stands for: a packaged name or a folder with our config; else None."""
+    """The checkpoint folder of ``name``: a packaged one, one that the user named, a path with our config; else None."""
     if name in packaged_names():
         return pretrained_root() / name
-    folder = Path(name).expanduser()
+    folder = Path(resolve(name)).expanduser()
     config = folder / "config.json"
     if config.is_file() and read_json(config).get("model_type") == "colasearch-latent":
         return folder

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from colasearch.errors import PrerequisiteError
+from colasearch.model.packed import PackedLinear
 
 SCALES = {"logits_scaling": -1, "logit_scale": 1, "lm_head_multiplier": 1, "output_multiplier": 1}
 """Config fields of a scale, and the power at which most architectures multiply by it (HyperCLOVA X turns one round)."""
@@ -110,7 +111,7 @@ def try_model(model: Any) -> Trial:
     name = type(model).__name__
     if model.config.is_encoder_decoder:
         raise PrerequisiteError(f"{name} is an encoder with a decoder; colasearch needs a decoder-only causal LM")
-    if not isinstance(model.get_output_embeddings(), nn.Linear):
+    if not isinstance(model.get_output_embeddings(), nn.Linear | PackedLinear):
         raise PrerequisiteError(f"{name} has no linear output head; choose a decoder-only causal LM")
     vocabulary = model.get_input_embeddings().weight.shape[0]
     tokens = torch.tensor(TRIAL, device=model.device) % vocabulary

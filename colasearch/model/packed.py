@@ -42,14 +42,28 @@ def can_pack() -> bool:
 
 
 class PackedLinear(nn.Module):
-    """``nn.Linear`` with weights packed in float16; float32 in, float32 out."""
+    """``nn.Linear`` with weights packed in float16; float32 in, float32 out.
 
-    def __init__(self, linear: nn.Linear) -> None:
+    Attributes:
+        weight: With ``keep``, the weights that it was made of, as they were (for single rows of an output head).
+        bias: With ``keep``, the bias.
+    """
+
+    weight: Tensor | None = None
+    bias: Tensor | None = None
+
+    def __init__(self, linear: nn.Linear, *, keep: bool = False) -> None:
         super().__init__()
         self.in_features, self.out_features = linear.in_features, linear.out_features
+        if keep:
+            self.weight = linear.weight.detach()
+            self.bias = None if linear.bias is None else linear.bias.detach()
         weight = linear.weight.detach().float().contiguous()
         bias = None if linear.bias is None else linear.bias.detach().float()
         self.packed: Any = torch.ops.quantized.linear_prepack_fp16(weight, bias)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> PackedLinear:
+        return self  # packed weights never change
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``x`` ``[..., in]`` to ``[..., out]``."""

