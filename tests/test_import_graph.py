@@ -29,7 +29,8 @@ FORBIDDEN = {
 ROOMS = (
     *("errors", "interrupts", "printable", "problem"),
     *("storage", "searchers", "verifiers", "model", "tasks"),
-    *("engine.settings", "engine.memory", "engine.forward", "engine.decoding", "engine.texts", "engine.trees"),
+    *("engine.settings", "defaults", "engine.memory", "engine.forward", "engine.decoding"),
+    *("engine.texts", "engine.trees"),
     *("engine.record", "engine.scheduler", "solve", "training"),
     *("benchmarks.names", "benchmarks.data_sets", "benchmarks.harness", "cluster", "benchmarks.measurements"),
     *("report", "experiments.running", "experiments.recipes", "experiments.reports"),

