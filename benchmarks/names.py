@@ -17,5 +17,9 @@ BENCHMARKS = {
     "svamp": "SVAMP, 1,000 one-step word problems.",
 }
 
-BASELINES = ("greedy", "majority", "best_of_n")
+CHOOSERS = ("majority", "best_of_n", "weighted_vote")
+"""Arms that choose among the same independent texts."""
+BASELINES = ("greedy", *CHOOSERS)
 """Arms that decode texts from the prompt on; all others are searchers."""
+SCORED = ("best_of_n", "weighted_vote")
+"""Those of ``CHOOSERS`` that look at a score of each text."""

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from colasearch.benchmarks.names import BASELINES
+from colasearch.defaults import sampling_for, text_limit
 from colasearch.engine.scheduler import Searched, Status, search_problems
 from colasearch.engine.settings import SearchSettings, WorldConfig
 from colasearch.model.latent_lm import LatentLM
@@ -61,12 +62,12 @@ def solve(
         problem: A problem, or the text of one: of mathematics, or of Countdown (``Make 52 from 4, 7, 8.``).
         model: A loaded model, or its name; None: the shipped model that was made for the task, else the default.
         searcher: Algorithm, as in ``colasearch.searchers.run``.
-        sims: Simulations. One of ``greedy``, ``majority`` and ``best_of_n`` is one whole text.
+        sims: Simulations. One of ``greedy``, ``majority``, ``best_of_n`` and ``weighted_vote`` is one whole text.
         seed: Fixes the result, with the problem's id.
         actions: ``latent``, or ``sampled``: first tokens drawn from the base itself (for models without codes).
         max_seconds: Wall-clock limit; what was found by then counts.
         leaves_in_flight: Most leaves evaluated in one batch.
-        config: Limits and sampling of the world; without it texts have up to 256 tokens, or half of a short context.
+        config: Limits and sampling of the world; without it those of model and task (``colasearch.defaults``).
         on_status: Called now and then with how far the search is.
         pool: Workers that search in place of this process; made with the same model.
         options: Options of the algorithm.
@@ -97,7 +98,8 @@ def solve(
     else:
         lm = LatentLM.from_pretrained(model or model_for(problem.task), run_only=pool is None)
     if config is None:
-        settings = replace(settings, world=WorldConfig(max_tokens=lm.base.text_length))
+        world = WorldConfig(max_tokens=text_limit(lm.base, [problem.task]), sampling=sampling_for(lm.base))
+        settings = replace(settings, world=world)
     done = search_one(lm, problem, settings, on_status=on_status, pool=pool)
     assert done.result is not None
     return done.result

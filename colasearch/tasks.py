@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from colasearch.errors import InputError
-from colasearch.model.ends import chat_text, encode, first_tokens
+from colasearch.errors import InputError, PrerequisiteError
+from colasearch.model.ends import THOUGHT, THOUGHT_END, chat_text, encode, first_tokens
 from colasearch.problem import Problem
 from colasearch.verifiers import false_equation, hopeless, in_result, unused_numbers
 
@@ -39,6 +39,8 @@ class Task:
         branch_below: Where steps of a search end, unless the user says otherwise; see ``WorldConfig.branch_below``.
         equations: Whether equations between numbers in a text claim to be true, so that a false one refutes it.
         quantities: Whether a solution is expected to use the problem's numbers.
+        text_tokens: Longest text that a solution is expected to take, in tokens; see ``defaults.text_limit``.
+        system: The system text that the task asks for; empty leaves that to the model's chat template.
     """
 
     name: str
@@ -46,6 +48,8 @@ class Task:
     branch_below: float = 0.0
     equations: bool = False
     quantities: bool = False
+    text_tokens: int = 1024
+    system: str = ""
 
     def settled(self, text: str) -> bool:
         """Whether ``refuted`` will have a say in the token after ``text``: a part of an equation's result."""
@@ -57,7 +61,7 @@ class Task:
 
     def refuted(self, text: str, *, complete: bool) -> bool:
         """Whether a text (or its beginning, where it is not ``complete``) is surely wrong, by itself."""
-        return self.equations and false_equation(text, complete=complete) is not None
+        return self.equations and false_equation(behind_thought(text), complete=complete) is not None
 
     def plausibility(self, problem: Problem, text: str) -> float:
         """How often texts like this are right, up to a factor, by what they leave out; in (0, 1].
@@ -86,12 +90,29 @@ def get_task(name: str) -> Task:
     return TASKS[name]
 
 
+def behind_thought(text: str) -> str:
+    """``text`` without the thought that it begins with; nothing where the thought is not closed."""
+    _, closed, behind = text.rpartition(THOUGHT_END)
+    return behind if closed or THOUGHT not in text else ""
+
+
 def prompt_text(tokenizer: Any, problem: Problem) -> str:
-    """The prompt of ``problem``: the tokenizer's chat template where it has one, else a plain layout."""
-    request = get_task(problem.task).request(problem)
-    if getattr(tokenizer, "chat_template", None):
-        return chat_text(tokenizer, [{"role": "user", "content": request}], answer_next=True)
-    return f"Problem: {request}\nSolution: "
+    """The prompt of ``problem``: the tokenizer's chat template where it has one, else a plain layout.
+
+    Without a system text of the task's own, a template writes the one that its model was trained with, if any.
+    """
+    task = get_task(problem.task)
+    request = task.request(problem)
+    if not getattr(tokenizer, "chat_template", None):
+        return f"{task.system}\n\n" * bool(task.system) + f"Problem: {request}\nSolution: "
+    asked = {"role": "user", "content": request}
+    if not task.system:
+        return chat_text(tokenizer, [asked], answer_next=True)
+    try:
+        return chat_text(tokenizer, [{"role": "system", "content": task.system}, asked], answer_next=True)
+    except PrerequisiteError:  # some templates (Gemma's) know no system text
+        asked["content"] = f"{task.system}\n\n{request}"
+        return chat_text(tokenizer, [asked], answer_next=True)
 
 
 def prompt_tokens(tokenizer: Any, problem: Problem) -> list[int]:

@@ -1,4 +1,4 @@
-"""Searchers that draw whole texts (greedy, majority, best-of-N), on one problem, as ``bench`` has them."""
+"""Searchers that draw whole texts (``benchmarks.names.BASELINES``), on one problem, as ``bench`` has them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from colasearch.benchmarks.harness.arms import ArmResult, ArmSettings, Enough, Job, sample
 from colasearch.engine.scheduler import Searched, Status
-from colasearch.engine.settings import Sampling, SearchSettings
+from colasearch.engine.settings import SearchSettings
 from colasearch.engine.verdict import OVERRULED, verdict_of, why_no_answer
 from colasearch.interrupts import HeldInterrupts
 from colasearch.model.latent_lm import LatentLM
@@ -42,7 +42,7 @@ def draw(
     arm, world = settings.searcher, settings.world
     heat = settings.options.get("temperature")
     if heat is not None:
-        world = replace(world, sampling=Sampling(temperature=heat, token_temperature=heat))
+        world = replace(world, sampling=replace(world.sampling, temperature=heat, token_temperature=heat))
     job = Job(problem, texts=1 if arm == "greedy" else settings.options.get("samples") or settings.sims)
     how = ArmSettings(settings.seed, settings.actions, world, max_seconds=settings.max_seconds)
     begun = time.monotonic()

@@ -29,7 +29,8 @@ FORBIDDEN = {
 ROOMS = (
     *("errors", "disk", "interrupts", "printable", "problem", "wording"),
     *("storage", "searchers", "verifiers", "rows", "model", "tasks"),
-    *("engine.settings", "engine.memory", "engine.forward", "engine.decoding", "engine.texts", "engine.trees"),
+    *("engine.settings", "defaults", "engine.memory", "engine.forward", "engine.decoding"),
+    *("engine.texts", "engine.trees"),
     *("engine.verdict", "engine.record", "engine.scheduler", "training"),
     *("benchmarks.names", "benchmarks.data_sets", "benchmarks.harness", "whole_texts", "solving"),
     *("cluster", "benchmarks.measurements"),

@@ -1,15 +1,16 @@
 """The arms of a benchmark, and what it means that they have equal tokens.
 
 The searched arm runs first. What it generated for a problem, everything counted (steps, rollouts, the reference
-rollouts that its leaf values need), is that problem's token budget for ``majority`` and ``best_of_n``: they draw
+rollouts that its leaf values need), is that problem's token budget for the arms that choose among texts: they draw
 independent texts, in a fixed order, up to the one that reaches the budget. So a baseline never has fewer
 tokens than the search, and at most one text more. ``greedy`` is one text by nature and knows no budget.
 
-``majority`` and ``best_of_n`` choose from the same texts: ``majority`` the most frequent answer, each text one vote;
-``best_of_n`` the text with the best score. The score is what the search has, too: a checkable verifier's reward; else
-the value head's value; else, as in a search without value head, agreement with the problem's first few texts. A text
-that states a false equation has no score, and one that leaves out numbers of the problem less, as in a search. No gold
-answer is seen here: this file gets ``Problem``, not ``LabelledProblem``.
+``majority``, ``best_of_n`` and ``weighted_vote`` choose from the same texts: ``majority`` the most frequent answer,
+each text one vote; ``best_of_n`` the text with the best score; ``weighted_vote`` the answer whose texts have the
+largest sum of scores. The score is what the search has, too: a checkable verifier's reward; else the value head's
+value; else, as in a search without value head, agreement with the problem's first few texts. A text that states a false
+equation has no score, and one that leaves out numbers of the problem less, as in a search. No gold answer is seen here:
+this file gets ``Problem``, not ``LabelledProblem``.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from colasearch.benchmarks.harness.samples import Sample, Sampler
+from colasearch.benchmarks.names import SCORED
 from colasearch.engine.scheduler import Searched, Status, search_problems
 from colasearch.engine.settings import SearchSettings, WorldConfig
 from colasearch.errors import ColasearchError
@@ -213,7 +215,7 @@ def sample(
     Args:
         lm: The model.
         jobs: The problems, with how many texts of each are wanted.
-        arms: Who chooses: ``greedy`` alone, or of ``majority`` and ``best_of_n``.
+        arms: Who chooses: ``greedy`` alone, or of ``CHOOSERS``.
         settings: What all arms share.
         on_tokens: Told before each forward pass how many tokens there are; may raise ``Enough``.
 
@@ -244,7 +246,7 @@ def sample(
             one.stop = one.stop or end.reason
     sampler.actor.poll = None
     for place, one in enumerate(drawn):
-        if "best_of_n" in arms and place not in sampler.errors:
+        if any(arm in SCORED for arm in arms) and place not in sampler.errors:
             one.scores = _scores(one, sampler, place, settings.world.references)
     seconds = time.monotonic() - begun
     total = sum(one.tokens for one in drawn)
@@ -336,7 +338,7 @@ def _choose(
     seconds: float,
     wall: float,
 ) -> ArmResult:
-    scores = drawn.scores if arm == "best_of_n" else [1.0] * len(drawn.samples)
+    scores = drawn.scores if arm in SCORED else [1.0] * len(drawn.samples)
     groups: dict[Hashable, list[int]] = {}
     for index, one in enumerate(drawn.samples):
         if one.answer is not None:
@@ -344,6 +346,10 @@ def _choose(
     if arm == "best_of_n":
         ranked = sorted(groups.values(), key=lambda group: -max(scores[i] for i in group))
         weights = [max(scores[i] for i in group) for group in ranked]
+    elif arm == "weighted_vote":
+        ranked = sorted(groups.values(), key=lambda group: (-sum(scores[i] for i in group), -len(group)))
+        sums = [sum(scores[i] for i in group) for group in ranked]
+        weights = [one / (sum(sums) or 1.0) for one in sums]
     else:
         ranked = sorted(groups.values(), key=lambda group: -len(group))
         weights = [len(group) / sum(map(len, ranked)) for group in ranked]

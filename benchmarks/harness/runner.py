@@ -17,7 +17,7 @@ from colasearch.benchmarks.data_sets.load import DataSet, group_names
 from colasearch.benchmarks.harness.arms import ArmResult, ArmSettings, Job, sample, search
 from colasearch.benchmarks.harness.scoring import Score, Scorer, record_of
 from colasearch.benchmarks.harness.summary import GREEDY_SIMS, build
-from colasearch.benchmarks.names import BASELINES
+from colasearch.benchmarks.names import BASELINES, CHOOSERS
 from colasearch.engine.scheduler import Status
 from colasearch.errors import InputError, LostError
 from colasearch.model.latent_lm import LatentLM
@@ -101,9 +101,9 @@ class Runner:
 
     def _together(self, arm: str, sims: int) -> tuple[str, ...]:
         """The arms that choose from the same texts as ``arm``."""
-        if arm == self.plan.searcher or arm not in ("majority", "best_of_n"):
+        if arm == self.plan.searcher or arm not in CHOOSERS:
             return (arm,)
-        return tuple(a for a in ("majority", "best_of_n") if a in self.plan.arms and a != self.plan.searcher)
+        return tuple(a for a in CHOOSERS if a in self.plan.arms and a != self.plan.searcher)
 
     def _run(self, arms: tuple[str, ...], sims: int, items: Sequence[Item]) -> None:
         by_id = {item.problem.id: item for item in items}
@@ -226,6 +226,7 @@ class Runner:
             ids=[item.problem.id for item in self.data.items],
             groups=group_names(self.data.items),
             data=self.data.to_json(),
+            max_tokens=plan.settings.world.max_tokens,
         )
 
 

@@ -98,6 +98,7 @@ def record_of(item: Item, arm: str, sims: int, result: ArmResult, score: Score |
             {"answer": c.answer, "weight": round(c.weight, 6), "count": c.count}
             for c in result.candidates[:MAX_CANDIDATES]
         ],
+        "cut": result.cut,
         "stop": result.stop,
         "sims_done": result.sims,
         "effective_branching": None if result.effective_branching is None else round(result.effective_branching, 6),

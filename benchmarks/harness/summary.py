@@ -8,6 +8,8 @@
                     "generated_tokens", "model_calls", "seconds", "errors",
                     "n",               # problems that the arm is done with; less than n only in an interrupted run
                     "texts",           # finished texts
+                    "cut",             # texts that reached max_tokens; they have no answer
+                    "cut_unanswered",  # problems without an answer of which a text was cut: not known to be wrong
                     "sims_done",       # simulations done (baselines: texts drawn)
                     "token_budget",    # tokens given, summed; null for an arm without a budget
                     "pass_at_k": {"1": 0.31, "2": 0.42, ...} or null,
@@ -17,13 +19,14 @@
                       "only_second", "token_ratio"}],  # p_value: exact McNemar; token_ratio: second's over first's
      "verdict": "...",                 # one paragraph: did the search beat its baselines at equal tokens?
      "curve": [{"sims": 4, "arms": {...}, "comparisons": [...]}, ...],  # one entry for each of --sims, smallest first
+     "max_tokens",                     # the limit of a text's length
      "complete": true,                 # false for an interrupted run
      "data": {...}}                    # where the problems came from, and their SHA-256
 
 ``arms`` and ``comparisons`` at the top are those of the largest number of simulations. A problem that errored counts as
-not solved; ``seconds`` is wall time. ``pass_at_k`` is given for arms whose texts are independent draws (``majority``,
-``best_of_n``), for k up to the fewest texts drawn for any problem; texts that were cut off count as wrong. ``seconds``
-is the one field that may differ between runs with the same settings.
+not solved; ``seconds`` is wall time. ``pass_at_k`` is given for arms whose texts are independent draws
+(``benchmarks.names.CHOOSERS``), for k up to the fewest texts drawn for any problem; texts that were cut off count as
+wrong. ``seconds`` is the one field that may differ between runs with the same settings.
 """
 
 from __future__ import annotations
@@ -32,7 +35,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from colasearch.benchmarks.harness.intervals import LEAST_DISCORDANT, paired_bootstrap, pass_at_k, wilson
-from colasearch.benchmarks.names import BASELINES
+from colasearch.benchmarks.names import BASELINES, CHOOSERS
 
 SCHEMA = 1
 GREEDY_SIMS = 0
@@ -68,9 +71,11 @@ def arm_summary(records: Sequence[Record], arm: str, groups: Mapping[str, Sequen
         "errors": len(records) - len(fine),
         "n": len(records),
         "texts": sum(r["texts"] for r in fine),
+        "cut": sum(r.get("cut", 0) for r in fine),
+        "cut_unanswered": sum(r["answer"] is None and r.get("cut", 0) > 0 for r in fine),
         "sims_done": sum(r["sims_done"] for r in fine),
         "token_budget": sum(budgets) if budgets else None,
-        "pass_at_k": _passes(fine) if arm in ("majority", "best_of_n") else None,
+        "pass_at_k": _passes(fine) if arm in CHOOSERS else None,
         "by": {field: _by(records, field, names) for field, names in groups.items()},
     }
 
@@ -124,6 +129,7 @@ def build(
     ids: Sequence[str],
     groups: Mapping[str, Sequence[str]],
     data: Mapping[str, Any],
+    max_tokens: int | None = None,
 ) -> dict[str, Any]:
     """The summary of a run.
 
@@ -138,6 +144,7 @@ def build(
         ids: Problems of the run, in order; records are taken in this order, whatever order they were written in.
         groups: Subjects and levels.
         data: As ``DataSet.to_json`` gives it.
+        max_tokens: Longest text; None where that is not known.
     """
     found = {(r["arm"], r["sims"], r["problem_id"]): r for r in records}
 
@@ -174,6 +181,7 @@ def build(
         "comparisons": last["comparisons"],
         "verdict": verdict(searcher, last["arms"], last["comparisons"]),
         "curve": curve,
+        "max_tokens": max_tokens,
         "complete": complete,
         "data": dict(data),
     }
@@ -202,6 +210,22 @@ def verdict(searcher: str, arms: Mapping[str, Any], comparisons: Sequence[Mappin
     if all(sign == 1 for sign in signs):
         return f"{start} So at equal tokens the search is worth running here."
     return f"{start} So with {n} problems it is not shown that the search is worth running."
+
+
+def cut_said(summary: Mapping[str, Any]) -> list[str]:
+    """A sentence for each arm of which texts were cut, with the flag to raise; older summaries do not say."""
+    limit = summary.get("max_tokens")
+    said = []
+    for name, arm in summary["arms"].items():
+        cut = arm.get("cut", 0)
+        if not cut:
+            continue
+        at = f" at {limit:,} tokens" if limit else ""
+        unanswered = arm.get("cut_unanswered", 0)
+        lost = f"; {unanswered} of {arm['n']} problems have no answer for that" if unanswered else ""
+        were = "text was" if cut == 1 else "texts were"
+        said.append(f"{_spoken(name)}: {cut} {were} cut{at} and {arm['texts']} came to an end{lost}")
+    return [*said, "Cut texts count as no answer: raise --max-tokens."] if said else []
 
 
 CONTROLS = ("majority", "best_of_n")
@@ -239,4 +263,4 @@ def _told(searcher: str, c: Mapping[str, Any]) -> str:
 
 
 def _spoken(arm: str) -> str:
-    return {"majority": "majority vote", "best_of_n": "best-of-N"}.get(arm, arm)
+    return {"majority": "majority vote", "best_of_n": "best-of-N", "weighted_vote": "weighted vote"}.get(arm, arm)

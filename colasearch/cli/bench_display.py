@@ -16,6 +16,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from colasearch.benchmarks.names import CHOOSERS
 from colasearch.disk import as_told
 from colasearch.errors import ResourceError
 from colasearch.printable import visible
@@ -39,10 +40,16 @@ class _Arm:
     done: int = 0
     right: int = 0
     errors: int = 0
+    cut: int = 0
 
     @property
     def title(self) -> str:
         return self.name if not self.sims else f"{self.name} @{self.sims}"
+
+    def remarks(self) -> str:
+        """Problems that errored and texts that were cut, where there are any."""
+        parts = [f"{self.errors} errors"] * bool(self.errors) + [f"{self.cut} texts cut"] * bool(self.cut)
+        return "".join(f"  {part}" for part in parts)
 
     def accuracy(self) -> str:
         from colasearch.benchmarks.harness.intervals import wilson
@@ -103,7 +110,7 @@ class Display:
                 Text(arm.title, style=style),
                 ProgressBar(total=max(1, arm.total), completed=arm.done, width=24),
                 Text(f"{arm.done}/{arm.total}", style=style),
-                Text(arm.accuracy() + (f"  {arm.errors} errors" if arm.errors else ""), style=style),
+                Text(arm.accuracy() + arm.remarks(), style=style),
             )
         return Group(table, Text(self.rates(), style="dim"))
 
@@ -182,8 +189,10 @@ class Display:
         """A record has been written."""
         self._count(record)
         self._worked += max(1, record["sims"])
-        # Majority vote and best-of-N choose from the same texts, which are decoded once.
-        shared = record["arm"] == "best_of_n" and ("majority", record["sims"]) in self.arms
+        # Majority vote and best-of-N choose from the same texts, which are decoded once,
+        # as do further arms that choose among texts.
+        first = next((arm for arm, sims in self.arms if arm in CHOOSERS and sims == record["sims"]), None)
+        shared = record["arm"] in CHOOSERS and record["arm"] != first
         if record["status"] != "ok":
             self.warn(record["error"]["message"])
         elif not shared:
@@ -200,6 +209,7 @@ class Display:
         arm.done += 1
         arm.right += record["status"] == "ok" and bool(record["correct"])
         arm.errors += record["status"] != "ok"
+        arm.cut += record.get("cut", 0)
 
     def _line(self, force: bool = False) -> None:
         now = time.monotonic()
@@ -212,9 +222,12 @@ class Display:
         if force:
             for one in self.arms.values():
                 self.console.print(
-                    Text(f"{one.title} {one.done}/{one.total} {one.accuracy()}".rstrip()), soft_wrap=True
+                    Text(f"{one.title} {one.done}/{one.total} {one.accuracy()}{one.remarks()}".rstrip()),
+                    soft_wrap=True,
                 )
-        done = f"{arm.title} {arm.done}/{arm.total}, {arm.accuracy()}".rstrip(", ") if arm and not force else "done"
+        done = "done"
+        if arm and not force:
+            done = f"{arm.title} {arm.done}/{arm.total}, {arm.accuracy()}{arm.remarks()}".rstrip(", ")
         self.console.print(Text(f"{done}; {self.rates()}"), soft_wrap=True)
 
     def report(self, folder: Path) -> None:

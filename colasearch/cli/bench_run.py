@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from colasearch.benchmarks.harness.runner import Listener, Plan
     from colasearch.cli.bench_display import Display
     from colasearch.cluster.pool import Pool
+    from colasearch.engine.settings import Sampling
     from colasearch.model.latent_lm import LatentLM
 
 EPILOG = """\b
@@ -94,7 +95,7 @@ def make_command(name: str) -> click.Command:
     @option(
         "--max-tokens",
         type=click.IntRange(min=1),
-        help="Longest text, in generated tokens [default: 256, or half of a short context].",
+        help="Longest text, in generated tokens [default: by model and task, 1024 for most].",
     )
     @option("--max-seconds", type=click.FloatRange(min=0, min_open=True), help="Wall-clock limit of a problem and arm.")
     @option("--seed", type=int, default=0, help="Same seed, same results.")
@@ -176,6 +177,7 @@ def _run(
     """Load the model, run, and return the summary and the folder."""
     from colasearch.benchmarks.harness.runner import Runner, run_to_end
     from colasearch.cli.workers import with_workers
+    from colasearch.defaults import sampling_for, sampling_said, text_limit
     from colasearch.storage.runs import RunFolder, check_folder
 
     if given["output"]:
@@ -187,7 +189,11 @@ def _run(
         say=display.say,
         on_status=display.pool,
     ) as (lm, pool):
-        plan = _plan(name, searcher, {**given, "max_tokens": given["max_tokens"] or lm.base.text_length})
+        if given["actions"] == "sampled" and (said := sampling_said(lm.base, given["temperature"])):
+            display.say(said)
+        limit = given["max_tokens"] or text_limit(lm.base, {item.problem.task for item in data.items})
+        sampling = sampling_for(lm.base, given["temperature"])
+        plan = _plan(name, searcher, {**given, "max_tokens": limit}, sampling)
         manifest = _manifest(plan, data, lm, pool, given, context)
         path = given["output"] or _new_folder(name)
         with ExitStack() as stack:
@@ -226,13 +232,11 @@ def _new_folder(name: str) -> Path:
             path = stem.with_name(f"{stem.name}-{number}")
 
 
-def _plan(name: str, searcher: str, given: dict[str, Any]) -> Plan:
+def _plan(name: str, searcher: str, given: dict[str, Any], sampling: Sampling) -> Plan:
     from colasearch.benchmarks.harness.arms import ArmSettings
     from colasearch.benchmarks.harness.runner import Plan
-    from colasearch.engine.settings import Sampling, WorldConfig
+    from colasearch.engine.settings import WorldConfig
 
-    heat = given["temperature"]
-    sampling = Sampling() if heat is None else Sampling(temperature=heat, token_temperature=heat)
     settings = ArmSettings(
         seed=given["seed"],
         actions=given["actions"],
@@ -292,6 +296,8 @@ def _manifest(
         del world["check_steps"]  # the same
     if not world["complete"]:
         del world["complete"]
+    if world["sampling"]["token_top_p"] == 1:
+        del world["sampling"]["token_top_p"]
     settings = {
         "benchmark": plan.benchmark,
         "limit": given["limit"],

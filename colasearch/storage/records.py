@@ -13,6 +13,7 @@ A record of ``bench`` in ``problems.jsonl``::
      "correct": true,                                               # selected answer against the gold one
      "oracle": true,                                                # any finished text against the gold one
      "texts": 12, "texts_correct": 7,                               # finished texts; those that are right
+     "cut": 0,                                                      # texts that reached the limit of their length
      "candidates": [{"answer": "51", "weight": 0.7, "count": 8}],   # heaviest first, at most 16
      "stop": "budget", "sims_done": 64,                             # baselines: texts drawn, cut-off ones included
      "effective_branching": 0.67,                                   # null for baselines

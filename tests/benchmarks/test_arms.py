@@ -20,6 +20,7 @@ from colasearch.tasks import prompt_tokens
 SETTINGS = ArmSettings(actions="sampled", world=WorldConfig(max_tokens=12))
 PROBLEMS = [Problem(f"sum/{i}", f"What is {i}+2?") for i in range(5)]
 BOTH = ("majority", "best_of_n")
+ALL = (*BOTH, "weighted_vote")
 
 
 def content(result: ArmResult) -> tuple[Any, ...]:
@@ -145,6 +146,26 @@ def test_best_of_n_uses_the_verifier_of_a_checkable_task(talker):
     chosen = module._choose("best_of_n", Job(problem, texts=3), drawn, talker, SETTINGS, (), 0.0, 0.0)
     assert chosen.answer == "4*6"
     assert chosen.candidates[0].answer == "4*6"
+
+
+def test_a_weighted_vote_sums_the_scores_of_equal_answers_over_the_same_texts(talker):
+    for results in sample(talker, [Job(p, tokens=60) for p in PROBLEMS], ALL, SETTINGS):
+        result = results["weighted_vote"]
+        assert result.texts == results["majority"].texts
+        sums: Counter[str] = Counter()
+        for text in results["best_of_n"].trace.texts:
+            if text.answer is not None:
+                sums[text.answer] += text.value
+        assert result.answer == max(sums, key=lambda answer: sums[answer])
+        shares = {c.answer: c.weight for c in result.candidates}
+        assert shares == pytest.approx({answer: one / sums.total() for answer, one in sums.items()})
+
+
+def test_a_weighted_vote_of_texts_without_scores_counts_them(talker):
+    texts = [module.Sample((1,), "", answer, True) for answer in ("1", "2", "2")]
+    drawn = module._Drawn(samples=texts, tokens=3, scores=[0.0] * 3)
+    chosen = module._choose("weighted_vote", Job(PROBLEMS[0], texts=3), drawn, talker, SETTINGS, (), 0.0, 0.0)
+    assert [(c.answer, c.weight) for c in chosen.candidates] == [("2", 0.0), ("1", 0.0)]
 
 
 def test_a_prompt_that_is_too_long_is_an_error_of_its_problem_alone(talker):

@@ -93,6 +93,24 @@ def test_the_folder_holds_manifest_records_and_traces(bench, tmp_path):
     assert not all(r["correct"] for r in records)
 
 
+def test_texts_that_are_cut_are_counted_and_told_everywhere(bench, tmp_path):
+    code, out, err = bench("--max-tokens", 1, "--searcher", "weighted_vote", "--arms", "greedy,majority", "--sims", 3)
+    assert code == 0, err
+    summary = summary_of(tmp_path / "run")
+    assert summary["max_tokens"] == 1
+    assert {name: (arm["texts"], arm["cut"], arm["cut_unanswered"]) for name, arm in summary["arms"].items()} == {
+        "weighted_vote": (0, 24, 8),
+        "greedy": (0, 8, 8),
+        "majority": (0, 24, 8),
+    }
+    assert sum(record["cut"] for record in read_records(tmp_path / "run")) == 56
+    told = "greedy: 8 texts were cut at 1 tokens and 0 came to an end; 8 of 8 problems have no answer for that"
+    for text in (" ".join(out.split()), (tmp_path / "run" / "report.md").read_text()):
+        assert told in text
+        assert "raise --max-tokens" in text
+    assert "greedy 8/8 0.0% [0.0, 32.4]  8 texts cut" in err
+
+
 def test_gold_answers_change_no_answer(bench, tmp_path, sums):
     """The scorer alone sees them: with other gold answers, every arm does the same."""
     assert bench()[0] == 0

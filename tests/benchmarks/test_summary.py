@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from colasearch.benchmarks.harness.summary import arm_summary, build, compare_arms
+from colasearch.benchmarks.harness.summary import arm_summary, build, compare_arms, cut_said
 from colasearch.cli.main import main
 from colasearch.storage.runs import RunFolder, manifest_of
 
@@ -55,6 +55,21 @@ def test_errors_count_as_unsolved_and_cost_only_time():
     assert found["errors"] == 1
     assert found["generated_tokens"] == 100
     assert found["seconds"] == 0.75
+
+
+def test_cut_texts_are_counted_and_told_with_the_flag_to_raise():
+    cut = [record("a", "greedy", False, answer=None, cut=1), record("b", "greedy", True, cut=2)]
+    older = record("a", "gumbel", True)  # of a run from before texts were counted
+    found = arm_summary([*cut, error("c", "greedy")], "greedy", {})
+    assert (found["cut"], found["cut_unanswered"]) == (3, 1)
+    assert arm_summary([older], "gumbel", {})["cut"] == 0
+    told = {"arms": {"greedy": found, "gumbel": arm_summary([older], "gumbel", {})}, "max_tokens": 1024}
+    assert cut_said(told) == [
+        f"greedy: 3 texts were cut at 1,024 tokens and {found['texts']} came to an end; "
+        "1 of 3 problems have no answer for that",
+        "Cut texts count as no answer: raise --max-tokens.",
+    ]
+    assert cut_said({"arms": {"gumbel": told["arms"]["gumbel"]}}) == []
 
 
 def test_selected_and_oracle_are_kept_apart():

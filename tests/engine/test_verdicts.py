@@ -60,7 +60,7 @@ def test_a_search_of_which_nothing_is_left_is_exhausted_and_says_what_to_raise(t
     assert {"stop": "exhausted", "cut": result.cut, "why": result.why}.items() <= result.to_json().items()
 
 
-@pytest.mark.parametrize("searcher", ["greedy", "majority", "best_of_n"])
+@pytest.mark.parametrize("searcher", ["greedy", "majority", "best_of_n", "weighted_vote"])
 def test_a_simulation_of_a_sampling_searcher_is_one_whole_text_as_in_bench(tiny, searcher):
     world = WorldConfig(max_tokens=64)
     done = search_one(tiny, HARD, SearchSettings(searcher=searcher, sims=5, world=world))
@@ -98,10 +98,10 @@ def test_one_accepted_text_outweighs_any_number_of_rejected_ones():
     ("stop", "counts", "says"),
     [
         (StopReason.BUDGET, (0, 0, 0), "the simulations were spent: raise --sims"),
-        (StopReason.BUDGET, (2, 0, 0), "no answer found in 2 finished texts: none has a \\boxed{...}"),
+        (StopReason.BUDGET, (2, 0, 0), "no answer found in 2 finished texts: none has a \\boxed{...}; more texts ("),
         (StopReason.MAX_SECONDS, (0, 1, 0), "1 text was cut at the limit of 9 tokens: raise --max-tokens; the time"),
         (StopReason.EXHAUSTED, (0, 0, 3), "3 texts were given up for stating something false"),
-        (StopReason.EXHAUSTED, (0, 0, 0), "no text came to its end"),
+        (StopReason.EXHAUSTED, (0, 0, 0), "no text came to its end: raise --sims or --max-tokens"),
     ],
 )
 def test_why_there_is_no_answer(stop, counts, says):

@@ -114,6 +114,13 @@ def test_the_plan_names_models_in_a_chain_and_leaves_rl_out_when_told_to():
     ]  # fmt: skip
 
 
+def test_how_long_texts_get_is_left_to_the_model_unless_it_is_given():
+    for limit, given in ((None, []), (60, ["60"] * 5)):
+        plan = stages(Iterations("start", iterations=1, has_value=False, max_tokens=limit), 9)
+        pairs = [pair for stage in plan for pair in zip(stage.args, stage.args[1:], strict=False)]
+        assert [value for flag, value in pairs if flag in ("--max-tokens", "--max-new-tokens")] == given
+
+
 def test_with_guided_tuning_the_base_learns_the_solutions_before_policy_and_values_learn_the_traces():
     plan = {s.name: s for s in stages(Iterations("start", iterations=1, guide_epochs=2, guide_tune="full"), 100)}
     assert list(plan) == [

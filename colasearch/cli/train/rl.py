@@ -44,7 +44,9 @@ problem_options = together(
         show_default=True,
         help="Share of problems never trained on.",
     ),
-    click.option("--max-new-tokens", type=COUNT, default=256, show_default=True, help="Longest rollout."),
+    click.option(
+        "--max-new-tokens", type=COUNT, default=None, help="Longest rollout [default: by model and task, as in solve]."
+    ),
     click.option("--temperature", type=click.FloatRange(0, min_open=True), default=1.0, show_default=True),
     click.option("--top-k", type=click.IntRange(min=0), default=0, show_default=True, help="0: no truncation."),
     click.option("--format-weight", default=0.0, show_default=True, help="Part of the reward that is for form."),
@@ -59,7 +61,7 @@ class Problems:
     data: tuple[Path, ...]
     task: str | None
     heldout: float
-    max_new_tokens: int
+    max_new_tokens: int | None
     temperature: float
     top_k: int
     format_weight: float
@@ -86,12 +88,20 @@ class Problems:
         click.echo(f"{len(train)} problems to train on, {len(held)} held out", err=True)
         return problems, train, held
 
+    def settled(self, lm: Any) -> Problems:
+        """With the limit of ``lm`` on a rollout's length, where the user gave none."""
+        from colasearch.defaults import text_limit
+
+        assert self.task is not None
+        return dataclasses.replace(self, max_new_tokens=self.max_new_tokens or text_limit(lm.base, [self.task]))
+
     def roller(self, lm: Any, problems: Any, seed: int, **changes: Any) -> Any:
         """What rolls them out."""
         from colasearch.training.problems import Reward
         from colasearch.training.rollout import Roller, RolloutConfig
 
         task = problems[0].problem.task
+        assert self.max_new_tokens is not None
         config = RolloutConfig(
             max_tokens=self.max_new_tokens,
             temperature=self.temperature,
@@ -186,6 +196,7 @@ def command(
     loaded = load(model, where)
     # Weights packed in half precision would draw from another distribution than the one that is trained.
     loaded.base.packed = False
+    given = given.settled(loaded)
     problems, train, held = given.load()
     roller = given.roller(
         loaded, problems, how.seed, latent=level == "codes", group=group, greedy_baseline=algorithm == "remax"

@@ -50,6 +50,7 @@ def command(
 
     where, given = take(Where, common), take(Problems, common)
     loaded = load(model, where, to_train=False)
+    given = given.settled(loaded)
     problems, _, _ = given.load()
     if skip_long:
         problems = that_fit(loaded.base, problems, given.max_new_tokens)

@@ -266,7 +266,8 @@ class Actor:
 
     def _token_log_probs(self, features: Features) -> Tensor:
         logits = self.lm.base.logits(features.hidden_BD)
-        return sampling_log_probs(logits, self.sampling.token_temperature, self.sampling.token_top_k)
+        how = self.sampling
+        return sampling_log_probs(logits, how.token_temperature, how.token_top_k, top_p=how.token_top_p)
 
     @contextmanager
     def _timed(self) -> Iterator[None]:

@@ -42,24 +42,28 @@ class Checks:
 
     def refute(self, task: Task, written: Sequence[int], complete: bool) -> bool:
         """Whether the text so far states something false, and that is looked at."""
-        return self.serve(task) and task.refuted(self.ends.decode(written), complete=complete)
+        return self.serve(task) and task.refuted(self.ends.said(written), complete=complete)
 
     def rules(self, rules: Rules, task: Task) -> Rules:
         """``rules`` under which a text ends with a false statement, and opens where the check will settle a choice."""
         if not self.serve(task):
             return rules
-        decode = self.ends.decode
+        said = self.ends.said
         return replace(
             rules,
             sure=True,
-            settled=lambda tokens: task.settled(decode(tokens[-RECENT:])),
-            is_refuted=lambda tokens: task.refuted(decode(tokens), complete=False),
+            settled=lambda tokens: self._settled(task, tokens),
+            is_refuted=lambda tokens: task.refuted(said(tokens), complete=False),
         )
+
+    def _settled(self, task: Task, written: Sequence[int]) -> bool:
+        """``Task.settled``; the few last tokens tell, but not whether they stand in a thought."""
+        return task.settled(self.ends.decode(written[-RECENT:])) and bool(self.ends.said(written))
 
     def worth_trying(self, task: Task, written: Sequence[int], token_A: np.ndarray, logits_A: np.ndarray) -> np.ndarray:
         """The prior logits ``[A]``, -inf for actions that continue an equation's result with what cannot be right."""
-        if not self.serve(task) or not task.settled(self.ends.decode(written[-RECENT:])):
+        if not self.serve(task) or not self._settled(task, written):
             return logits_A
-        tried = {token: self.ends.decode((*written, token)) for token in set(token_A.tolist())}
+        tried = {token: self.ends.said((*written, token)) for token in set(token_A.tolist())}
         wrong = [token for token, text in tried.items() if task.hopeless(text)]
         return np.where(np.isin(token_A, wrong), -np.inf, logits_A) if wrong else logits_A

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from colasearch.model.ends import THOUGHT, THOUGHT_END, opens_thought, thinks
 from colasearch.verifiers.extract import boxed
 
 BOUNDARY_MARKS = (".", "!", "?", "\n")
@@ -14,7 +15,8 @@ class TextEnds:
     r"""Knows a tokenizer's step boundaries and finished texts.
 
     A step ends after a token that closes a sentence or a line. A text is finished at an end token, or as soon as its
-    ``\\boxed{...}`` is closed: what would follow cannot change the answer.
+    ``\\boxed{...}`` is closed: what would follow cannot change the answer. What a thinking
+    model writes between ``<think>`` and ``</think>`` is no part of its answer.
     """
 
     def __init__(self, tokenizer: Any, end_ids: frozenset[int]) -> None:
@@ -22,6 +24,8 @@ class TextEnds:
         pieces = tokenizer.batch_decode([[i] for i in range(len(tokenizer))])
         self.boundaries = frozenset(i for i, piece in enumerate(pieces) if piece.rstrip(" ").endswith(BOUNDARY_MARKS))
         self.closers = frozenset(i for i, piece in enumerate(pieces) if "}" in piece)
+        self._thinks = thinks(tokenizer)
+        self._in_thought_at_first = self._thinks and opens_thought(tokenizer)
 
     def is_boundary(self, token: int) -> bool:
         """Whether a step ends after ``token``."""
@@ -33,7 +37,18 @@ class TextEnds:
             return False
         if tokens[-1] in self.end_ids:
             return True
-        return tokens[-1] in self.closers and any(content for _, _, content in boxed(self.decode(tokens)))
+        return tokens[-1] in self.closers and any(content for _, _, content in boxed(self.said(tokens)))
+
+    def said(self, tokens: Sequence[int]) -> str:
+        """The text of ``tokens`` behind its thought: all of it where it has none, nothing while it is within one."""
+        if not self._thinks:
+            return self.decode(tokens)
+        # The marks may be special tokens, which ``decode`` leaves out.
+        text = str(self.tokenizer.decode([token for token in tokens if token not in self.end_ids]))
+        _, closed, behind = text.rpartition(THOUGHT_END)
+        if not closed and (self._in_thought_at_first or THOUGHT in text):
+            return ""
+        return behind
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of ``tokens``, special tokens left out."""

@@ -48,7 +48,8 @@ class Iterations:
         iterations: How many.
         problems_per_iteration: Problems searched in each; slices of the training problems do not overlap until all
             have been searched.
-        searcher, sims, options, branch_below, max_step_tokens, max_tokens, temperature, batch_size: Of the search.
+        searcher, sims, options, branch_below, max_step_tokens, max_tokens, temperature, batch_size: Of the search;
+            ``max_tokens`` of RL, too, and None leaves it to the model.
         guide_epochs, guide_lr, guide_tune, guide_texts: Of guided fine-tuning on the solutions that were found, at most
             ``guide_texts`` of a problem; no epochs leave it out.
         policy_epochs, policy_lr, min_visits: Of learning the policy from traces.
@@ -76,7 +77,7 @@ class Iterations:
     options: tuple[str, ...] = ()
     branch_below: float | None = None
     max_step_tokens: int = 24
-    max_tokens: int = 256
+    max_tokens: int | None = None
     temperature: float | None = None
     batch_size: int = 16
     guide_epochs: int = 0
@@ -177,7 +178,7 @@ def _first_value(plan: Stages, how: Iterations) -> str:
         "rollouts-0",
         "rollouts for a first value head",
         *("train", "rollouts", "--model", how.model, "--data", f"{DATA}/{FIRST}", "--task", how.task, "--heldout", 0),
-        *("--samples", how.samples, "--max-new-tokens", how.max_tokens, *_seeded(how)),
+        *("--samples", how.samples, *_limit("--max-new-tokens", how), *_seeded(how)),
         output="rollouts.jsonl",
     )
     folder = plan.add(
@@ -213,9 +214,13 @@ def _search(how: Iterations) -> tuple[object, ...]:
         *("--searcher", how.searcher, *(part for one in how.options for part in ("--option", one))),
         *(() if how.branch_below is None else ("--branch-below", how.branch_below)),
         *(() if how.temperature is None else ("--temperature", how.temperature)),
-        *("--max-step-tokens", how.max_step_tokens, "--max-tokens", how.max_tokens, "--batch-size", how.batch_size),
+        *("--max-step-tokens", how.max_step_tokens, *_limit("--max-tokens", how), "--batch-size", how.batch_size),
         *_seeded(how),
     )
+
+
+def _limit(flag: str, how: Iterations) -> tuple[object, ...]:
+    return () if how.max_tokens is None else (flag, how.max_tokens)
 
 
 def _where(how: Iterations) -> tuple[object, ...]:
@@ -231,7 +236,7 @@ def _rl(how: Iterations, number: int, folder: str) -> tuple[object, ...]:
     return (
         *("train", "rl", "--model", f"{folder}/{MODEL}", "--data", f"{DATA}/{TRAIN}", "--task", how.task),
         *("--algorithm", how.algorithm, "--rounds", how.rl_rounds, "--batch", how.rl_batch, "--group", how.rl_group),
-        *("--rows", min(128, how.rl_batch * how.rl_group), "--max-new-tokens", how.max_tokens, "--lr", how.rl_lr),
+        *("--rows", min(128, how.rl_batch * how.rl_group), *_limit("--max-new-tokens", how), "--lr", how.rl_lr),
         *("--beta", how.beta, "--format-weight", how.format_weight, "--heldout", 0),
         # Another seed each time, or every iteration would roll out the same problems in the same order.
         *("--seed", how.seed * 1000 + number, *threads),

@@ -43,6 +43,10 @@ function difference(c, reach) {
     mark("circle", x(c.difference), 11, 4, { class: "solid" }));
 }
 
+function cutTitle(arm) {
+  return `${count(arm.cut || 0)} texts were cut at --max-tokens; ${count(arm.cut_unanswered || 0)} of ${count(arm.n)} problems have no answer for that`;
+}
+
 function armsTable() {
   const point = pointAt(state.sims);
   const arms = Object.entries(point.arms);
@@ -52,7 +56,7 @@ function armsTable() {
   const reach = Math.max(0.01, ...point.comparisons.flatMap((c) => c.ci95.map(Math.abs)));
   const searcher = data.summary.searcher;
   const th = (text, attributes) => h("th", { scope: "col", class: "num", ...attributes }, text);
-  const errors = arms.some(([, arm]) => arm.errors);
+  const errors = arms.some(([, arm]) => arm.errors), cut = arms.some(([, arm]) => arm.cut);
   const rows = arms.map(([name, arm]) => {
     const c = versus.get(name), fine = Math.max(1, arm.n - arm.errors);
     return h("tr", { class: name === searcher ? "chosen" : null, "data-arm": name },
@@ -67,6 +71,7 @@ function armsTable() {
       h("td", { class: "num" }, c && `${c.only_first} : ${c.only_second}`),
       h("td", { class: c && c.separate ? "num" : "num dim" }, c && (c.p_value === undefined ? "\u2014" : String(Number(c.p_value.toPrecision(2))))),
       h("td", { class: "num" }, fixed(arm.texts / fine, 1)),
+      cut && h("td", { class: "num", title: cutTitle(arm) }, arm.cut ? fixed(arm.cut / fine, 1) : ""),
       h("td", { class: "num" }, count(arm.generated_tokens / fine)),
       h("td", { class: "num" }, count(arm.model_calls / fine)),
       h("td", { class: "num" }, fixed(arm.seconds / Math.max(1, arm.n), 2)),
@@ -77,9 +82,9 @@ function armsTable() {
       h("thead", {},
         h("tr", { class: "groups" }, h("th", {}), h("th", { colspan: 3, scope: "colgroup" }, "Solved: selected answer"),
           h("th", { scope: "colgroup" }, "Oracle"), h("th", { colspan: 5, scope: "colgroup" }, `${armName(searcher)} minus this arm, paired`),
-          h("th", { colspan: errors ? 5 : 4, scope: "colgroup" }, "A problem takes, on average")),
+          h("th", { colspan: 4 + errors + cut, scope: "colgroup" }, "A problem takes, on average")),
         h("tr", {}, h("th", { scope: "col" }, "arm"), th("share"), th("95% Wilson"), th(""), th("any text"), th("points"), th(""), th("95% bootstrap"),
-          th("alone right"), th("exact p", { title: "McNemar's exact test, two-sided" }), th("texts"), th("tokens"), th("calls"), th("seconds"), errors && th("errors"))),
+          th("alone right"), th("exact p", { title: "McNemar's exact test, two-sided" }), th("texts"), cut && th("cut", { title: "Texts that reached the limit of their length; they have no answer" }), th("tokens"), th("calls"), th("seconds"), errors && th("errors"))),
       h("tbody", {}, rows)));
 }
 
