@@ -27,8 +27,8 @@ FORBIDDEN = {
 """What the modules below each prefix must not import."""
 
 ROOMS = (
-    *("errors", "interrupts", "printable", "problem"),
-    *("storage", "searchers", "verifiers", "model", "tasks"),
+    *("errors", "interrupts", "printable", "problem", "userfile"),
+    *("storage", "searchers", "verifiers", "model", "rewards", "tasks"),
     *("engine.settings", "engine.memory", "engine.forward", "engine.decoding", "engine.texts", "engine.trees"),
     *("engine.record", "engine.scheduler", "solve", "training"),
     *("benchmarks.names", "benchmarks.data_sets", "benchmarks.harness", "cluster", "benchmarks.measurements"),
