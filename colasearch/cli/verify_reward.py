@@ -62,8 +62,8 @@ def score_rows(name: str, specs: Sequence[str], lines: Iterator[tuple[int, bytes
     begun = time.monotonic()
     try:
         for batch in _batches(rows, name):
-            count += len(batch)
             failed += _print(batch, mix)
+            count += len(batch)
     except BrokenPipeError:
         # Whoever read our output has enough (`| head`). Python would complain again when it flushes stdout at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
