@@ -1,7 +1,4 @@
-"""Rewards of your own: functions that score a batch of texts. Named as examples/reward.py:FUNCTION.
-
-colasearch verify examples/rewards.jsonl --reward examples/reward.py:short
-"""
+"""Rewards of your own: functions that score a batch of texts, named as examples/reward.py:FUNCTION."""
 
 
 def short(problems, texts):

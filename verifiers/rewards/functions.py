@@ -39,6 +39,7 @@ class FunctionReward:
         self.name, self.function, self.scale = name, function, scale
         if not callable(function):
             raise InputError(f"{name} is no function; write one that takes (problems, texts) and returns a list")
+        given: Mapping[str, inspect.Parameter]
         try:
             given = inspect.signature(function).parameters
         except (TypeError, ValueError):  # of a built-in that does not say
