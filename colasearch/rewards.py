@@ -8,7 +8,6 @@ a class with ``name`` and ``score`` (``rewards.base.RewardSource``), its options
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -123,5 +122,5 @@ def _settled(spec: Spec, text: str) -> str:
 
 def hashes_of(values: Sequence[str]) -> dict[str, str]:
     """SHA-256 of the files among specs, for a run's manifest."""
-    specs = [replace(parse_spec(text), weight=1.0) for text in values]
+    specs = [parse_spec(text) for text in values]
     return {spec.text: file_sha256(spec.name) for spec in specs if spec.kind == "file"}
