@@ -27,8 +27,8 @@ FORBIDDEN = {
 """What the modules below each prefix must not import."""
 
 ROOMS = (
-    *("errors", "disk", "interrupts", "printable", "problem", "wording"),
-    *("storage", "searchers", "verifiers", "rows", "model", "tasks"),
+    *("errors", "disk", "interrupts", "printable", "problem", "wording", "userfile"),
+    *("storage", "searchers", "verifiers", "rows", "model", "rewards", "tasks"),
     *("engine.settings", "defaults", "engine.memory", "engine.forward", "engine.decoding"),
     *("engine.texts", "engine.trees"),
     *("engine.verdict", "engine.record", "engine.scheduler", "training"),

@@ -7,8 +7,8 @@ tokens than the search, and at most one text more. ``greedy`` is one text by nat
 
 ``majority``, ``best_of_n`` and ``weighted_vote`` choose from the same texts: ``majority`` the most frequent answer,
 each text one vote; ``best_of_n`` the text with the best score; ``weighted_vote`` the answer whose texts have the
-largest sum of scores. The score is what the search has, too: a checkable verifier's reward; else the value head's
-value; else, as in a search without value head, agreement with the problem's first few texts. A text that states a false
+largest sum of scores. The score is what the search has, too: a checkable verifier's reward; else the value of
+``--values``, or the value head's; else, as in a search without value head, agreement with the problem's first few texts. A text that states a false
 equation has no score, and one that leaves out numbers of the problem less, as in a search. No gold answer is seen here:
 this file gets ``Problem``, not ``LabelledProblem``.
 """
@@ -316,7 +316,7 @@ def _scores(drawn: _Drawn, sampler: Sampler, place: int, references: int) -> lis
     sound = [s.answer is not None and not (check and check(s.text, complete=True)) for s in drawn.samples]
     values = sampler.values(place, [s for s, fine in zip(drawn.samples, sound, strict=True) if fine])
     if values is not None:
-        drawn.calls += 1
+        drawn.calls += not sampler.config.values  # a head is read off one more pass of the model
         by_text = iter(values)
         return [next(by_text) * factor if fine else 0.0 for fine, factor in zip(sound, likely, strict=True)]
     first = drawn.samples[:references]

@@ -19,6 +19,7 @@ from colasearch.engine.decoding.row import Row, Rules
 from colasearch.engine.forward.actor import Actor
 from colasearch.engine.settings import Sampling, WorldConfig
 from colasearch.engine.texts.ends import TextEnds
+from colasearch.engine.texts.judged import values_of
 from colasearch.errors import InputError
 from colasearch.model.latent_lm import LatentLM
 from colasearch.problem import Problem
@@ -138,7 +139,10 @@ class Sampler:
 
     @torch.inference_mode()
     def values(self, place: int, samples: Sequence[Sample]) -> list[float] | None:
-        """The value head's opinion of complete texts; None if the model has none."""
+        """What the rewards of ``--values``, or the value head, say of complete texts; None if there is neither."""
+        if self.config.values:
+            problem = self.problems[place]
+            return values_of(self.config.values)([problem] * len(samples), [sample.text for sample in samples])
         head = self.lm.latents.value if self.lm.latents is not None and self.config.value_head else None
         prompt = self.prompts[place]
         if head is None or prompt is None or not samples:

@@ -236,6 +236,7 @@ def _plan(name: str, searcher: str, given: dict[str, Any], sampling: Sampling) -
     from colasearch.benchmarks.harness.arms import ArmSettings
     from colasearch.benchmarks.harness.runner import Plan
     from colasearch.engine.settings import WorldConfig
+    from colasearch.rewards import external
 
     settings = ArmSettings(
         seed=given["seed"],
@@ -244,7 +245,8 @@ def _plan(name: str, searcher: str, given: dict[str, Any], sampling: Sampling) -
             max_tokens=given["max_tokens"],
             max_step_tokens=given["max_step_tokens"],
             branch_below=given["branch_below"],
-            value_head=given["values"] == "head",
+            value_head=given["values"] != ("rollouts",),
+            values=external(given["values"]),
             check_steps=given["check_steps"],
             complete=given["complete"],
             sampling=sampling,
@@ -286,12 +288,15 @@ def _manifest(
     from dataclasses import asdict
 
     from colasearch.model.latent_lm import latents_folder
+    from colasearch.rewards import hashes_of
     from colasearch.storage.files import read_sums
     from colasearch.storage.runs import manifest_of
 
     world = {key: value for key, value in asdict(plan.settings.world).items() if key not in RUNTIME_WORLD}
     if world["value_head"]:
         del world["value_head"]  # as in runs from before there was a choice
+    if not world["values"]:
+        del world["values"]  # the same
     if not world["check_steps"]:
         del world["check_steps"]  # the same
     if not world["complete"]:
@@ -324,6 +329,7 @@ def _manifest(
         "data": data.sha256,
         "base": lm.base.identity.weights_sha256 or lm.base.identity.sha256,
         "latents": None if folder is None else read_sums(folder),
+        **({"values": hashes} if (hashes := hashes_of(plan.settings.world.values)) else {}),
     }
     origins = {
         key: str(source.name).lower()

@@ -208,5 +208,7 @@ def load_config(ctx: click.Context, param: click.Parameter, value: Path | None) 
             f"config file {value} sets unknown options {unknown}; this command knows {names}."
             f"{near_names(unknown[0], names)}"
         )
-    ctx.default_map = {**(ctx.default_map or {}), **options}
+    many = {p.name for p in ctx.command.params if isinstance(p, click.Option) and p.multiple}
+    listed = {key: [item] if key in many and isinstance(item, str) else item for key, item in options.items()}
+    ctx.default_map = {**(ctx.default_map or {}), **listed}
     return value

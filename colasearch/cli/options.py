@@ -62,6 +62,18 @@ def key_values(context: click.Context, parameter: click.Parameter, value: Any) -
     return found
 
 
+def value_specs(context: click.Context, parameter: click.Parameter, value: Any) -> tuple[str, ...]:
+    """Specs of values, checked and with absolute paths; ``head`` or ``rollouts`` stand alone.
+
+    Raises:
+        InputError: One cannot be read.
+    """
+    from colasearch.rewards import external, settled
+
+    specs = (value,) if isinstance(value, str) else tuple(map(str, value))
+    return settled(specs) if external(specs) else specs
+
+
 def search_options(function: Any) -> Any:
     """``--option --branch-below --max-step-tokens --values --check-steps --complete``: what the search does."""
     for decorator in (
@@ -78,9 +90,13 @@ def search_options(function: Any) -> Any:
         ),
         option(
             "--values",
-            type=click.Choice(["head", "rollouts"]),
-            default="head",
-            help="What judges leaves: the value head, where the model has one, or rollouts, which cost more tokens.",
+            multiple=True,
+            default=("head",),
+            metavar="SPEC",
+            callback=value_specs,
+            help="What judges leaves: head, the value head, where the model has one; rollouts, which cost more tokens; "
+            "or a reward such as FILE.py:FUNCTION, http://..., rm:NAME or prm:NAME (docs/rewards.md). Several rewards "
+            "are averaged by their weights (SPEC*WEIGHT).",
         ),
         option("--max-step-tokens", type=click.IntRange(min=1), default=24, help="Longest step of a tree."),
         option(

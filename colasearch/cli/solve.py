@@ -152,7 +152,7 @@ def command(
     options: dict[str, Any],
     branch_below: float | None,
     max_step_tokens: int,
-    values: str,
+    values: tuple[str, ...],
     check_steps: bool,
     complete: bool,
     compile: bool,
@@ -170,6 +170,8 @@ def command(
     how far the texts found agree, not how likely the answer is right: wrong answers often have 1.000. Ctrl-C prints
     what was found so far. With --ray-address the search runs on one worker there; Ctrl-C then ends it without a result.
     """
+    from colasearch.rewards import external
+
     problems = parse_problems(read_text_file(file), file, task)
     if resume and output is None:
         raise click.UsageError("--resume needs --output, the folder of the run to go on with")
@@ -192,7 +194,8 @@ def command(
             "max_tokens": max_tokens,
             "max_step_tokens": max_step_tokens,
             "branch_below": branch_below,
-            "value_head": values == "head",
+            "value_head": values != ("rollouts",),
+            "values": external(values),
             "check_steps": check_steps,
             "complete": complete,
             "sampling": temperature,
@@ -256,6 +259,7 @@ def _ready(
             max_step_tokens=limits["max_step_tokens"],
             branch_below=limits["branch_below"],
             value_head=limits["value_head"],
+            values=limits["values"],
             check_steps=limits["check_steps"],
             complete=limits["complete"],
             sampling=sampling_for(lm.base, limits["sampling"]),

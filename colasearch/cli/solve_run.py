@@ -168,6 +168,7 @@ def run_folder(
     from hashlib import sha256
 
     from colasearch.model.latent_lm import latents_folder
+    from colasearch.rewards import hashes_of
     from colasearch.storage.files import read_sums
     from colasearch.storage.runs import RunFolder, manifest_of
 
@@ -175,15 +176,24 @@ def run_folder(
     rows = [[p.id, p.task, p.text, dict(p.data)] for p in problems]
     manifest = manifest_of(
         KIND,
-        {"model": lm.name, **asdict(settings)},
+        {"model": lm.name, **_told(settings)},
         {
             "problems": sha256(json.dumps(rows, ensure_ascii=True).encode()).hexdigest(),
             "base": lm.base.identity.weights_sha256 or lm.base.identity.sha256,
             "latents": None if latents is None else read_sums(latents),
+            **({"values": hashes} if (hashes := hashes_of(settings.world.values)) else {}),
         },
         {"problems": len(problems)},
     )
     return stack.enter_context(RunFolder(path, manifest, resume=resume, key=KEY))
+
+
+def _told(settings: SearchSettings) -> dict[str, Any]:
+    """Settings as a manifest keeps them; as in runs from before values could be rewards."""
+    told = asdict(settings)
+    if not told["world"]["values"]:
+        del told["world"]["values"]
+    return told
 
 
 def searches(
@@ -192,7 +202,7 @@ def searches(
     """The function that searches problems, on workers where there is a pool."""
     from colasearch.benchmarks.names import BASELINES
     from colasearch.engine.scheduler import Searched, search_problems
-    from colasearch.errors import ColasearchError
+    from colasearch.errors import ColasearchError, PrerequisiteError
     from colasearch.solving import search_one
 
     def search(problems: Sequence[Problem]) -> Iterator[Searched]:
@@ -202,6 +212,8 @@ def searches(
             for problem in problems:
                 try:
                     yield search_one(lm, problem, settings, on_status=on_status, pool=pool)
+                except PrerequisiteError:
+                    raise  # a server of values that is down: what is finished is kept
                 except ColasearchError as error:
                     yield Searched(problem, None, None, error)
         elif pool is not None:

@@ -249,8 +249,21 @@ def _open(name: str) -> tuple[int, int | None]:
 )
 @click.option("--workers", type=click.IntRange(min=1), default=None, help="Worker processes for hard answers.")
 @click.option("--exactly", is_flag=True, help="Countdown: every number exactly once, not at most once.")
-def command(file: str, task: str, deadline: float, workers: int | None, exactly: bool) -> int:
+@click.option(
+    "--reward",
+    "specs",
+    multiple=True,
+    metavar="SPEC",
+    help='Score rows {"id", "problem", "pred"} by a reward, such as FILE.py:FUNCTION (docs/rewards.md), in place of '
+    "grading them; several are averaged by their weights (SPEC*WEIGHT).",
+)
+def command(file: str, task: str, deadline: float, workers: int | None, exactly: bool, specs: tuple[str, ...]) -> int:
     """Grade the outputs in FILE (jsonl; - for standard input)."""
+    if specs:
+        from colasearch.cli.verify_reward import score_rows
+
+        fd, _ = _open(file)
+        return score_rows(file, specs, _lines(fd))
     is_checkable(task)  # an unknown task is reported before anything is read
     fd, size = _open(file)
     grader = _Grader(task, deadline, workers, exactly)

@@ -151,6 +151,7 @@ class Scheduler:
         config = replace(
             settings.world,
             rollouts=settings.world.rollouts and used == "nodes",
+            values=() if used == "none" else settings.world.values,
             references=0 if used == "none" else settings.world.references,
         )
         self.by_outcome = used != "nodes"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from colasearch.errors import InputError
@@ -16,7 +17,7 @@ from colasearch.tasks import get_task
 from colasearch.verifiers import get_verifier, is_checkable
 
 
-def load_problems(paths: Sequence[Path], task: str | None = "math") -> list[LabelledProblem]:
+def load_problems(paths: Sequence[Path], task: str | None = "math", *, gold: bool = True) -> list[LabelledProblem]:
     """Labelled problems of files (``colasearch.rows`` says of what form).
 
     A row has a problem and an answer (or a solution that states it); for a checkable task such as Countdown ``numbers``
@@ -25,6 +26,8 @@ def load_problems(paths: Sequence[Path], task: str | None = "math") -> list[Labe
     Args:
         paths: Files, read in order.
         task: Of all rows; None: Countdown where all rows have numbers and a target, mathematics where none has.
+        gold: Whether a row must have a gold answer; without, rows may, and their other columns are kept as data, for
+            the reward that takes a verifier's place.
 
     Raises:
         InputError: A file is missing, a row lacks something, or there is none; or some rows are Countdown's and others
@@ -35,7 +38,7 @@ def load_problems(paths: Sequence[Path], task: str | None = "math") -> list[Labe
     get_task(task)
     found: dict[str, LabelledProblem] = {}
     for row in rows:
-        labelled = _labelled(row, task)
+        labelled = _labelled(row, task) if gold else _unlabelled(row, task)
         found.setdefault(labelled.problem.id, labelled)
     if not found:
         raise InputError(f"no problem in {', '.join(map(str, paths))}; give rows with 'problem' and 'answer'")
@@ -64,6 +67,17 @@ def _labelled(row: Row, task: str) -> LabelledProblem:
         text = row.fields.get("problem") or row.fields.get("text") or countdown_text(data)
         return LabelledProblem(Problem.from_text(str(text), task, data), "")
     return LabelledProblem(Problem.from_text(text_of(row), task), gold_of(row, task))
+
+
+def _unlabelled(row: Row, task: str) -> LabelledProblem:
+    """A row with all its columns, and its gold answer where it has one."""
+    try:
+        labelled = _labelled(row, task)
+    except InputError:
+        labelled = LabelledProblem(Problem.from_text(text_of(row), task), "")
+    known = ("problem", "answer", "text")
+    data = {key: value for key, value in row.fields.items() if key not in known} | dict(labelled.problem.data)
+    return replace(labelled, problem=replace(labelled.problem, data=data))
 
 
 def split_problems(problems: Sequence[LabelledProblem], fraction: float) -> tuple[list[int], list[int]]:

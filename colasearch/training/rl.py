@@ -8,8 +8,8 @@ seed and the step alone, so a resumed run walks the same curve.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
@@ -42,6 +42,7 @@ class Episode:
         ended: The text is finished, rather than cut off.
         hidden_TD: The frozen base's states of ``tokens``, cached once; None where the base trains.
         form: Whether the text is well-formed, 0 or 1; None where nobody asked.
+        parts: What several rewards said of the text, by name; ``missing`` is 1 where one said nothing.
         state_seconds: Its share of the time that ``hidden_TD`` took.
         equal_LK: True at the codes that count as the one chosen, itself among them; None where each counts alone, or
             nobody has looked yet.
@@ -58,9 +59,19 @@ class Episode:
     ended: bool = True
     hidden_TD: Tensor | None = None
     form: float | None = None
+    parts: Mapping[str, float] = field(default_factory=dict)
     state_seconds: float = 0.0
     equal_LK: Tensor | None = None
     kept_LM: Tensor | None = None
+
+
+def part_means(episodes: Sequence[Episode]) -> Metrics:
+    """Mean of each part of the rewards over the episodes that have it, as ``reward/NAME``."""
+    found: dict[str, list[float]] = {}
+    for episode in episodes:
+        for name, value in episode.parts.items():
+            found.setdefault(f"reward/{name}", []).append(value)
+    return {name: sum(values) / len(values) for name, values in found.items()}
 
 
 @dataclass(slots=True)
@@ -272,6 +283,7 @@ class RLLearner:
             "ended": sum(e.ended for e in episodes) / count,
             "actions_used": float(len({a for e in episodes for a in e.actions})),
         }
+        metrics |= part_means(episodes)
         forms = [e.form for e in episodes if e.form is not None]
         if forms:
             metrics["format"] = sum(forms) / len(forms)

@@ -30,7 +30,8 @@ from colasearch.problem import LabelledProblem
 from colasearch.storage.files import write_atomic
 from colasearch.tasks import prompt_tokens
 from colasearch.training.loop import Metrics
-from colasearch.training.rl import Episode
+from colasearch.training.rewards import SpecReward
+from colasearch.training.rl import Episode, part_means
 from colasearch.training.tuning import mixed_precision
 
 RewardOf = Callable[[Sequence[tuple[LabelledProblem, str]]], list[float]]
@@ -121,6 +122,7 @@ class Roller:
             "greedy_reward": sum(e.reward for e in greedy) / count,
             "greedy_ended": sum(e.ended for e in greedy) / count,
             "problems": float(len(wanted)),
+            **part_means(sampled),
         }
         if self.form is not None:
             found["format"] = sum(e.form or 0.0 for e in sampled) / count
@@ -141,6 +143,9 @@ class Roller:
         texts = [(self.problems[e.problem], self.ends.decode(e.tokens[e.prompt :])) for e in episodes]
         for episode, reward in zip(episodes, self.reward(texts), strict=True):
             episode.reward = reward
+        if isinstance(self.reward, SpecReward):
+            for episode, parts in zip(episodes, self.reward.parts, strict=True):
+                episode.parts = parts
         if self.form is not None:
             for episode, form in zip(episodes, self.form(texts), strict=True):
                 episode.form = form

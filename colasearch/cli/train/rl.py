@@ -49,6 +49,13 @@ problem_options = together(
     ),
     click.option("--temperature", type=click.FloatRange(0, min_open=True), default=1.0, show_default=True),
     click.option("--top-k", type=click.IntRange(min=0), default=0, show_default=True, help="0: no truncation."),
+    click.option(
+        "--reward",
+        multiple=True,
+        metavar="SPEC",
+        help="Reward in place of the task's verifier, such as FILE.py:FUNCTION, http://..., rm:NAME (docs/rewards.md); "
+        "several are averaged by their weights (SPEC*WEIGHT), each is logged.",
+    ),
     click.option("--format-weight", default=0.0, show_default=True, help="Part of the reward that is for form."),
     click.option("--rows", type=COUNT, default=64, show_default=True, help="Most rollouts decoded in one batch."),
 )
@@ -66,6 +73,7 @@ class Problems:
     top_k: int
     format_weight: float
     rows: int
+    reward: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         from colasearch.rows import read_rows
@@ -79,7 +87,7 @@ class Problems:
         """The problems, and the indices of those to train on and of those held out."""
         from colasearch.training.problems import load_problems, split_problems
 
-        problems = load_problems(self.data, self.task)
+        problems = load_problems(self.data, self.task, gold=not self.reward)
         train, held = split_problems(problems, self.heldout)
         if not train:
             raise click.UsageError(
@@ -98,6 +106,7 @@ class Problems:
     def roller(self, lm: Any, problems: Any, seed: int, **changes: Any) -> Any:
         """What rolls them out."""
         from colasearch.training.problems import Reward
+        from colasearch.training.rewards import SpecReward
         from colasearch.training.rollout import Roller, RolloutConfig
 
         task = problems[0].problem.task
@@ -110,11 +119,16 @@ class Problems:
             seed=seed,
             **changes,
         )
-        return Roller(lm, problems, Reward(task, self.format_weight), config, form=Reward(task, 1.0))
+        reward = SpecReward(self.reward, self.format_weight) if self.reward else Reward(task, self.format_weight)
+        return Roller(lm, problems, reward, config, form=Reward(task, 1.0))
 
     def describe(self) -> dict[str, Any]:
         """The part that a run's results depend on."""
-        return {**dataclasses.asdict(self), "data": [p.name for p in self.data]}
+        from colasearch.rewards import hashes_of
+
+        told = {**dataclasses.asdict(self), "data": [p.name for p in self.data], "rewards": hashes_of(self.reward)}
+        # Runs from before there was a choice have no such keys.
+        return {key: value for key, value in told.items() if self.reward or key not in ("reward", "rewards")}
 
 
 @click.command("rl")

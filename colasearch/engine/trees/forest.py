@@ -23,6 +23,7 @@ from colasearch.engine.settings import WorldConfig
 from colasearch.engine.texts.checks import Checks
 from colasearch.engine.texts.ends import TextEnds
 from colasearch.engine.texts.finished import Finished
+from colasearch.engine.texts.judged import values_of
 from colasearch.engine.trees.nodes import COMPLETED, ROOT, Evaluation, Job, Node, Round, TreeState, softmax
 from colasearch.engine.trees.table import NodeTable
 from colasearch.errors import InputError
@@ -59,8 +60,10 @@ class Forest:
         self.store, self.nodes = self.table.store, self.table.nodes
         self.decoder = Decoder(self.actor, config.rows)
         self.trees: dict[int, TreeState] = {}
-        self.value_head = lm.latents.value if lm.latents is not None and config.value_head else None
-        self._rollout = config.rollouts and self.value_head is None
+        self.judge = values_of(config.values) if config.values else None
+        has_head = lm.latents is not None and config.value_head and self.judge is None
+        self.value_head = lm.latents.value if lm.latents is not None and has_head else None
+        self._rollout = config.rollouts and self.value_head is None and self.judge is None
         self._to_end = Rules(self.ends.is_boundary, self.ends.is_finished, config.max_step_tokens, rollout=True)
         self._jobs: dict[Row, Job] = {}
         self._roots: list[Evaluation] = []
@@ -114,6 +117,10 @@ class Forest:
         if self.value_head is not None:
             self.nodes[tree.root].value = float(self._head_values(tree.root_features)[0])
             self._roots.append(self._root_evaluation(number, self.nodes[tree.root].value))
+        elif self.judge is not None:
+            value = self._judged([tree.root])[0] if self.config.rollouts else 0.0
+            self.nodes[tree.root].value = value
+            self._roots.append(self._root_evaluation(number, value))
         elif self.config.references:
             self._submit_references(number)
         else:
@@ -200,7 +207,7 @@ class Forest:
                 self._take_reference(row, job)
             else:
                 if row.ended and not row.broken:
-                    self._finish(row, job)
+                    self._finish(row, job, self._judged_texts([row]).get(row))
                 done.append(Evaluation(row.tree, COMPLETED, job.parent, 0.0, True, np.zeros(0), 0.0))
         if leaves:
             done += self._leaf_evaluations(leaves)
@@ -258,15 +265,16 @@ class Forest:
         if live:
             features = Features.join([part for _, part in live])
             fan, prior = self._fan_out(features, [number for number, _ in live]), self._prior_logits(features)
-            values = None if self.value_head is None else self._head_values(features)
+            values = self._leaf_values(features, [number for number, _ in live])
         done = []
+        judged = self._judged_texts([row for row, _ in leaves if row.ended and not row.broken])
         blank = np.zeros(self.actor.num_actions)
         for number, (row, job) in zip(numbers, leaves, strict=True):
             node = self.nodes[number]
             if row.broken:
                 done.append(Evaluation(row.tree, job.ticket, number, 0.0, True, blank, float("nan")))
                 continue
-            text_value = self._finish(row, job) if row.ended else 0.0
+            text_value = self._finish(row, job, judged.get(row)) if row.ended else 0.0
             if row.features is None or node.refuted or fan is None or prior is None:
                 # The step ended the text, filled it without an answer, or states something false.
                 done.append(Evaluation(row.tree, job.ticket, number, text_value, True, blank, 0.0))
@@ -301,11 +309,30 @@ class Forest:
     def _task(self, tree: int) -> Task:
         return get_task(self.trees[tree].problem.task)
 
-    def _finish(self, row: Row, job: Job) -> float:
-        """Record a finished text; a value head judges it by the state before its last token."""
+    def _leaf_values(self, features: Features, numbers: Sequence[int]) -> Sequence[float] | np.ndarray | None:
+        """Values of open nodes; None where their rollouts give them, or nobody looks at them."""
+        if self.judge is not None:
+            return self._judged(numbers) if self.config.rollouts else None
+        return None if self.value_head is None else self._head_values(features)
+
+    def _judged(self, numbers: Sequence[int]) -> list[float]:
+        """What the rewards say of nodes' texts so far."""
+        assert self.judge is not None
+        nodes = [self.nodes[number] for number in numbers]
+        return self.judge([self.trees[n.tree].problem for n in nodes], [self.ends.decode(n.written) for n in nodes])
+
+    def _judged_texts(self, rows: Sequence[Row]) -> dict[Row, float]:
+        """What the rewards say of finished texts, all asked for together; empty where there are no such rewards."""
+        if self.judge is None or not rows:
+            return {}
+        problems = [self.trees[row.tree].problem for row in rows]
+        texts = [self.ends.decode((*row.before, *row.tokens)) for row in rows]
+        return dict(zip(rows, self.judge(problems, texts), strict=True))
+
+    def _finish(self, row: Row, job: Job, judged: float | None = None) -> float:
+        """Record a finished text; a value head judges it by the state before its last token, a reward as a whole."""
         tree = self.trees[row.tree]
         text = self.ends.decode((*row.before, *row.tokens))
-        judged = None
         if self.value_head is not None:
             judged = self.nodes[job.parent].value if row.last is None else float(self._head_values(row.last)[0])
         return tree.finish(
