@@ -8,9 +8,9 @@ tokens than the search, and at most one text more. ``greedy`` is one text by nat
 ``majority``, ``best_of_n`` and ``weighted_vote`` choose from the same texts: ``majority`` the most frequent answer,
 each text one vote; ``best_of_n`` the text with the best score; ``weighted_vote`` the answer whose texts have the
 largest sum of scores. The score is what the search has, too: a checkable verifier's reward; else the value of
-``--values``, or the value head's; else, as in a search without value head, agreement with the problem's first few texts. A text that states a false
-equation has no score, and one that leaves out numbers of the problem less, as in a search. No gold answer is seen here:
-this file gets ``Problem``, not ``LabelledProblem``.
+``--values``, or the value head's; else, as in a search without value head, agreement with the problem's first few
+texts. A text that states a false equation has no score, and one that leaves out numbers of the problem less, as in a
+search. No gold answer is seen here: this file gets ``Problem``, not ``LabelledProblem``.
 """
 
 from __future__ import annotations
