@@ -10,7 +10,7 @@ from typing import Any
 from colasearch.errors import InputError
 from colasearch.model.ends import chat_text, encode, first_tokens
 from colasearch.problem import Problem
-from colasearch.verifiers import false_equation, hopeless, in_result, unused_numbers
+from colasearch.verifiers import false_equation, in_result, infeasible_result, unused_numbers
 
 
 def _math_request(problem: Problem) -> str:
@@ -47,13 +47,13 @@ class Task:
     equations: bool = False
     quantities: bool = False
 
-    def settled(self, text: str) -> bool:
+    def in_result(self, text: str) -> bool:
         """Whether ``refuted`` will have a say in the token after ``text``: a part of an equation's result."""
         return self.equations and in_result(text)
 
-    def hopeless(self, text: str) -> bool:
+    def infeasible(self, text: str) -> bool:
         """Whether a text in progress is wrong, or all but sure to become so with the number that it is writing."""
-        return self.equations and (hopeless(text) or self.refuted(text, complete=False))
+        return self.equations and (infeasible_result(text) or self.refuted(text, complete=False))
 
     def refuted(self, text: str, *, complete: bool) -> bool:
         """Whether a text (or its beginning, where it is not ``complete``) is surely wrong, by itself."""

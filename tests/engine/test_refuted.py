@@ -101,7 +101,7 @@ def test_actions_that_cannot_be_right_are_not_tried(wide_lm, monkeypatch, which)
     """Of the tokens after a state; where none is left, nothing follows."""
     wrong = {"some": false_at, "all": lambda text: True, "none": lambda text: False}[which]
     monkeypatch.setattr("colasearch.tasks.in_result", lambda text: bool(text))
-    monkeypatch.setattr("colasearch.tasks.hopeless", lambda text: wrong(text[-1:]))
+    monkeypatch.setattr("colasearch.tasks.infeasible_result", lambda text: wrong(text[-1:]))
     monkeypatch.setattr("colasearch.tasks.false_equation", lambda text, complete: None)
     world = LatentWorld(wide_lm, replace(WORLD, rollouts=False, branch_below=0.5), seed=0)
     states, logits, _ = world.root(PROBLEMS)
@@ -117,11 +117,11 @@ def test_actions_that_cannot_be_right_are_not_tried(wide_lm, monkeypatch, which)
             continue
         assert not node.refuted
         tokens = node.next_token_A.tolist()
-        hopeless = [wrong(world.ends.decode((*node.written, token))[-1:]) for token in tokens]
-        assert np.isneginf(row).tolist() == hopeless
+        infeasible = [wrong(world.ends.decode((*node.written, token))[-1:]) for token in tokens]
+        assert np.isneginf(row).tolist() == infeasible
         assert node.prior_A.sum() == pytest.approx(1)
         assert (node.prior_A > 0).all()  # how probable a text is does not depend on what is tried
-        masked += sum(hopeless)
+        masked += sum(infeasible)
     assert (masked > 0) == (which == "some")
 
 

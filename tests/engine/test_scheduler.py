@@ -323,7 +323,7 @@ def votes(*texts: tuple[str, float, float | None, float]) -> list[float]:
     """Weights of finished texts, each given as answer, value head's word, share and plausibility."""
     tree = TreeState(Problem.from_text("1+1?"), 0, None)
     for order, (answer, judged, share, plausibility) in enumerate(texts):
-        tree.finish("t", answer, order, judged=judged, share=share, plausibility=plausibility)
+        tree.finish("t", answer, order, judged=judged, path_probability=share, plausibility=plausibility)
     return [f.weight for f in tree.finished]
 
 

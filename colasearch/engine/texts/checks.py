@@ -51,15 +51,17 @@ class Checks:
         decode = self.ends.decode
         return replace(
             rules,
-            sure=True,
-            settled=lambda tokens: task.settled(decode(tokens[-RECENT:])),
+            greedy=True,
+            is_checked=lambda tokens: task.in_result(decode(tokens[-RECENT:])),
             is_refuted=lambda tokens: task.refuted(decode(tokens), complete=False),
         )
 
-    def worth_trying(self, task: Task, written: Sequence[int], token_A: np.ndarray, logits_A: np.ndarray) -> np.ndarray:
+    def mask_infeasible(
+        self, task: Task, written: Sequence[int], token_A: np.ndarray, logits_A: np.ndarray
+    ) -> np.ndarray:
         """The prior logits ``[A]``, -inf for actions that continue an equation's result with what cannot be right."""
-        if not self.serve(task) or not task.settled(self.ends.decode(written[-RECENT:])):
+        if not self.serve(task) or not task.in_result(self.ends.decode(written[-RECENT:])):
             return logits_A
         tried = {token: self.ends.decode((*written, token)) for token in set(token_A.tolist())}
-        wrong = [token for token, text in tried.items() if task.hopeless(text)]
+        wrong = [token for token, text in tried.items() if task.infeasible(text)]
         return np.where(np.isin(token_A, wrong), -np.inf, logits_A) if wrong else logits_A

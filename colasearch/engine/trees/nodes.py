@@ -39,7 +39,7 @@ class Node:
         value: What the value head says of it.
         refuted: Its text states something false, so nothing follows.
         prior_A: Probability of each action here; None when nothing can follow.
-        share: Product of the probabilities of the edges from the root to here.
+        path_probability: Product of the probabilities of the edges from the root to here.
     """
 
     tree: int
@@ -52,7 +52,7 @@ class Node:
     value: float = 0.0
     refuted: bool = False
     prior_A: np.ndarray | None = None
-    share: float = 1.0
+    path_probability: float = 1.0
 
 
 @dataclass(slots=True)
@@ -91,14 +91,14 @@ class Evaluation:
 class Job:
     """What a row is for: an edge, by its ``ticket``; a reference rollout (``ROOT``); a text's end (``COMPLETED``).
 
-    ``share`` is that of the node which the edge leads to.
+    ``path_probability`` is that of the node which the edge leads to.
     """
 
     ticket: int
     parent: int
     order: int
     round: Round
-    share: float
+    path_probability: float
 
 
 @dataclass(slots=True)
@@ -142,7 +142,7 @@ class TreeState:
         *,
         judged: float | None = None,
         refuted: bool = False,
-        share: float | None = None,
+        path_probability: float | None = None,
         plausibility: float = 1.0,
     ) -> float:
         """Record a finished text and value it: by ``judged`` where it has an answer that no verifier can check.
@@ -155,7 +155,7 @@ class TreeState:
             order: Its place in the order of asking.
             judged: What a value head says of it.
             refuted: Whether it states something false.
-            share: How probable it was, for a text that a tree reached; None for one that was drawn.
+            path_probability: How probable it was, for a text that a tree reached; None for one that was drawn.
             plausibility: ``Task.plausibility`` of it.
         """
         if answer is None or is_checkable(self.problem.task):
@@ -164,8 +164,10 @@ class TreeState:
             value = weight = 0.0
         else:
             value = self.value_of(answer) if judged is None else judged
-            weight = plausibility * (value if share is None else share**TEMPER)
-        self._finished.append(Finished(order, text, answer, value, 1.0 if share is None else share, weight))
+            weight = plausibility * (value if path_probability is None else path_probability**TEMPER)
+        self._finished.append(
+            Finished(order, text, answer, value, 1.0 if path_probability is None else path_probability, weight)
+        )
         return value
 
     @property
@@ -174,7 +176,7 @@ class TreeState:
         return sorted(self._finished, key=lambda f: f.order)
 
     def value_of(self, answer: str | None) -> float:
-        """A checkable verifier's reward; without one, the smoothed share of reference rollouts with that answer."""
+        """A checkable verifier's reward; without one, the smoothed fraction of reference rollouts with that answer."""
         if answer is None:
             return 0.0
         task = self.problem.task
@@ -187,5 +189,5 @@ class TreeState:
 def softmax(logits_A: np.ndarray) -> np.ndarray:
     """Probabilities ``[A]`` of logits."""
     weights_A = np.exp(logits_A - logits_A.max())
-    shares_A: np.ndarray = weights_A / weights_A.sum()
-    return shares_A
+    probability_A: np.ndarray = weights_A / weights_A.sum()
+    return probability_A
