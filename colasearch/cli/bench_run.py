@@ -229,7 +229,7 @@ def _new_folder(name: str) -> Path:
 def _plan(name: str, searcher: str, given: dict[str, Any]) -> Plan:
     from colasearch.benchmarks.harness.arms import ArmSettings
     from colasearch.benchmarks.harness.runner import Plan
-    from colasearch.engine.settings import Sampling, WorldConfig
+    from colasearch.engine.settings import Choosing, Sampling, WorldConfig
 
     heat = given["temperature"]
     sampling = Sampling() if heat is None else Sampling(temperature=heat, token_temperature=heat)
@@ -241,7 +241,7 @@ def _plan(name: str, searcher: str, given: dict[str, Any]) -> Plan:
             max_step_tokens=given["max_step_tokens"],
             branch_below=given["branch_below"],
             value_head=given["values"] == "head",
-            check_steps=given["check_steps"],
+            choosing=Choosing.checking(given["check_steps"]),
             complete=given["complete"],
             sampling=sampling,
         ),
@@ -287,8 +287,8 @@ def _manifest(
     world = {key: value for key, value in asdict(plan.settings.world).items() if key not in RUNTIME_WORLD}
     if world["value_head"]:
         del world["value_head"]  # as in runs from before there was a choice
-    if not world["check_steps"]:
-        del world["check_steps"]  # the same
+    if world.pop("choosing")["false_equations"]:
+        world["check_steps"] = True  # the same
     if not world["complete"]:
         del world["complete"]
     settings = {

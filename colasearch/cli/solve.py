@@ -233,7 +233,7 @@ def _ready(
     # An unknown name must not cost a model's loading time.
     make(how["searcher"], {key: value for key, value in how.items() if key not in KNOWN})
     from colasearch.cli.workers import with_workers
-    from colasearch.engine.settings import Sampling, WorldConfig
+    from colasearch.engine.settings import Choosing, Sampling, WorldConfig
 
     heat = limits["sampling"]
     sampling = Sampling() if heat is None else Sampling(temperature=heat, token_temperature=heat)
@@ -250,7 +250,7 @@ def _ready(
             max_step_tokens=limits["max_step_tokens"],
             branch_below=limits["branch_below"],
             value_head=limits["value_head"],
-            check_steps=limits["check_steps"],
+            choosing=Choosing.checking(limits["check_steps"]),
             complete=limits["complete"],
             sampling=sampling,
             engine=limits["engine"],

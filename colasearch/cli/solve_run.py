@@ -175,7 +175,7 @@ def run_folder(
     rows = [[p.id, p.task, p.text, dict(p.data)] for p in problems]
     manifest = manifest_of(
         KIND,
-        {"model": lm.name, **asdict(settings)},
+        _described(settings, lm),
         {
             "problems": sha256(json.dumps(rows, ensure_ascii=True).encode()).hexdigest(),
             "base": lm.base.identity.weights_sha256 or lm.base.identity.sha256,
@@ -184,6 +184,13 @@ def run_folder(
         {"problems": len(problems)},
     )
     return stack.enter_context(RunFolder(path, manifest, resume=resume, key=KEY))
+
+
+def _described(settings: SearchSettings, lm: LatentLM) -> dict[str, Any]:
+    described = {"model": lm.name, **asdict(settings)}
+    # What --check-steps says, as in runs from before each heuristic had a switch.
+    described["world"]["check_steps"] = described["world"].pop("choosing")["false_equations"]
+    return described
 
 
 def searches(

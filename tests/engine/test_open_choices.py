@@ -12,7 +12,7 @@ import torch
 from colasearch.engine.decoding.decoder import prefill
 from colasearch.engine.forward.actor import Actor
 from colasearch.engine.scheduler import search_problems
-from colasearch.engine.settings import Sampling, SearchSettings, WorldConfig
+from colasearch.engine.settings import Choosing, Sampling, SearchSettings, WorldConfig
 from colasearch.engine.texts.ends import TextEnds
 from colasearch.engine.trees.world import LatentWorld
 from colasearch.model.latent_lm import LatentLM, new_latents
@@ -37,7 +37,7 @@ def most_probable_of(lm: LatentLM, tokens: list[int]) -> tuple[float, int]:
 @pytest.mark.parametrize("check", [False, True])
 @pytest.mark.parametrize("below", [0.5, 0.8])
 def test_a_step_ends_at_the_first_open_choice_or_at_its_longest(wide_lm, below, check):
-    world = LatentWorld(wide_lm, replace(WORLD, branch_below=below, check_steps=check), seed=0)
+    world = LatentWorld(wide_lm, replace(WORLD, branch_below=below, choosing=Choosing.checking(check)), seed=0)
     states, _, _ = world.root(PROBLEMS)
     drawn = False
     lengths = set()

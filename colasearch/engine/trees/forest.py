@@ -20,7 +20,7 @@ from colasearch.engine.decoding.row import Row, Rules
 from colasearch.engine.forward.actor import Actor
 from colasearch.engine.forward.features import Features
 from colasearch.engine.settings import WorldConfig
-from colasearch.engine.texts.checks import Checks
+from colasearch.engine.texts.choosing import Checks
 from colasearch.engine.texts.ends import TextEnds
 from colasearch.engine.texts.finished import Finished
 from colasearch.engine.trees.nodes import COMPLETED, ROOT, Evaluation, Job, Node, Round, TreeState, softmax
@@ -54,7 +54,7 @@ class Forest:
         self.lm, self.config, self.seed = lm, config, seed
         self.actor = Actor(lm, config.sampling, latent=actions == "latent", poll=poll, engine=config.engine)
         self.ends = TextEnds(lm.base.tokenizer, lm.base.end_ids)
-        self.checks = Checks(self.ends, config.check_steps)
+        self.checks = Checks(self.ends, config.choosing)
         self.table = NodeTable(self.actor, config.kv_bytes)
         self.store, self.nodes = self.table.store, self.table.nodes
         self.decoder = Decoder(self.actor, config.rows)
@@ -321,10 +321,9 @@ class Forest:
             text,
             extract_answer(text, tree.problem.task),
             job.order,
+            self.checks,
             judged=judged,
-            refuted=self.checks.refuse(get_task(tree.problem.task), text),
             path_probability=None if self._rollout or is_checkable(tree.problem.task) else job.path_probability,
-            plausibility=self.checks.plausibility(tree.problem, text),
         )
 
     def _fan_out(self, features: Features, states: Sequence[int]) -> np.ndarray:
@@ -391,8 +390,7 @@ class Forest:
         sound = [a for a, wrong in zip(answers, false, strict=True) if a is not None and not wrong]
         tree.references.update(canonical_key(a, tree.problem.task) for a in sound)
         total = sum(
-            tree.finish(text, answer, order, refuted=wrong, plausibility=self.checks.plausibility(tree.problem, text))
-            for (text, order), answer, wrong in zip(texts, answers, false, strict=True)
+            tree.finish(text, answer, order, self.checks) for (text, order), answer in zip(texts, answers, strict=True)
         )
         return float("nan") if any(r.broken for r in rows) else total / max(1, len(rows))
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from colasearch.engine.decoding.row import Row
 from colasearch.engine.forward.features import Features
+from colasearch.engine.texts.choosing import Checks
 from colasearch.engine.texts.finished import Finished
 from colasearch.problem import Problem
 from colasearch.verifiers import canonical_key, checkable_verifier, is_checkable
@@ -17,11 +18,6 @@ from colasearch.verifiers import canonical_key, checkable_verifier, is_checkable
 NO_PARENT = -1
 ROOT, COMPLETED = -1, -2
 """In place of a ticket: what is evaluated is a root, or no node but a text that is now written to its end."""
-
-TEMPER = 1 / 3
-"""Power of its probability with which a text that a tree reached counts in a vote. That probability is a product over
-many choices of words, most of which have nothing to do with the answer, so as it stands it says too much. Chosen on
-trees of word problems, where the value head's word added nothing to it (docs/results.md)."""
 
 
 @dataclass(slots=True)
@@ -139,35 +135,26 @@ class TreeState:
         text: str,
         answer: str | None,
         order: int,
+        checks: Checks,
         *,
         judged: float | None = None,
-        refuted: bool = False,
         path_probability: float | None = None,
-        plausibility: float = 1.0,
     ) -> float:
         """Record a finished text and value it: by ``judged`` where it has an answer that no verifier can check.
-
-        A ``refuted`` text is worth nothing, unless a verifier can check its answer: that knows better.
 
         Args:
             text: Without prompt and special tokens.
             answer: None where it has none.
             order: Its place in the order of asking.
+            checks: What the text itself says of its worth.
             judged: What a value head says of it.
-            refuted: Whether it states something false.
             path_probability: How probable it was, for a text that a tree reached; None for one that was drawn.
-            plausibility: ``Task.plausibility`` of it.
         """
-        if answer is None or is_checkable(self.problem.task):
-            value = weight = self.value_of(answer)
-        elif refuted:
-            value = weight = 0.0
-        else:
-            value = self.value_of(answer) if judged is None else judged
-            weight = plausibility * (value if path_probability is None else path_probability**TEMPER)
-        self._finished.append(
-            Finished(order, text, answer, value, 1.0 if path_probability is None else path_probability, weight)
-        )
+        if judged is None or answer is None or is_checkable(self.problem.task):
+            judged = self.value_of(answer)
+        value, weight = checks.worth(self.problem, text, answer, judged, path_probability)
+        draws = 1.0 if path_probability is None else path_probability
+        self._finished.append(Finished(order, text, answer, value, draws, weight))
         return value
 
     @property
