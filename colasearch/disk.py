@@ -57,10 +57,10 @@ def naming(path: Path, temporary: Path | None = None) -> Iterator[None]:
         number = number_of(error)
         if number is None:
             raise
-        told = _text(getattr(error, "filename", None))
-        hidden = temporary is not None and told.startswith(str(temporary))
+        named = _text(getattr(error, "filename", None))
+        hidden = temporary is not None and named.startswith(str(temporary))
         if isinstance(error, OSError) and error.errno is not None:
-            if not told or hidden:
+            if not named or hidden:
                 error.filename, error.filename2 = str(path), None
             raise
         raise OSError(number, os.strerror(number), str(path)) from error

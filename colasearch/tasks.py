@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 from colasearch.errors import InputError, PrerequisiteError
 from colasearch.model.ends import THOUGHT, THOUGHT_END, chat_text, encode, first_tokens
 from colasearch.problem import Problem
-from colasearch.verifiers import false_equation, hopeless, in_result, unused_numbers
 
 
 def _math_request(problem: Problem) -> str:
@@ -37,8 +35,6 @@ class Task:
         name: As in ``--task``; the verifier registry uses the same name.
         request: The user's message for a problem.
         branch_below: Where steps of a search end, unless the user says otherwise; see ``WorldConfig.branch_below``.
-        equations: Whether equations between numbers in a text claim to be true, so that a false one refutes it.
-        quantities: Whether a solution is expected to use the problem's numbers.
         text_tokens: Longest text that a solution is expected to take, in tokens; see ``defaults.text_limit``.
         system: The system text that the task asks for; empty leaves that to the model's chat template.
     """
@@ -46,34 +42,12 @@ class Task:
     name: str
     request: Callable[[Problem], str]
     branch_below: float = 0.0
-    equations: bool = False
-    quantities: bool = False
     text_tokens: int = 1024
     system: str = ""
 
-    def settled(self, text: str) -> bool:
-        """Whether ``refuted`` will have a say in the token after ``text``: a part of an equation's result."""
-        return self.equations and in_result(text)
-
-    def hopeless(self, text: str) -> bool:
-        """Whether a text in progress is wrong, or all but sure to become so with the number that it is writing."""
-        return self.equations and (hopeless(text) or self.refuted(text, complete=False))
-
-    def refuted(self, text: str, *, complete: bool) -> bool:
-        """Whether a text (or its beginning, where it is not ``complete``) is surely wrong, by itself."""
-        return self.equations and false_equation(behind_thought(text), complete=complete) is not None
-
-    def plausibility(self, problem: Problem, text: str) -> float:
-        """How often texts like this are right, up to a factor, by what they leave out; in (0, 1].
-
-        Each number of the problem that the text does not mention divides it by e, which is what the texts that
-        searches found on training problems say (docs/results.md).
-        """
-        return math.exp(-len(unused_numbers(problem.text, text))) if self.quantities else 1.0
-
 
 TASKS = {
-    "math": Task("math", _math_request, branch_below=0.9, equations=True, quantities=True),
+    "math": Task("math", _math_request, branch_below=0.9),
     "countdown": Task("countdown", _countdown_request, branch_below=0.9),
     "procedural": Task("procedural", _math_request),
 }

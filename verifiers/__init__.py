@@ -5,7 +5,7 @@ Importing this package is cheap: sympy and math-verify are loaded in worker proc
 
 from colasearch.verifiers.base import CheckableVerifier, GoldVerifier, Verdict
 from colasearch.verifiers.canonical import canonical_key, group_answers
-from colasearch.verifiers.equations import false_equation, hopeless, in_result
+from colasearch.verifiers.equations import false_equation, in_result, infeasible_result
 from colasearch.verifiers.extract import extract_answer
 from colasearch.verifiers.quantities import unused_numbers
 from colasearch.verifiers.registry import checkable_verifier, get_verifier, gold_verifier, is_checkable
@@ -21,8 +21,8 @@ __all__ = [
     "get_verifier",
     "gold_verifier",
     "group_answers",
-    "hopeless",
     "in_result",
+    "infeasible_result",
     "is_checkable",
     "unused_numbers",
 ]

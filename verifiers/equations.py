@@ -90,11 +90,11 @@ def false_equation(text: str, *, complete: bool = True) -> str | None:
     return None
 
 
-def hopeless(text: str) -> bool:
+def infeasible_result(text: str) -> bool:
     """Whether ``text`` ends within an equation's result that cannot become the right number.
 
     What ``false_equation`` will say, a few tokens earlier, except that an equation whose right side is an expression
-    (``3 + 4 = 2 + 5``) counts as hopeless: to be used for leaving out what is not worth trying, not for marking.
+    (``3 + 4 = 2 + 5``) counts as infeasible: to be used for leaving out what is not worth trying, not for marking.
     """
     match = _RESULT.search(text[-LONGEST_RESULT:])
     if match is None or not match["shown"]:

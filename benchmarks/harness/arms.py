@@ -25,6 +25,7 @@ from colasearch.benchmarks.harness.samples import Sample, Sampler
 from colasearch.benchmarks.names import SCORED
 from colasearch.engine.scheduler import Searched, Status, search_problems
 from colasearch.engine.settings import SearchSettings, WorldConfig
+from colasearch.engine.texts.choosing import Checks
 from colasearch.errors import ColasearchError
 from colasearch.model.latent_lm import LatentLM
 from colasearch.problem import Candidate, Problem, StopReason
@@ -310,10 +311,9 @@ def _scores(drawn: _Drawn, sampler: Sampler, place: int, references: int) -> lis
         verdicts = [None if s.answer is None else verifier.score(problem, s.answer).reward for s in drawn.samples]
         return [0.0 if reward is None else reward for reward in verdicts]
     # As in a search, a text that states something false is worth nothing, and one that leaves numbers out less.
-    task, checked = get_task(problem.task), sampler.config.check_steps
-    check = task.refuted if checked else None
-    likely = [task.plausibility(problem, s.text) if checked else 1.0 for s in drawn.samples]
-    sound = [s.answer is not None and not (check and check(s.text, complete=True)) for s in drawn.samples]
+    task, checks = get_task(problem.task), Checks(sampler.ends, sampler.config.choosing)
+    likely = [checks.plausibility(problem, s.text) for s in drawn.samples]
+    sound = [s.answer is not None and not checks.refuse(task, s.text) for s in drawn.samples]
     values = sampler.values(place, [s for s, fine in zip(drawn.samples, sound, strict=True) if fine])
     if values is not None:
         drawn.calls += not sampler.config.values  # a head is read off one more pass of the model

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from colasearch.benchmarks.harness.summary import GREEDY_SIMS, compare_arms, is_right, share
+from colasearch.benchmarks.harness.summary import GREEDY_SIMS, compare_arms, is_right, proportion
 from colasearch.errors import InputError
 from colasearch.storage.records import read_records
 from colasearch.storage.runs import read_manifest
@@ -100,8 +100,8 @@ def compare(first: Run, second: Run, sims: int | None = None) -> dict[str, Any]:
             {
                 "first_arm": mine,
                 "second_arm": theirs,
-                "first": share(sum(map(is_right, a)), len(a)),
-                "second": share(sum(map(is_right, b)), len(b)),
+                "first": proportion(sum(map(is_right, a)), len(a)),
+                "second": proportion(sum(map(is_right, b)), len(b)),
                 **compare_arms(a, b, int(first.settings["seed"])),
             }
         )

@@ -43,7 +43,7 @@ GREEDY_SIMS = 0
 Record = Mapping[str, Any]
 
 
-def share(correct: int, total: int) -> dict[str, Any]:
+def proportion(correct: int, total: int) -> dict[str, Any]:
     """``correct``, ``accuracy`` and its Wilson interval."""
     low, high = wilson(correct, total)
     return {
@@ -63,8 +63,8 @@ def arm_summary(records: Sequence[Record], arm: str, groups: Mapping[str, Sequen
     fine = [r for r in records if r["status"] == "ok"]
     budgets = [r["token_budget"] for r in fine if r["token_budget"] is not None]
     return {
-        "selected": share(sum(is_right(r) for r in records), len(records)),
-        "oracle": share(sum(is_right(r, "oracle") for r in records), len(records)),
+        "selected": proportion(sum(is_right(r) for r in records), len(records)),
+        "oracle": proportion(sum(is_right(r, "oracle") for r in records), len(records)),
         "generated_tokens": sum(r["generated_tokens"] for r in fine),
         "model_calls": sum(r["model_calls"] for r in fine),
         "seconds": round(sum(r["wall_seconds"] for r in records), 3),
@@ -94,7 +94,7 @@ def _by(records: Sequence[Record], field: str, names: Sequence[str]) -> dict[str
     result = {}
     for name in names:
         part = [r for r in records if r[field] == name]
-        counted = share(sum(is_right(r) for r in part), len(part))
+        counted = proportion(sum(is_right(r) for r in part), len(part))
         result[name] = {"n": len(part), **counted, "oracle_correct": sum(is_right(r, "oracle") for r in part)}
     return result
 
@@ -199,8 +199,8 @@ def verdict(searcher: str, arms: Mapping[str, Any], comparisons: Sequence[Mappin
     missing = [_spoken(arm) for arm in CONTROLS if arm not in against]
     if len(missing) == len(CONTROLS):
         return "Neither majority vote nor best-of-N was run; whether the search is worth its tokens is not known."
-    told = " ".join(_told(searcher, c) for c in against.values())
-    start = f"{searcher} solves {100 * arms[searcher]['selected']['accuracy']:.1f}%. {told}"
+    sentences = " ".join(_sentence(searcher, c) for c in against.values())
+    start = f"{searcher} solves {100 * arms[searcher]['selected']['accuracy']:.1f}%. {sentences}"
     if missing:
         return f"{start} {missing[0]} was not run, so whether the search is worth its tokens is not known."
     signs = [_sign(c) for c in against.values()]
@@ -244,7 +244,7 @@ def _sign(c: Mapping[str, Any]) -> int:
     return -int(ratio <= 1 + TOKEN_SLACK)
 
 
-def _told(searcher: str, c: Mapping[str, Any]) -> str:
+def _sentence(searcher: str, c: Mapping[str, Any]) -> str:
     """One comparison as a sentence: who is ahead, how sure that is, and who had how many tokens."""
     other, points, (low, high) = _spoken(c["second"]), 100 * c["difference"], (100 * bound for bound in c["ci95"])
     alone = f"{searcher} alone solves {c['only_first']} of {c['n']} problems, {other} alone {c['only_second']}"

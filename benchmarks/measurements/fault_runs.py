@@ -126,7 +126,7 @@ def compare(clean: Run, disturbed: Run) -> dict[str, Any]:
     }
 
 
-def tell(told: dict[str, Any], hits: int, wanted: int) -> NoReturn:
+def tell(report: dict[str, Any], hits: int, wanted: int) -> NoReturn:
     """Print what came of a campaign as JSON, and exit: 1 if anything was lost or changed, or a kill hit nobody."""
-    click.echo(json.dumps(told))
-    raise SystemExit(bool(told["lost"] or told["duplicated"] or told["different"] or hits != wanted))
+    click.echo(json.dumps(report))
+    raise SystemExit(bool(report["lost"] or report["duplicated"] or report["different"] or hits != wanted))

@@ -67,8 +67,8 @@ def command(workers: int, kills: int, slots: int, count: int, seed: int, **size:
         killer = Killer(pool, count, kills, seed)
         disturbed = work(pool, recipe, items, killer)
         replaced = pool.status().replaced
-    told = {"kills": len(killer.killed), "replaced": replaced, "workers": workers, **compare(clean, disturbed)}
-    tell(told, len(killer.killed), kills)
+    report = {"kills": len(killer.killed), "replaced": replaced, "workers": workers, **compare(clean, disturbed)}
+    tell(report, len(killer.killed), kills)
 
 
 if __name__ == "__main__":

@@ -202,8 +202,8 @@ def command(
             run = work(pool, SearchRecipe(how), items)
         rate = count / run.seconds
         base = base or rate / workers
-        told = {"workers": workers, "problems_per_s": round(rate, 2), "of_linear": round(rate / base / workers, 3)}
-        click.echo(json.dumps({"real": told}))
+        report = {"workers": workers, "problems_per_s": round(rate, 2), "of_linear": round(rate / base / workers, 3)}
+        click.echo(json.dumps({"real": report}))
     if simulate:
         (result,) = search_problems(lm, items[:1], how)
         ours = connect(None, 2)

@@ -79,10 +79,10 @@ def replacement(lm: Any, recipe: Recipe, items: list[Any]) -> dict[str, float]:
 @click.command(help=__doc__)
 def command() -> None:
     """Print the measurements as JSON."""
-    told: dict[str, Any] = {"import_cpu_seconds": imports()}
-    told["replacement_without_model"] = replacement(None, ToyRecipe(8, 0.1), [1, 2])
-    told["replacement_with_model"] = replacement(small_model(), SearchRecipe(settings(8, 8)), list(problems(2)))
-    click.echo(json.dumps(told))
+    report: dict[str, Any] = {"import_cpu_seconds": imports()}
+    report["replacement_without_model"] = replacement(None, ToyRecipe(8, 0.1), [1, 2])
+    report["replacement_with_model"] = replacement(small_model(), SearchRecipe(settings(8, 8)), list(problems(2)))
+    click.echo(json.dumps(report))
 
 
 if __name__ == "__main__":

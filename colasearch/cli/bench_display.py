@@ -242,7 +242,7 @@ class Display:
         except ModuleNotFoundError as error:
             self.warn(f"no report was written: it needs {error.name}; run `pip install '.[viz]'`")
         except Exception as error:
-            told = as_told(error)
-            if isinstance(told, ResourceError):
-                raise ResourceError(f"the run is complete, but its report could not be written: {told}") from error
+            known = as_told(error)
+            if isinstance(known, ResourceError):
+                raise ResourceError(f"the run is complete, but its report could not be written: {known}") from error
             self.warn(f"the run is complete, but its report could not be written: {type(error).__name__}: {error}")

@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,13 +25,13 @@ from colasearch.cli.options import (
     search_options,
     worker_options,
 )
+from colasearch.cli.settings import BenchSettings
 
 if TYPE_CHECKING:
     from colasearch.benchmarks.data_sets.load import DataSet
     from colasearch.benchmarks.harness.runner import Listener, Plan
     from colasearch.cli.bench_display import Display
     from colasearch.cluster.pool import Pool
-    from colasearch.engine.settings import Sampling
     from colasearch.model.latent_lm import LatentLM
 
 EPILOG = """\b
@@ -42,7 +43,6 @@ Examples:
 """
 RUNTIME_WORLD = ("rows", "kv_bytes", "engine")
 """Settings of the world that results do not depend on."""
-DEFAULT_ARMS = ("greedy", "majority", "best_of_n")
 
 
 def sims_list(context: click.Context, parameter: click.Parameter, value: Any) -> tuple[int, ...]:
@@ -112,12 +112,12 @@ def make_command(name: str) -> click.Command:
     @click.option("--json", "as_json", is_flag=True, help="Print summary.json on standard output.")
     @click.pass_context
     def command(context: click.Context, /, **given: Any) -> int:
-        return run(name, context, given)
+        return run(BenchSettings(name=name, **given), context)
 
     return command
 
 
-def run(name: str, context: click.Context, given: dict[str, Any]) -> int:
+def run(settings: BenchSettings, context: click.Context) -> int:
     """Runs the chosen searcher next to greedy decoding, majority vote and best-of-N.
 
     The last two get, problem by problem, the tokens that the search generated there. Ctrl-C keeps what is finished, and
@@ -129,82 +129,70 @@ def run(name: str, context: click.Context, given: dict[str, Any]) -> int:
     from colasearch.cli.bench_table import show_summary
     from colasearch.searchers.registry import make
 
+    name = settings.name
     benchmark = registry.get(name)
-    searcher = _searcher(given)
-    make(searcher, given["options"])  # a wrong option must not cost the loading of data and model
-    if given["exactly"] and benchmark.task != "countdown":
+    settings.check()
+    make(settings.searcher[0], dict(settings.options))  # a wrong option must not cost the loading of data and model
+    if settings.exactly and benchmark.task != "countdown":
         raise click.UsageError(f"--exactly is a rule of Countdown; {name} has no numbers to use: leave it out")
-    if given["resume"] and given["output"] is None:
-        raise click.UsageError("--resume needs --output, the folder of the run to go on with")
     with Display() as display, _warnings_to(display):
         data = load(
             benchmark,
-            data=given["data"],
-            limit=given["limit"],
-            skip=given["skip"],
-            shuffle_seed=given["shuffle_seed"],
+            data=settings.data,
+            limit=settings.limit,
+            skip=settings.skip,
+            shuffle_seed=settings.shuffle_seed,
             report=display.say,
         )
-        given = {**given, "model": chosen_model(given["model"], benchmark.task, display.say)}
+        settings = replace(settings, model=chosen_model(settings.model, benchmark.task, display.say))
         for remark in data.remarks:
             display.warn(remark)
         if benchmark.task == "countdown":
             from colasearch.benchmarks.data_sets.countdown import with_rule
 
-            data = with_rule(data, given["exactly"])
+            data = with_rule(data, settings.exactly)
             display.say(data.remarks[-1])
-        summary, folder = _run(name, searcher, data, given, context, display)
+        summary, folder = _run(settings, data, context, display)
     click.echo(f"Run folder: {folder}", err=True)
-    if given["as_json"]:
+    if settings.as_json:
         click.echo(json.dumps(summary, ensure_ascii=False))
     else:
         show_summary(summary)
     return 1 if any(arm["errors"] for point in summary["curve"] for arm in point["arms"].values()) else 0
 
 
-def _searcher(given: dict[str, Any]) -> str:
-    if len(given["searcher"]) != 1:
-        raise click.BadParameter(
-            f"--searcher is {','.join(given['searcher'])!r}; give one name (more of them go to --arms)"
-        )
-    name: str = given["searcher"][0]
-    return name
-
-
 def _run(
-    name: str, searcher: str, data: DataSet, given: dict[str, Any], context: click.Context, display: Display
+    settings: BenchSettings, data: DataSet, context: click.Context, display: Display
 ) -> tuple[dict[str, Any], Path]:
     """Load the model, run, and return the summary and the folder."""
     from colasearch.benchmarks.harness.runner import Runner, run_to_end
     from colasearch.cli.workers import with_workers
-    from colasearch.defaults import sampling_for, sampling_said, text_limit
+    from colasearch.defaults import sampling_said
     from colasearch.storage.runs import RunFolder, check_folder
 
-    if given["output"]:
-        check_folder(given["output"], resume=given["resume"])
+    if settings.output:
+        check_folder(settings.output, resume=settings.resume)
     with with_workers(
-        given,
-        lambda device, dtype: _load({**given, "device": device, "dtype": dtype}, display),
+        settings.machine(settings.batch_size),
+        lambda device, dtype: _load(replace(settings, device=device, dtype=dtype), display),
         most=len(data.items),
         say=display.say,
         on_status=display.pool,
     ) as (lm, pool):
-        if given["actions"] == "sampled" and (said := sampling_said(lm.base, given["temperature"])):
+        if settings.actions == "sampled" and (said := sampling_said(lm.base, settings.temperature)):
             display.say(said)
-        limit = given["max_tokens"] or text_limit(lm.base, {item.problem.task for item in data.items})
-        sampling = sampling_for(lm.base, given["temperature"])
-        plan = _plan(name, searcher, {**given, "max_tokens": limit}, sampling)
-        manifest = _manifest(plan, data, lm, pool, given, context)
-        path = given["output"] or _new_folder(name)
+        plan = _plan(settings, lm, {item.problem.task for item in data.items})
+        manifest = _manifest(plan, data, lm, pool, settings, context)
+        path = settings.output or _new_folder(settings.name)
         with ExitStack() as stack:
-            folder = stack.enter_context(RunFolder(path, manifest, resume=given["resume"]))
+            folder = stack.enter_context(RunFolder(path, manifest, resume=settings.resume))
             if folder.records:
                 display.say(f"going on in {path}: {folder.resumed} records are there")
             if folder.again:
                 display.say(f"{len(folder.again)} records of work that was lost with its workers: it is tried again")
             display.start(plan, data, folder.finished)
             listener: Listener = display
-            if given["tensorboard"]:
+            if settings.tensorboard:
                 from colasearch.cli.bench_tensorboard import BoardListener
 
                 listener = stack.enter_context(BoardListener(path, display, folder.finished))
@@ -232,61 +220,47 @@ def _new_folder(name: str) -> Path:
             path = stem.with_name(f"{stem.name}-{number}")
 
 
-def _plan(name: str, searcher: str, given: dict[str, Any], sampling: Sampling) -> Plan:
+def _plan(settings: BenchSettings, lm: LatentLM, tasks: set[str]) -> Plan:
     from colasearch.benchmarks.harness.arms import ArmSettings
     from colasearch.benchmarks.harness.runner import Plan
-    from colasearch.engine.settings import WorldConfig
-    from colasearch.rewards import external
 
-    settings = ArmSettings(
-        seed=given["seed"],
-        actions=given["actions"],
-        world=WorldConfig(
-            max_tokens=given["max_tokens"],
-            max_step_tokens=given["max_step_tokens"],
-            branch_below=given["branch_below"],
-            value_head=given["values"] != ("rollouts",),
-            values=external(given["values"]),
-            check_steps=given["check_steps"],
-            complete=given["complete"],
-            sampling=sampling,
-        ),
-        max_seconds=given["max_seconds"],
-        options=given["options"],
-    )
-    arms = given["arms"] or DEFAULT_ARMS
     return Plan(
-        benchmark=name,
-        searcher=searcher,
-        arms=tuple(dict.fromkeys((searcher, *arms))),
-        sims=given["sims"],
-        settings=settings,
-        slots=given["batch_size"],
-        traces=given["traces"],
+        benchmark=settings.name,
+        searcher=settings.searcher[0],
+        arms=settings.all_arms,
+        sims=settings.sims,
+        settings=ArmSettings(
+            seed=settings.seed,
+            actions=settings.actions,
+            world=settings.world(lm.base, tasks),
+            max_seconds=settings.max_seconds,
+            options=settings.options,
+        ),
+        slots=settings.batch_size,
+        traces=settings.traces,
     )
 
 
-def _load(given: dict[str, Any], display: Display) -> LatentLM:
+def _load(settings: BenchSettings, display: Display) -> LatentLM:
     import torch
 
     from colasearch.model.latent_lm import LatentLM
 
-    if given["threads"]:
-        torch.set_num_threads(given["threads"])
-    display.say(f"loading {given['model']}")
-    alone = given["workers"] is None and given["ray_address"] is None
-    lm = LatentLM.from_pretrained(given["model"], given["device"], given["dtype"], report=display.say, run_only=alone)
-    if given["actions"] == "latent":
+    assert settings.model is not None
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    display.say(f"loading {settings.model}")
+    alone = settings.workers is None and settings.ray_address is None
+    lm = LatentLM.from_pretrained(settings.model, settings.device, settings.dtype, display.say, run_only=alone)
+    if settings.actions == "latent":
         lm.require_latents()
     return lm
 
 
 def _manifest(
-    plan: Plan, data: DataSet, lm: LatentLM, pool: Pool | None, given: dict[str, Any], context: click.Context
+    plan: Plan, data: DataSet, lm: LatentLM, pool: Pool | None, given: BenchSettings, context: click.Context
 ) -> dict[str, Any]:
     """What the results depend on, and what they do not."""
-    from dataclasses import asdict
-
     from colasearch.model.latent_lm import latents_folder
     from colasearch.rewards import hashes_of
     from colasearch.storage.files import read_sums
@@ -297,17 +271,17 @@ def _manifest(
         del world["value_head"]  # as in runs from before there was a choice
     if not world["values"]:
         del world["values"]  # the same
-    if not world["check_steps"]:
-        del world["check_steps"]  # the same
+    if world.pop("choosing")["false_equations"]:
+        world["check_steps"] = True  # the same
     if not world["complete"]:
         del world["complete"]
     if world["sampling"]["token_top_p"] == 1:
         del world["sampling"]["token_top_p"]
     settings = {
         "benchmark": plan.benchmark,
-        "limit": given["limit"],
-        "skip": given["skip"],
-        "shuffle_seed": given["shuffle_seed"],
+        "limit": given.limit,
+        "skip": given.skip,
+        "shuffle_seed": given.shuffle_seed,
         "model": lm.name,
         "searcher": plan.searcher,
         "arms": list(plan.arms),
@@ -323,7 +297,7 @@ def _manifest(
         "dtype": str(lm.base.dtype).removeprefix("torch."),
         "traces": plan.traces,
     }
-    folder = latents_folder(given["model"])
+    folder = latents_folder(given.model or "")
     hashes = {
         "problems": data.selected_sha256,
         "data": data.sha256,
@@ -333,12 +307,17 @@ def _manifest(
     }
     origins = {
         key: str(source.name).lower()
-        for key in given
+        for key in context.params
         if (source := context.get_parameter_source(key)) is not None and source.name != "DEFAULT"
     }
-    runtime = {"batch_size": plan.slots, "threads": given["threads"], "origins": origins, "data": data.to_json()}
+    runtime: dict[str, Any] = {
+        "batch_size": plan.slots,
+        "threads": given.threads,
+        "origins": origins,
+        "data": data.to_json(),
+    }
     if pool is not None:
-        runtime |= {"workers": pool.layout.workers, "ray_address": given["ray_address"]}
+        runtime |= {"workers": pool.layout.workers, "ray_address": given.ray_address}
     return manifest_of("bench", settings, hashes, runtime)
 
 

@@ -124,9 +124,9 @@ def main(args: Sequence[str] | None = None) -> int:
     except MemoryError:
         return _fail("out of memory; use a smaller --batch-size, --max-tokens or model", 5)
     except Exception as error:
-        if (told := as_told(error)) is None:
+        if (known := as_told(error)) is None:
             raise
-        return _fail(str(told), told.exit_code)
+        return _fail(str(known), known.exit_code)
 
 
 if __name__ == "__main__":

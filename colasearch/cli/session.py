@@ -82,8 +82,8 @@ def _as_child(parent: int, args: Sequence[str], out: int) -> None:
     sys.exit(main(args))
 
 
-def _reply(replies: Any, told: dict[str, Any]) -> None:
-    replies.write(json.dumps(told) + "\n")
+def _reply(replies: Any, reply: dict[str, Any]) -> None:
+    replies.write(json.dumps(reply) + "\n")
     replies.flush()
 
 

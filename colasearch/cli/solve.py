@@ -7,7 +7,7 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -23,14 +23,15 @@ from colasearch.cli.options import (
     search_options,
     worker_options,
 )
-from colasearch.cli.solve_run import AT_A_TIME, Show, folder_options, printer, run_folder, searches, solve_all
+from colasearch.cli.settings import SolveSettings
+from colasearch.cli.solve_run import AT_A_TIME, folder_options, printer, run_folder, searches, solve_all
 from colasearch.printable import visible
 
 if TYPE_CHECKING:
     from colasearch.cluster.pool import Pool
     from colasearch.cluster.progress import PoolStatus
     from colasearch.engine.scheduler import Status
-    from colasearch.engine.settings import WorldConfig
+    from colasearch.engine.settings import SearchSettings
     from colasearch.model.latent_lm import LatentLM
     from colasearch.problem import Problem, SolveResult
 
@@ -133,177 +134,85 @@ class Line:
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object; of several problems one a line.")
 @click.pass_context
-def command(
-    context: click.Context,
-    file: str,
-    model: str | None,
-    device: str,
-    dtype: str,
-    threads: int | None,
-    task: str | None,
-    searcher: str,
-    sims: int,
-    max_tokens: int | None,
-    max_seconds: float | None,
-    seed: int,
-    batch_size: int,
-    actions: str,
-    temperature: float | None,
-    options: dict[str, Any],
-    branch_below: float | None,
-    max_step_tokens: int,
-    values: tuple[str, ...],
-    check_steps: bool,
-    complete: bool,
-    compile: bool,
-    engine: str,
-    kv_memory: float,
-    workers: int | None,
-    ray_address: str | None,
-    output: Path | None,
-    resume: bool,
-    as_json: bool,
-) -> int:
+def command(context: click.Context, /, **given: Any) -> int:
     """Solve the problem in FILE (or on standard input) by tree search; or the problems of a jsonl, JSON or CSV file.
 
     Prints the answer, the winning text, the candidates with their shares of the vote, and what it cost. A share says
     how far the texts found agree, not how likely the answer is right: wrong answers often have 1.000. Ctrl-C prints
     what was found so far. With --ray-address the search runs on one worker there; Ctrl-C then ends it without a result.
     """
-    from colasearch.rewards import external
+    return run(SolveSettings(**given), context)
 
-    problems = parse_problems(read_text_file(file), file, task)
-    if resume and output is None:
-        raise click.UsageError("--resume needs --output, the folder of the run to go on with")
+
+def run(settings: SolveSettings, context: click.Context) -> int:
+    """Solve as ``settings`` say, and show the results; returns the exit code."""
+    problems = parse_problems(read_text_file(settings.file), settings.file, settings.task)
+    settings.check()
     with Line() as line:
         tasks = {problem.task for problem in problems}
         # One model for all: the one made for their task, where they have one task.
-        model = chosen_model(model, tasks.pop() if len(tasks) == 1 else "math", line.note)
+        model = chosen_model(settings.model, tasks.pop() if len(tasks) == 1 else "math", line.note)
+        settings = replace(settings, model=model)
         line.say("loading")
-        run = {
-            "device": device,
-            "dtype": dtype,
-            "threads": threads,
-            "compile": compile,
-            "workers": workers,
-            "ray_address": ray_address,
-            # Problems, where there are several; --batch-size is of one's leaves.
-            "batch_size": min(AT_A_TIME, len(problems)),
-        }
-        limits = {
-            "max_tokens": max_tokens,
-            "max_step_tokens": max_step_tokens,
-            "branch_below": branch_below,
-            "value_head": values != ("rollouts",),
-            "values": external(values),
-            "check_steps": check_steps,
-            "complete": complete,
-            "sampling": temperature,
-            "engine": engine,
-            "kv_memory": kv_memory,
-        }
-        how = {
-            "searcher": searcher,
-            "sims": sims,
-            "seed": seed,
-            "actions": actions,
-            "max_seconds": max_seconds,
-            "leaves_in_flight": batch_size,
-            **options,
-        }
-        if len(problems) > 1 or output is not None:
-            show = printer(as_json, show_result, len(problems) > 1)
-            return _search_all(line, problems, model, run, limits, how, output, resume, show, context)
-        result = _search(line, problems[0], model, run, limits, how)
-    if as_json:
+        if len(problems) > 1 or settings.output is not None:
+            return _search_all(line, problems, settings, context)
+        result = _search(line, problems[0], settings)
+    if settings.as_json:
         click.echo(json.dumps(result.to_json(), ensure_ascii=False))
     else:
         show_result(result, problems[0])
     return 130 if result.stop == "interrupted" else 0
 
 
-KNOWN = ("searcher", "sims", "seed", "actions", "max_seconds", "leaves_in_flight")
-"""Keys of ``how`` that are no options of the searcher."""
-
-
 @contextmanager
 def _ready(
-    line: Line,
-    model: str,
-    run: dict[str, Any],
-    limits: dict[str, Any],
-    how: dict[str, Any],
-    problems: Sequence[Problem],
-) -> Iterator[tuple[LatentLM, Pool | None, WorldConfig]]:
-    """The model, the workers that have it (or None), and the world's limits."""
+    line: Line, settings: SolveSettings, problems: Sequence[Problem]
+) -> Iterator[tuple[LatentLM, Pool | None, SearchSettings]]:
+    """The model, the workers that have it (or None), and how each problem is searched."""
     from colasearch.searchers.registry import make
 
-    # An unknown name must not cost a model's loading time.
-    make(how["searcher"], {key: value for key, value in how.items() if key not in KNOWN})
+    make(settings.searcher, dict(settings.options))  # an unknown name must not cost a model's loading time
     from colasearch.cli.workers import with_workers
-    from colasearch.defaults import sampling_for, sampling_said, text_limit
-    from colasearch.engine.settings import WorldConfig
+    from colasearch.defaults import sampling_said
 
     with with_workers(
-        run,
-        lambda device, dtype: _load(line, model, device, dtype, run),
+        settings.machine(min(AT_A_TIME, len(problems))),
+        lambda device, dtype: _load(line, device, dtype, settings),
         most=len(problems),
         say=line.say,
         on_status=line.show_pool,
     ) as (lm, pool):
-        if how["actions"] == "sampled" and (said := sampling_said(lm.base, limits["sampling"])):
+        if settings.actions == "sampled" and (said := sampling_said(lm.base, settings.temperature)):
             line.note(said)
-        line.say(f"searching, {how['sims']} simulations")
-        config = WorldConfig(
-            max_tokens=limits["max_tokens"] or text_limit(lm.base, {problem.task for problem in problems}),
-            max_step_tokens=limits["max_step_tokens"],
-            branch_below=limits["branch_below"],
-            value_head=limits["value_head"],
-            values=limits["values"],
-            check_steps=limits["check_steps"],
-            complete=limits["complete"],
-            sampling=sampling_for(lm.base, limits["sampling"]),
-            engine=limits["engine"],
-            kv_bytes=int(limits["kv_memory"] * 2**30),
-        )
-        yield lm, pool, config
+        line.say(f"searching, {settings.sims} simulations")
+        search = settings.search(lm.base, {problem.task for problem in problems})
+        search.check()
+        yield lm, pool, search
 
 
-def _search(
-    line: Line, problem: Any, model: str, run: dict[str, Any], limits: dict[str, Any], how: dict[str, Any]
-) -> SolveResult:
-    from colasearch.solving import solve
+def _search(line: Line, problem: Problem, settings: SolveSettings) -> SolveResult:
+    from colasearch.solving import search_one
 
-    with _ready(line, model, run, limits, how, [problem]) as (lm, pool, config):
-        return solve(problem, lm, config=config, on_status=line.show, pool=pool, **how)
+    with _ready(line, settings, [problem]) as (lm, pool, search):
+        done = search_one(lm, problem, search, on_status=line.show, pool=pool)
+        assert done.result is not None
+        return done.result
 
 
-def _search_all(
-    line: Line,
-    problems: list[Problem],
-    model: str,
-    run: dict[str, Any],
-    limits: dict[str, Any],
-    how: dict[str, Any],
-    output: Path | None,
-    resume: bool,
-    show: Show,
-    context: click.Context,
-) -> int:
+def _search_all(line: Line, problems: list[Problem], settings: SolveSettings, context: click.Context) -> int:
     """Several problems, or a run folder: the exit code."""
     from colasearch.cli.again import say_how_to_go_on
-    from colasearch.engine.settings import SearchSettings
 
-    with _ready(line, model, run, limits, how, problems) as (lm, pool, config), ExitStack() as stack:
-        options = {key: value for key, value in how.items() if key not in KNOWN}
-        settings = SearchSettings(world=config, options=options, **{key: how[key] for key in KNOWN})
-        settings.check()
+    show = printer(settings.as_json, show_result, len(problems) > 1)
+    output = settings.output
+    with _ready(line, settings, problems) as (lm, pool, search), ExitStack() as stack:
         folder = None
         if output is not None:
-            folder = run_folder(output, resume, problems, settings, lm, model, stack)
+            assert settings.model is not None
+            folder = run_folder(output, settings.resume, problems, search, lm, settings.model, stack)
         code = 130
         try:
-            code = solve_all(problems, searches(lm, settings, pool, line.show), show, folder)
+            code = solve_all(problems, searches(lm, search, pool, line.show), show, folder)
         finally:
             if output is not None:
                 if code in (0, 1):
@@ -313,18 +222,19 @@ def _search_all(
         return code
 
 
-def _load(line: Line, model: str, device: str, dtype: str, run: dict[str, Any]) -> LatentLM:
+def _load(line: Line, device: str, dtype: str, settings: SolveSettings) -> LatentLM:
     import torch
 
     from colasearch.model.latent_lm import LatentLM
 
-    if run["threads"]:
-        torch.set_num_threads(run["threads"])
+    assert settings.model is not None
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
-        alone = run["workers"] is None and run["ray_address"] is None
-        lm = LatentLM.from_pretrained(model, device, dtype, report=line.say, run_only=alone)
-    lm.base.compiled = run["compile"]
+        alone = settings.workers is None and settings.ray_address is None
+        lm = LatentLM.from_pretrained(settings.model, device, dtype, report=line.say, run_only=alone)
+    lm.base.compiled = settings.compile
     for warning in caught:
         if "colasearch" in str(warning.filename):
             click.echo(f"Warning: {warning.message}", err=True)

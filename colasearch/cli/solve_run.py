@@ -106,19 +106,19 @@ def solve_all(
 
 def _record(done: Searched, folder: RunFolder | None) -> Mapping[str, Any]:
     """What is known of a problem: the object of ``solve --json``, its wording and its trace's file."""
-    told: dict[str, Any] = {"problem_id": done.problem.id, "problem": done.problem.text, "task": done.problem.task}
+    record: dict[str, Any] = {"problem_id": done.problem.id, "problem": done.problem.text, "task": done.problem.task}
     if done.result is None:
         error = done.error
-        told |= {"status": "error", "error": {"kind": type(error).__name__, "message": str(error)}, "trace": None}
-        return told if folder is None else folder.append(told)
-    told |= {"status": "ok", "error": None, **done.result.to_json(), "trace": None}
+        record |= {"status": "error", "error": {"kind": type(error).__name__, "message": str(error)}, "trace": None}
+        return record if folder is None else folder.append(record)
+    record |= {"status": "ok", "error": None, **done.result.to_json(), "trace": None}
     if folder is None or done.result.stop == "interrupted":
-        return told  # what was cut short is searched again by --resume
+        return record  # what was cut short is searched again by --resume
     if done.trace is not None:
         path = folder.trace_path(done.result.searcher, done.problem.id)
         done.trace.write(path)
-        told["trace"] = folder.relative(path)
-    return folder.append(told)
+        record["trace"] = folder.relative(path)
+    return folder.append(record)
 
 
 def printer(as_json: bool, show: Callable[[Any, Problem], None], many: bool) -> Show:
@@ -127,8 +127,8 @@ def printer(as_json: bool, show: Callable[[Any, Problem], None], many: bool) -> 
     def one(record: Mapping[str, Any], problem: Problem) -> None:
         if as_json:
             hidden = {"sum", "trace", "problem", "status"} | ({"error"} if not record["error"] else set())
-            told = {key: value for key, value in record.items() if key not in hidden}
-            click.echo(json.dumps({"schema": 1, **told}, ensure_ascii=False))
+            shown = {key: value for key, value in record.items() if key not in hidden}
+            click.echo(json.dumps({"schema": 1, **shown}, ensure_ascii=False))
             return
         if many:
             click.echo(f"{'-' * 8} {visible(problem.id)}\n{visible(problem.text[:200])}\n")
@@ -176,7 +176,7 @@ def run_folder(
     rows = [[p.id, p.task, p.text, dict(p.data)] for p in problems]
     manifest = manifest_of(
         KIND,
-        {"model": lm.name, **_told(settings)},
+        _described(settings, lm),
         {
             "problems": sha256(json.dumps(rows, ensure_ascii=True).encode()).hexdigest(),
             "base": lm.base.identity.weights_sha256 or lm.base.identity.sha256,
@@ -188,12 +188,13 @@ def run_folder(
     return stack.enter_context(RunFolder(path, manifest, resume=resume, key=KEY))
 
 
-def _told(settings: SearchSettings) -> dict[str, Any]:
-    """Settings as a manifest keeps them; as in runs from before values could be rewards."""
-    told = asdict(settings)
-    if not told["world"]["values"]:
-        del told["world"]["values"]
-    return told
+def _described(settings: SearchSettings, lm: LatentLM) -> dict[str, Any]:
+    described = {"model": lm.name, **asdict(settings)}
+    # What --check-steps says, as in runs from before each heuristic had a switch.
+    described["world"]["check_steps"] = described["world"].pop("choosing")["false_equations"]
+    if not described["world"]["values"]:
+        del described["world"]["values"]  # as in runs from before values could be rewards
+    return described
 
 
 def searches(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from colasearch.cli.settings import Machine
     from colasearch.cluster.pool import Pool
     from colasearch.cluster.progress import PoolStatus
     from colasearch.model.latent_lm import LatentLM
@@ -17,7 +18,7 @@ _kept: _Kept | None = None
 
 @contextmanager
 def with_workers(
-    given: dict[str, Any],
+    machine: Machine,
     load: Callable[[str, str], LatentLM],
     *,
     most: int | None = None,
@@ -27,7 +28,7 @@ def with_workers(
     """The model, and the pool that has it; no pool, and no Ray, where neither flag is given.
 
     Args:
-        given: ``workers``, ``ray_address``, ``threads``, ``device``, ``dtype`` and ``batch_size``.
+        machine: Where work is done.
         load: Loads the model, given device and element type.
         most: Problems there are; more workers would have nothing to do.
         say: Told when a worker is replaced.
@@ -36,19 +37,19 @@ def with_workers(
     Raises:
         PrerequisiteError: No Ray, no cluster, or no worker that starts.
     """
-    if given["workers"] is None and given["ray_address"] is None:
-        yield load(given["device"], given["dtype"]), None
+    if machine.workers is None and machine.ray_address is None:
+        yield load(machine.device, machine.dtype), None
     elif _kept is not None:
-        with _kept.use(given, load, say, on_status) as both:
+        with _kept.use(machine, load, say, on_status) as both:
             yield both
     else:
         with ExitStack() as stack:
-            yield _start(stack, given, load, most, say, on_status)
+            yield _start(stack, machine, load, most, say, on_status)
 
 
 def _start(
     stack: ExitStack,
-    given: dict[str, Any],
+    machine: Machine,
     load: Callable[[str, str], LatentLM],
     most: int | None,
     say: Callable[[str], None],
@@ -58,25 +59,24 @@ def _start(
     from colasearch.cluster.connect import connect, lay_out, leave
     from colasearch.cluster.pool import Pool
 
-    workers, address = given["workers"], given["ray_address"]
+    workers, address = machine.workers, machine.ray_address
     if workers is not None and most is not None:
         workers = min(workers, max(1, most))
     where = "this machine" if address is None else f"the Ray cluster at {address}"
     say(f"starting workers on {where}")
     if connect(address, workers):
         stack.callback(leave)
-    layout = lay_out(workers, given["threads"], given["device"], address is None)
+    layout = lay_out(workers, machine.threads, machine.device, address is None)
     if most is not None and layout.workers > most:
-        layout = lay_out(max(1, most), given["threads"], given["device"], address is None)
+        layout = lay_out(max(1, most), machine.threads, machine.device, address is None)
     # The driver keeps the model on its CPU, whatever the workers run on; its element type is theirs.
-    lm = load("cpu", _dtype(given, layout.device))
-    pool = Pool(lm, layout=layout, slots=given["batch_size"], on_status=on_status, on_event=say)
+    lm = load("cpu", _dtype(machine, layout.device))
+    pool = Pool(lm, layout=layout, slots=machine.slots, on_status=on_status, on_event=say)
     return lm, stack.enter_context(pool)
 
 
-def _dtype(given: dict[str, Any], device: str) -> str:
-    dtype: str = given["dtype"]
-    return "bfloat16" if device != "cpu" and dtype == "auto" else dtype
+def _dtype(machine: Machine, device: str) -> str:
+    return "bfloat16" if device != "cpu" and machine.dtype == "auto" else machine.dtype
 
 
 def _same_base(one: LatentLM, other: LatentLM) -> bool:
@@ -90,22 +90,21 @@ class _Kept:
 
     def __init__(self) -> None:
         self._stack = ExitStack()
-        self._wanted: tuple[Any, ...] = ()
+        self._machine: Machine | None = None
         self._pool: Pool | None = None
 
     @contextmanager
     def use(
         self,
-        given: dict[str, Any],
+        machine: Machine,
         load: Callable[[str, str], LatentLM],
         say: Callable[[str], None],
         on_status: Callable[[PoolStatus], None],
     ) -> Iterator[tuple[LatentLM, Pool]]:
         """The model and the pool; ends the pool where it was left with work in it."""
-        wanted = tuple(given[key] for key in ("workers", "ray_address", "threads", "device", "dtype", "batch_size"))
         lm, pool = None, self._pool
-        if pool is not None and pool.lm is not None and wanted == self._wanted:
-            lm = load("cpu", _dtype(given, pool.layout.device))
+        if pool is not None and pool.lm is not None and machine == self._machine:
+            lm = load("cpu", _dtype(machine, pool.layout.device))
             if lm.latents is not None and _same_base(lm, pool.lm):
                 say("the workers go on with new latent modules")
                 pool.renew(lm, on_status, say)
@@ -114,8 +113,8 @@ class _Kept:
         if lm is None or pool is None:
             self.close()
             # However few problems this command has, later ones may have more.
-            lm, pool = _start(self._stack, given, load, None, say, on_status)
-            self._wanted, self._pool = wanted, pool
+            lm, pool = _start(self._stack, machine, load, None, say, on_status)
+            self._machine, self._pool = machine, pool
         try:
             yield lm, pool
         except BaseException:

@@ -79,7 +79,7 @@ class Worker:
         self.key: Any = None
         self.queue: list[tuple[int, Any]] = []
         self.busy = 0
-        self.told = (0, 0)
+        self.reported = (0, 0)
         self.beats = 0
         self.broken: str | None = None
 
@@ -133,7 +133,7 @@ class Worker:
         if given.key != self.key:
             assert not self.busy, "units of two recipes at once"
             # The old engine's memory goes before the new one's comes.
-            self.engine, self.key, self.recipe, self.told = None, given.key, given.recipe, (0, 0)
+            self.engine, self.key, self.recipe, self.reported = None, given.key, given.recipe, (0, 0)
             self.engine = given.recipe.engine(self.lm, self.slots, self._beat)
         self.queue += given.units
 
@@ -152,8 +152,8 @@ class Worker:
                 break
         if self.engine is not None:
             now = self.engine.progress()
-            report.sims, report.tokens = (max(0, new - old) for new, old in zip(now, self.told, strict=True))
-            self.told = now
+            report.sims, report.tokens = (max(0, new - old) for new, old in zip(now, self.reported, strict=True))
+            self.reported = now
 
     def _done(self, report: Report, results: list[tuple[int, Any]]) -> None:
         assert self.recipe is not None

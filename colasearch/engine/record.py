@@ -114,7 +114,7 @@ def trace_of(
         best_node=0 if outcome is None else int(outcome.best_node_B[0]),
         policy_target=tuple(round(p, DIGITS) for p in target),
         nodes=nodes,
-        texts=tuple(TraceText(f.text, f.answer, round(f.value, DIGITS), f.share) for f in finished),
+        texts=tuple(TraceText(f.text, f.answer, round(f.value, DIGITS), f.draws) for f in finished),
         stop=str(result.stop),
         sims=result.sims,
         generated_tokens=result.generated_tokens,

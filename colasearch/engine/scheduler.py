@@ -107,7 +107,7 @@ class _Run:
         begun: When it got its slot.
         search: Its search, once the root is evaluated.
         tickets: The world's tickets of the leaves in flight, in the order of asking.
-        told: Evaluations of those that are done.
+        evaluated: Evaluations of those that are done.
         reason: Why it ended, where that is not for its search to say.
         completing: Its search is over, and its most promising text is being written to its end; None: not asked yet.
     """
@@ -116,7 +116,7 @@ class _Run:
     begun: float
     search: Search | None = None
     tickets: list[int] = field(default_factory=list)
-    told: dict[int, Evaluation] = field(default_factory=dict)
+    evaluated: dict[int, Evaluation] = field(default_factory=dict)
     reason: StopReason | None = None
     completing: bool | None = None
 
@@ -286,11 +286,11 @@ class Scheduler:
                 answers=self.world.answers,
             )
             return
-        run.told[evaluation.ticket] = evaluation
-        if len(run.told) == len(run.tickets):
+        run.evaluated[evaluation.ticket] = evaluation
+        if len(run.evaluated) == len(run.tickets):
             waiting = run.search.outstanding().ticket_L
-            run.search.tell(waiting, self._evaluations([run.told[t] for t in run.tickets]))
-            run.tickets, run.told = [], {}
+            run.search.tell(waiting, self._evaluations([run.evaluated[t] for t in run.tickets]))
+            run.tickets, run.evaluated = [], {}
 
     def _evaluations(self, done: Sequence[Evaluation]) -> Evaluations:
         states = np.array([e.state for e in done], np.int64)

@@ -31,6 +31,26 @@ class Sampling:
 
 
 @dataclass(frozen=True, slots=True)
+class Choosing:
+    """Heuristics that choose among texts where no verifier checks answers; see ``engine.texts.choosing``.
+
+    Attributes:
+        false_equations: Whether a text that states something false (``3 + 4 = 8``) is given up and worth nothing.
+        numbers_left_out: Whether a text that leaves out numbers of the problem counts for less.
+        temper: Power of its probability with which a text that a tree reached counts in a vote; 1 leaves it as it is.
+    """
+
+    false_equations: bool = True
+    numbers_left_out: bool = True
+    temper: float = 1 / 3
+
+    @classmethod
+    def checking(cls, on: bool) -> Choosing:
+        """As ``--check-steps`` says: with what looks into texts, or without."""
+        return cls(false_equations=on, numbers_left_out=on)
+
+
+@dataclass(frozen=True, slots=True)
 class WorldConfig:
     """Settings of the world.
 
@@ -44,9 +64,7 @@ class WorldConfig:
             with absolute paths. Answers that a verifier can check are still valued by it.
         rollouts: Whether leaves are valued by rollouts where there is no value head. Without, an unfinished leaf is
             worth 0: right for algorithms that look at finished texts alone.
-        check_steps: Whether a text that states something false (``3 + 4 = 8``) is given up and worth nothing, where the
-            task has such a check (``Task.refuted``), and one that leaves out numbers of the problem counts for less
-            (``Task.plausibility``).
+        choosing: Which heuristics choose among texts.
         complete: Whether a search that ends without any finished text writes its most promising one to its end. Only
             searchers that value nodes: the others draw whole texts.
         references: Reference rollouts from each root (unused with a value head).
@@ -62,7 +80,7 @@ class WorldConfig:
     value_head: bool = True
     values: tuple[str, ...] = ()
     rollouts: bool = True
-    check_steps: bool = True
+    choosing: Choosing = field(default_factory=Choosing)
     complete: bool = True
     references: int = 8
     rows: int = 64

@@ -30,13 +30,13 @@ class ChildTarget:
         codes: All codes that lead to it.
         q: Reward of the edge plus backed-up value of the child.
         visits: Backups through it.
-        share: Its part of the policy target.
+        target: Its probability in the policy target.
     """
 
     codes: tuple[int, ...]
     q: float
     visits: int
-    share: float
+    target: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,12 +178,12 @@ def _children(trace: Trace, slot: int, kids: Sequence[TraceNode], targets: Targe
         return ()
     if targets == "visits":
         total = sum(k.visits for k in kids)
-        shares = [k.visits / total if total else 0.0 for k in kids]
+        weights = [k.visits / total if total else 0.0 for k in kids]
     elif slot == 0 and trace.policy_target:
-        shares = [sum(trace.policy_target[c] for c in k.codes) for k in kids]
+        weights = [sum(trace.policy_target[c] for c in k.codes) for k in kids]
     else:
-        shares = improved_policy(trace.nodes[slot], kids)
-    return tuple(ChildTarget(k.codes, k.reward + k.value, k.visits, s) for k, s in zip(kids, shares, strict=True))
+        weights = improved_policy(trace.nodes[slot], kids)
+    return tuple(ChildTarget(k.codes, k.reward + k.value, k.visits, w) for k, w in zip(kids, weights, strict=True))
 
 
 def improved_policy(

@@ -1,9 +1,9 @@
 """The policy learns what search found: cross-entropy with the targets of root and interior nodes.
 
-Codes that start with the same token lead to the same child, and the search gives them one share. So the loss is on
-sums of probabilities: L = -sum_g share_g log sum_{a in g} pi(a), with one group a child and one of all codes without
-a child. Within a group the policy keeps its own proportions, which is also what completed Q-values ask of codes that
-were not tried.
+Codes that start with the same token lead to the same child, and the search gives them one probability. So the loss is
+on sums of probabilities: L = -sum_g target_g log sum_{a in g} pi(a), with one group a child and one of all codes
+without a child. Within a group the policy keeps its own proportions, which is also what completed Q-values ask of
+codes that were not tried.
 
 A tree's nodes are a few of the states that a text passes: inside steps the policy chooses, too, and search says nothing
 there. What the policy knew of those states it keeps by ``beta`` times the KL divergence from the policy before to the
@@ -26,16 +26,16 @@ from colasearch.training.loop import Metrics
 from colasearch.training.search_data import NodeTarget
 
 
-def group_loss(log_probs_NK: Tensor, groups_NK: Tensor, shares_NG: Tensor) -> Tensor:
-    """Cross-entropy ``[N]`` of group shares with a policy over codes.
+def group_loss(log_probs_NK: Tensor, groups_NK: Tensor, target_NG: Tensor) -> Tensor:
+    """Cross-entropy ``[N]`` of group targets with a policy over codes.
 
     Args:
         log_probs_NK: Log-probabilities of the codes.
         groups_NK: Number of each code's group, below G.
-        shares_NG: Target; rows sum to 1. Groups without codes have no share.
+        target_NG: Target; rows sum to 1. Groups without codes have probability 0.
     """
-    sums = torch.zeros_like(shares_NG).scatter_add(1, groups_NK, log_probs_NK.exp())
-    return -(shares_NG * sums.clamp_min(1e-20).log()).sum(-1)
+    sums = torch.zeros_like(target_NG).scatter_add(1, groups_NK, log_probs_NK.exp())
+    return -(target_NG * sums.clamp_min(1e-20).log()).sum(-1)
 
 
 class SearchPolicyLearner:
@@ -88,21 +88,21 @@ class SearchPolicyLearner:
         """
         nodes = [(row, node) for row, i in enumerate(documents) for node in self.by_document[i]]
         size = self.modules.config.num_codes
-        groups, shares = torch.zeros(len(nodes), size, dtype=torch.long), torch.zeros(len(nodes), size + 1)
+        groups, targets = torch.zeros(len(nodes), size, dtype=torch.long), torch.zeros(len(nodes), size + 1)
         for at, (_, node) in enumerate(nodes):
             for number, child in enumerate(node.children, 1):
                 groups[at, list(child.codes)] = number
-                shares[at, number] = child.share
+                targets[at, number] = child.target
             if bool((groups[at] == 0).any()):
-                shares[at, 0] = max(0.0, 1.0 - float(shares[at].sum()))
-        shares = (shares / shares.sum(-1, keepdim=True).clamp_min(1e-9)).to(self.states.device)
+                targets[at, 0] = max(0.0, 1.0 - float(targets[at].sum()))
+        targets = (targets / targets.sum(-1, keepdim=True).clamp_min(1e-9)).to(self.states.device)
         hidden = self.states.batch(documents).hidden_BTD
         scores = self.modules.policy(hidden)
         rows = torch.tensor([row for row, _ in nodes], device=scores.device)
         positions = torch.tensor([node.position for _, node in nodes], device=scores.device)
         log_probs = torch.log_softmax(scores[rows, positions].float(), -1)
-        entropy = -(shares * shares.clamp_min(1e-12).log()).sum(-1)
-        return group_loss(log_probs, groups.to(scores.device), shares), entropy, self._drift(documents, hidden, scores)
+        entropy = -(targets * targets.clamp_min(1e-12).log()).sum(-1)
+        return group_loss(log_probs, groups.to(scores.device), targets), entropy, self._drift(documents, hidden, scores)
 
     def _drift(self, documents: Sequence[int], hidden_BTD: Tensor, scores_BTK: Tensor) -> Tensor:
         """KL(policy before, policy now) ``[S]`` at the states in which a text's tokens are chosen."""

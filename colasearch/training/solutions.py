@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from colasearch.engine.texts.choosing import states_false
 from colasearch.problem import LabelledProblem
 from colasearch.storage.traces import Trace, TraceText
-from colasearch.tasks import get_task
 from colasearch.training.search_data import Judge
 
 
@@ -49,9 +49,8 @@ def solutions(
 
 def _right(trace: Trace, judge: Judge) -> list[TraceText]:
     found: dict[str, TraceText] = {}
-    refuted = get_task(trace.task).refuted
     for text in trace.texts:
-        if text.answer is None or text.text in found or refuted(text.text, complete=True):
+        if text.answer is None or text.text in found or states_false(trace.task, text.text):
             continue
         if judge(trace, text.answer) >= 1:
             found[text.text] = text

@@ -12,7 +12,7 @@ import torch
 from colasearch.benchmarks.harness import arms as module
 from colasearch.benchmarks.harness.arms import ArmResult, ArmSettings, Job, sample, search
 from colasearch.benchmarks.harness.samples import Sampler
-from colasearch.engine.settings import WorldConfig
+from colasearch.engine.settings import Choosing, WorldConfig
 from colasearch.problem import Problem
 from colasearch.storage.traces import Trace
 from colasearch.tasks import prompt_tokens
@@ -124,7 +124,7 @@ def test_majority_counts_answers_and_ties_go_to_the_first(talker):
 
 
 def test_best_of_n_scores_by_agreement_with_the_first_texts(talker):
-    settings = replace(SETTINGS, world=replace(SETTINGS.world, references=3, check_steps=False))
+    settings = replace(SETTINGS, world=replace(SETTINGS.world, references=3, choosing=Choosing.checking(False)))
     for results in sample(talker, [Job(p, tokens=60) for p in PROBLEMS], BOTH, settings):
         result = results["best_of_n"]
         answers = [answer for _, answer in result.texts]

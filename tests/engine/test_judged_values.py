@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 from reward_server import reward_server
 
-from colasearch.engine.settings import SearchSettings, WorldConfig
+from colasearch.engine.settings import Choosing, SearchSettings, WorldConfig
 from colasearch.engine.texts.judged import values_of
 from colasearch.errors import InputError, PrerequisiteError
 from colasearch.problem import Problem
@@ -89,7 +89,7 @@ def test_best_of_n_takes_the_text_of_greatest_value(lm, monkeypatch, file):
     from colasearch.benchmarks.harness.arms import ArmSettings, Job, sample
 
     monkeypatch.setattr("colasearch.benchmarks.harness.samples.extract_answer", lambda text, task: text[:1] or None)
-    arm = ArmSettings(world=WorldConfig(max_tokens=12, values=(f"{file}:vowels",), check_steps=False))
+    arm = ArmSettings(world=WorldConfig(max_tokens=12, values=(f"{file}:vowels",), choosing=Choosing.checking(False)))
     (drawn,) = sample(lm, [Job(PROBLEM, texts=12)], ("best_of_n",), arm)
     result = drawn["best_of_n"]
     texts = [text for text, answer in result.texts if answer is not None]

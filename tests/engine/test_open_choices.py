@@ -12,7 +12,7 @@ import torch
 from colasearch.engine.decoding.decoder import prefill
 from colasearch.engine.forward.actor import Actor
 from colasearch.engine.scheduler import search_problems
-from colasearch.engine.settings import Sampling, SearchSettings, WorldConfig
+from colasearch.engine.settings import Choosing, Sampling, SearchSettings, WorldConfig
 from colasearch.engine.texts.ends import TextEnds
 from colasearch.engine.trees.world import LatentWorld
 from colasearch.model.latent_lm import LatentLM, new_latents
@@ -23,7 +23,7 @@ PROBLEMS = [Problem.from_text(t) for t in ("1+1?", "What is six times seven?", "
 WORLD = WorldConfig(max_tokens=24, max_step_tokens=10, references=0, rollouts=False)
 
 
-def surest_of(lm: LatentLM, tokens: list[int]) -> tuple[float, int]:
+def most_probable_of(lm: LatentLM, tokens: list[int]) -> tuple[float, int]:
     """Greatest probability of a next token, summed over codes one by one, and that token."""
     actor = Actor(lm, Sampling())
     features, _ = prefill(actor, [tokens])
@@ -37,7 +37,7 @@ def surest_of(lm: LatentLM, tokens: list[int]) -> tuple[float, int]:
 @pytest.mark.parametrize("check", [False, True])
 @pytest.mark.parametrize("below", [0.5, 0.8])
 def test_a_step_ends_at_the_first_open_choice_or_at_its_longest(wide_lm, below, check):
-    world = LatentWorld(wide_lm, replace(WORLD, branch_below=below, check_steps=check), seed=0)
+    world = LatentWorld(wide_lm, replace(WORLD, branch_below=below, choosing=Choosing.checking(check)), seed=0)
     states, _, _ = world.root(PROBLEMS)
     drawn = False
     lengths = set()
@@ -48,13 +48,14 @@ def test_a_step_ends_at_the_first_open_choice_or_at_its_longest(wide_lm, below, 
             node = world.nodes[state]
             prompt = prompt_tokens(wide_lm.base.tokenizer, world.trees[node.tree].problem)
             before = len(node.written) - len(node.tokens)
-            surest = [
-                surest_of(wide_lm, [*prompt, *node.written[:end]]) for end in range(before + 1, len(node.written) + 1)
+            greedy = [
+                most_probable_of(wide_lm, [*prompt, *node.written[:end]])
+                for end in range(before + 1, len(node.written) + 1)
             ]
-            assert all(certainty >= below for certainty, _ in surest[:-1])
-            assert surest[-1][0] < below or len(node.tokens) == WORLD.max_step_tokens
+            assert all(certainty >= below for certainty, _ in greedy[:-1])
+            assert greedy[-1][0] < below or len(node.tokens) == WORLD.max_step_tokens
             # Where texts are checked nothing is drawn within a step: what a draw took could never be chosen otherwise.
-            taken = node.tokens[1:] == tuple(token for _, token in surest[:-1])
+            taken = node.tokens[1:] == tuple(token for _, token in greedy[:-1])
             assert taken or not check
             drawn = drawn or not taken
             lengths.add(len(node.tokens))
@@ -185,7 +186,7 @@ def test_a_step_whose_sure_token_is_unusable_is_nan(wide_lm, monkeypatch):
         rows = len(features.hidden_BD)
         return torch.ones(rows), torch.full((rows,), -1), torch.zeros(rows, dtype=torch.long)
 
-    monkeypatch.setattr(Actor, "surest", unusable)
+    monkeypatch.setattr(Actor, "most_probable", unusable)
     world = LatentWorld(wide_lm, replace(WORLD, branch_below=0.5), seed=0)
     states, _, _ = world.root(PROBLEMS)
     _, reward, terminal, _, value = world.expand(states, np.zeros(len(states), np.int64))

@@ -9,11 +9,11 @@ import pytest
 
 from colasearch.benchmarks.harness.arms import ArmSettings, Job, sample
 from colasearch.engine.scheduler import search_problems
-from colasearch.engine.settings import SearchSettings, WorldConfig
+from colasearch.engine.settings import Choosing, SearchSettings, WorldConfig
+from colasearch.engine.texts.choosing import states_false
 from colasearch.engine.texts.ends import TextEnds
 from colasearch.engine.trees.world import LatentWorld
 from colasearch.problem import Problem
-from colasearch.tasks import get_task
 
 PROBLEMS = [Problem.from_text(f"{i}+1?") for i in range(6)]
 WORLD = WorldConfig(max_tokens=24, max_step_tokens=4, references=2)
@@ -33,7 +33,7 @@ def refuting(monkeypatch):
         asked.append(complete)
         return text if false_at(text) else None
 
-    monkeypatch.setattr("colasearch.tasks.false_equation", rule)
+    monkeypatch.setattr("colasearch.engine.texts.choosing.false_equation", rule)
     monkeypatch.setattr(TextEnds, "is_finished", lambda self, tokens: bool(tokens) and tokens[-1] % 7 == 0)
     for module in ("colasearch.engine.trees.forest", "colasearch.benchmarks.harness.samples"):
         monkeypatch.setattr(f"{module}.extract_answer", lambda text, task: "7")
@@ -61,7 +61,7 @@ def test_nothing_follows_a_refuted_step(wide_lm, refuting, rollouts):
             before = len(node.written) - len(node.tokens)
             shorter = [world.ends.decode(node.written[:end]) for end in range(before + 1, len(node.written))]
             assert not any(map(false_at, shorter))
-    unchecked = LatentWorld(wide_lm, replace(config, check_steps=False), seed=0)
+    unchecked = LatentWorld(wide_lm, replace(config, choosing=Choosing.checking(False)), seed=0)
     roots, _, _ = unchecked.root(PROBLEMS)
     _, _, ends, _, _ = unchecked.expand(np.repeat(roots, 8), steps[1])
     assert ends.sum() < terminal.sum()
@@ -88,8 +88,9 @@ def test_refuted_texts_are_worth_nothing_and_the_trace_says_so(wide_lm, refuting
 
 @pytest.mark.parametrize("check", [False, True])
 def test_what_a_check_will_settle_is_an_open_choice_even_where_the_model_is_sure(wide_lm, monkeypatch, check):
-    monkeypatch.setattr("colasearch.tasks.in_result", lambda text: True)
-    world = LatentWorld(wide_lm, replace(WORLD, rollouts=False, branch_below=0.01, check_steps=check), seed=0)
+    monkeypatch.setattr("colasearch.engine.texts.choosing.in_result", lambda text: True)
+    config = replace(WORLD, rollouts=False, branch_below=0.01, choosing=Choosing.checking(check))
+    world = LatentWorld(wide_lm, config, seed=0)
     states, _, _ = world.root(PROBLEMS)
     states = world.expand(np.repeat(states, 4), np.tile(np.arange(4), len(states)))[0]
     lengths = {len(world.nodes[s].tokens) for s in states.tolist()}
@@ -100,9 +101,9 @@ def test_what_a_check_will_settle_is_an_open_choice_even_where_the_model_is_sure
 def test_actions_that_cannot_be_right_are_not_tried(wide_lm, monkeypatch, which):
     """Of the tokens after a state; where none is left, nothing follows."""
     wrong = {"some": false_at, "all": lambda text: True, "none": lambda text: False}[which]
-    monkeypatch.setattr("colasearch.tasks.in_result", lambda text: bool(text))
-    monkeypatch.setattr("colasearch.tasks.hopeless", lambda text: wrong(text[-1:]))
-    monkeypatch.setattr("colasearch.tasks.false_equation", lambda text, complete: None)
+    monkeypatch.setattr("colasearch.engine.texts.choosing.in_result", lambda text: bool(text))
+    monkeypatch.setattr("colasearch.engine.texts.choosing.infeasible_result", lambda text: wrong(text[-1:]))
+    monkeypatch.setattr("colasearch.engine.texts.choosing.false_equation", lambda text, complete: None)
     world = LatentWorld(wide_lm, replace(WORLD, rollouts=False, branch_below=0.5), seed=0)
     states, logits, _ = world.root(PROBLEMS)
     assert np.isfinite(logits).all()  # nothing is written yet
@@ -117,11 +118,11 @@ def test_actions_that_cannot_be_right_are_not_tried(wide_lm, monkeypatch, which)
             continue
         assert not node.refuted
         tokens = node.next_token_A.tolist()
-        hopeless = [wrong(world.ends.decode((*node.written, token))[-1:]) for token in tokens]
-        assert np.isneginf(row).tolist() == hopeless
+        infeasible = [wrong(world.ends.decode((*node.written, token))[-1:]) for token in tokens]
+        assert np.isneginf(row).tolist() == infeasible
         assert node.prior_A.sum() == pytest.approx(1)
         assert (node.prior_A > 0).all()  # how probable a text is does not depend on what is tried
-        masked += sum(hopeless)
+        masked += sum(infeasible)
     assert (masked > 0) == (which == "some")
 
 
@@ -129,7 +130,7 @@ def test_best_of_n_has_no_use_for_refuted_texts_and_majority_is_as_it_was(wide_l
     jobs = [Job(problem, texts=6) for problem in PROBLEMS]
 
     def traces(check: bool, arm: str):
-        settings = ArmSettings(world=replace(WORLD, check_steps=check))
+        settings = ArmSettings(world=replace(WORLD, choosing=Choosing.checking(check)))
         return [one[arm].trace for one in sample(wide_lm, jobs, (arm,), settings)]
 
     scored = [text for trace in traces(True, "best_of_n") for text in trace.texts]
@@ -140,8 +141,8 @@ def test_best_of_n_has_no_use_for_refuted_texts_and_majority_is_as_it_was(wide_l
 
 
 def test_tasks_whose_equations_are_no_claims_are_left_alone():
-    assert get_task("math").refuted("so 3 + 4 = 8", complete=True)
-    assert not get_task("procedural").refuted("so 3 + 4 = 8", complete=True)
+    assert states_false("math", "so 3 + 4 = 8")
+    assert not states_false("procedural", "so 3 + 4 = 8")
 
 
 def test_shares_are_products_of_the_priors_on_the_way(wide_lm, refuting):
@@ -161,8 +162,8 @@ def test_shares_are_products_of_the_priors_on_the_way(wide_lm, refuting):
 
 def test_best_of_n_thinks_less_of_texts_that_leave_numbers_out_as_searches_do(wide_lm, refuting, monkeypatch):
     def scores(left: list[str], check: bool = True) -> list[float]:
-        monkeypatch.setattr("colasearch.tasks.unused_numbers", lambda problem, text: left)
-        settings = ArmSettings(world=replace(WORLD, check_steps=check))
+        monkeypatch.setattr("colasearch.engine.texts.choosing.unused_numbers", lambda problem, text: left)
+        settings = ArmSettings(world=replace(WORLD, choosing=Choosing.checking(check)))
         done = sample(wide_lm, [Job(problem, texts=4) for problem in PROBLEMS], ("best_of_n",), settings)
         return [text.value for one in done for text in one["best_of_n"].trace.texts]
 
@@ -176,7 +177,7 @@ def test_best_of_n_thinks_less_of_texts_that_leave_numbers_out_as_searches_do(wi
 def test_votes_of_all_kinds_of_searches_think_less_of_texts_that_leave_numbers_out(
     wide_lm, refuting, monkeypatch, searcher
 ):
-    monkeypatch.setattr("colasearch.tasks.false_equation", lambda text, complete: None)
+    monkeypatch.setattr("colasearch.engine.texts.choosing.false_equation", lambda text, complete: None)
     for module in ("trees.forest", "trees.world"):
         monkeypatch.setattr(f"colasearch.engine.{module}.extract_answer", lambda text, task: str(len(text) % 3))
     settings = SearchSettings(sims=24, world=replace(WORLD, rollouts=True), searcher=searcher)
@@ -184,7 +185,8 @@ def test_votes_of_all_kinds_of_searches_think_less_of_texts_that_leave_numbers_o
     def weights(left: list[str], answer: str) -> list[dict[str, float]]:
         """Each problem's answers with their shares of the vote; texts with ``answer`` leave ``left`` out."""
         monkeypatch.setattr(
-            "colasearch.tasks.unused_numbers", lambda problem, text: left if str(len(text) % 3) == answer else []
+            "colasearch.engine.texts.choosing.unused_numbers",
+            lambda problem, text: left if str(len(text) % 3) == answer else [],
         )
         done = sorted(search_problems(wide_lm, PROBLEMS, settings), key=lambda one: one.problem.id)
         return [{c.answer: c.weight for c in one.result.candidates} for one in done]

@@ -16,7 +16,8 @@ from colasearch.engine.decoding.decoder import Decoder
 from colasearch.engine.decoding.draws import seeded_uniforms
 from colasearch.engine.memory.panels import RowBatch
 from colasearch.engine.scheduler import Scheduler, Searched, search_problems
-from colasearch.engine.settings import SearchSettings, WorldConfig
+from colasearch.engine.settings import Choosing, SearchSettings, WorldConfig
+from colasearch.engine.texts.choosing import Checks
 from colasearch.engine.texts.finished import Finished
 from colasearch.engine.texts.vote import vote
 from colasearch.engine.trees.nodes import TreeState
@@ -319,22 +320,39 @@ def test_the_heavier_group_wins_over_the_best_text():
     assert vote(found, "math", "best")[0][0].answer == "3"
 
 
-def votes(*texts: tuple[str, float, float | None, float]) -> list[float]:
-    """Weights of finished texts, each given as answer, value head's word, share and plausibility."""
+def votes(*texts: tuple[str, float, float | None, str], choosing: Choosing | None = None) -> list[float]:
+    """Weights of finished texts of ``1+1?``, each given as answer, value head's word, path probability and text."""
     tree = TreeState(Problem.from_text("1+1?"), 0, None)
-    for order, (answer, judged, share, plausibility) in enumerate(texts):
-        tree.finish("t", answer, order, judged=judged, share=share, plausibility=plausibility)
+    checks = Checks(None, choosing or Choosing())
+    for order, (answer, judged, probability, text) in enumerate(texts):
+        tree.finish(text, answer, order, checks, judged=judged, path_probability=probability)
     return [f.weight for f in tree.finished]
 
 
 def test_a_text_that_a_tree_reached_weighs_by_its_probability_and_one_that_was_drawn_by_its_value():
-    assert votes(("3", 0.5, 0.4, 1.0), ("4", 0.9, 0.05, 1.0)) == pytest.approx([0.4 ** (1 / 3), 0.05 ** (1 / 3)])
-    assert votes(("3", 0.5, None, 1.0), ("4", 0.9, None, 1.0)) == [0.5, 0.9]
-    assert votes(("3", 0.5, 0.4, 0.5), ("4", 0.9, None, 0.5)) == pytest.approx([0.5 * 0.4 ** (1 / 3), 0.45])
+    assert votes(("3", 0.5, 0.4, "1"), ("4", 0.9, 0.05, "1")) == pytest.approx([0.4 ** (1 / 3), 0.05 ** (1 / 3)])
+    assert votes(("3", 0.5, None, "1"), ("4", 0.9, None, "1")) == [0.5, 0.9]
+    assert votes(("3", 0.5, 0.4, ""), ("4", 0.9, None, "")) == pytest.approx(
+        [math.exp(-1) * 0.4 ** (1 / 3), math.exp(-1) * 0.9]
+    )
+
+
+@pytest.mark.parametrize(
+    ("switch", "weights"),
+    [
+        ({}, [0, math.exp(-1) * 0.5, 0.5]),
+        ({"false_equations": False}, [0.5, math.exp(-1) * 0.5, 0.5]),
+        ({"numbers_left_out": False}, [0, 0.5, 0.5]),
+        ({"temper": 1.0}, [0, math.exp(-1) * 0.125, 0.125]),
+    ],
+)
+def test_each_heuristic_that_chooses_among_texts_has_a_switch_of_its_own(switch, weights):
+    texts = [("3", 0.9, 0.125, text) for text in ("1 + 1 = 3", "it is 3", "1 and 1")]
+    assert votes(*texts, choosing=Choosing(**switch)) == pytest.approx(weights)
 
 
 def test_a_tree_holds_a_text_once_however_rare_it_is_so_many_rare_ones_do_not_outweigh_a_probable_one():
-    probable, *rare = votes(("3", 0.5, 0.4, 1.0), *[("4", 0.9, 0.001, 1.0)] * 5)
+    probable, *rare = votes(("3", 0.5, 0.4, "1"), *[("4", 0.9, 0.001, "1")] * 5)
     found = [Finished(0, "a", "3", 0.5, weight=probable), *(Finished(1, "b", "4", 0.9, weight=w) for w in rare)]
     assert vote(found, "math")[0][0].answer == "3"
     assert vote(found, "math", "equal")[0][0].answer == "4"

@@ -8,13 +8,13 @@ from dataclasses import replace
 import pytest
 
 from colasearch.benchmarks.harness.intervals import paired_ratio
-from colasearch.benchmarks.harness.summary import share
+from colasearch.benchmarks.harness.summary import proportion
 from colasearch.experiments.recipes.countdown import stages
 from colasearch.experiments.recipes.countdown_recipe import SIZES
 from colasearch.experiments.reports.countdown_aims import aims
 from colasearch.experiments.reports.countdown_results import _equal_time, clock
 
-PAIR = {"first": share(60, 100), "second": share(50, 100), "n": 100, "ratio": 1.2, "ratio_ci95": [1.05, 1.4]}
+PAIR = {"first": proportion(60, 100), "second": proportion(50, 100), "n": 100, "ratio": 1.2, "ratio_ci95": [1.05, 1.4]}
 SUMMARY = {
     "recipe": {"aim_sims": 64},
     "rl": {"paired": PAIR},
@@ -26,9 +26,9 @@ SUMMARY = {
                 {
                     "sims": 64,
                     "arms": {
-                        "gumbel": {"selected": share(400, 500)},
-                        "majority": {"selected": share(300, 500)},
-                        "best_of_n": {"selected": share(370, 500)},
+                        "gumbel": {"selected": proportion(400, 500)},
+                        "majority": {"selected": proportion(300, 500)},
+                        "best_of_n": {"selected": proportion(370, 500)},
                     },
                     "comparisons": [
                         {"second": "majority", "difference": 0.2, "ci95": [0.15, 0.25], "token_ratio": 1.01},
@@ -38,7 +38,7 @@ SUMMARY = {
             ],
         }
     },
-    "iterations": [{"iteration": i, "n": 10, "greedy": share(c, 10)} for i, c in enumerate((3, 4, 5))],
+    "iterations": [{"iteration": i, "n": 10, "greedy": proportion(c, 10)} for i, c in enumerate((3, 4, 5))],
     "times": {
         "update_ratio": 0.5,
         "rl": {
@@ -66,12 +66,12 @@ def test_aims_are_met_by_the_numbers():
 
 def test_what_was_not_measured_is_neither_met_nor_missed():
     summary = copy.deepcopy(SUMMARY)
-    summary["rl"]["paired"].update(second=share(0, 100), ratio=None, ratio_ci95=None)
+    summary["rl"]["paired"].update(second=proportion(0, 100), ratio=None, ratio_ci95=None)
     summary["times"]["update_ratio"] = None
     summary["iterations"] = summary["iterations"][:1]
     found = met(summary)
     assert found["rl"] is found["update-time"] is found["iterations"] is None
-    summary["iterations"] = [*SUMMARY["iterations"], {"iteration": 3, "n": 10, "greedy": share(5, 10)}]
+    summary["iterations"] = [*SUMMARY["iterations"], {"iteration": 3, "n": 10, "greedy": proportion(5, 10)}]
     assert met(summary)["iterations"] is False  # as good as before is no rise
 
 

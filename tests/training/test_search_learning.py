@@ -76,7 +76,7 @@ def test_shares_of_visits(traces):
     for node in search_data(traces, "visits").nodes:
         if node.children:
             total = sum(c.visits for c in node.children)
-            assert [c.share for c in node.children] == [c.visits / total for c in node.children]
+            assert [c.target for c in node.children] == [c.visits / total for c in node.children]
 
 
 def test_q_targets_are_reward_plus_value_and_merged_codes_share_them(traces, own, tmp_path):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from colasearch.verifiers import false_equation, hopeless, in_result
+from colasearch.verifiers import false_equation, in_result, infeasible_result
 
 PASSES = (
     "3 + 4 = 7", "3 + 4 = 7.", "It is 3+4=7 apples.", "(3 + 4) * 2 = 14", "-3 + 5 = 2", "x = 3 + 4 = 7",
@@ -159,8 +159,8 @@ def test_solutions_that_people_wrote_are_hardly_ever_refuted(rows):
      "1,000 + 234 = 1,3",
      "3+4 = 70", "<<3+4=8", "3 + 4 = 2", "$1 + $1.50 = 4", "11/4 = 2.9"],
 )  # fmt: skip
-def test_a_number_that_cannot_become_the_result_is_hopeless(text):
-    assert hopeless(text)
+def test_a_number_that_cannot_become_the_result_is_infeasible_result(text):
+    assert infeasible_result(text)
 
 
 @pytest.mark.parametrize(
@@ -172,11 +172,11 @@ def test_a_number_that_cannot_become_the_result_is_hopeless(text):
      "25% * 50 = 12"],
 )  # fmt: skip
 def test_a_number_that_can_become_the_result_is_not(text):
-    assert not hopeless(text)
+    assert not infeasible_result(text)
 
 
 @given(st.integers(0, 999), st.sampled_from("+-*/"), st.integers(1, 99))
-def test_no_beginning_of_a_right_result_is_hopeless(a, sign, b):
+def test_no_beginning_of_a_right_result_is_infeasible_result(a, sign, b):
     value = {"+": Fraction(a + b), "-": Fraction(a - b), "*": Fraction(a * b), "/": Fraction(a, b)}[sign]
     if value < 0:
         return
@@ -186,7 +186,7 @@ def test_no_beginning_of_a_right_result_is_hopeless(a, sign, b):
             digits = f"{number:0{decimals + 1}d}"
             shown = f"{digits[:-decimals]}.{digits[-decimals:]}" if decimals else digits
             assert false_equation(f"{a} {sign} {b} = {shown}") is None
-            assert not any(hopeless(f"{a} {sign} {b} = {shown[:end]}") for end in range(len(shown) + 1)), (
+            assert not any(infeasible_result(f"{a} {sign} {b} = {shown[:end]}") for end in range(len(shown) + 1)), (
                 a,
                 sign,
                 b,

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from colasearch.engine.texts.checks import Checks
+from colasearch.engine.settings import Choosing
+from colasearch.engine.texts.choosing import Checks
 from colasearch.problem import Problem
 from colasearch.verifiers import unused_numbers
 
@@ -47,6 +48,6 @@ def test_saying_more_leaves_no_more_out(problem, text):
 )
 def test_each_number_left_out_makes_a_text_less_plausible_where_steps_are_checked(task, on, worth):
     problem = Problem.from_text("3 boxes of 4, 5 lost", task=task)
-    checks = Checks(None, on)
+    checks = Checks(None, Choosing(numbers_left_out=on))
     assert checks.plausibility(problem, "3 * 4 = 12, 12 - 5 = 7") == 1
     assert checks.plausibility(problem, "it is 3") == pytest.approx(math.exp(-worth))

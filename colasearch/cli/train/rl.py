@@ -6,7 +6,7 @@ import dataclasses
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -24,6 +24,9 @@ from colasearch.cli.train.common import (
     together,
 )
 from colasearch.cli.train.guide import tuning_options
+
+if TYPE_CHECKING:
+    from colasearch.training.rl import RLConfig
 
 CRITIC_RATE = 10.0
 """PPO's critic starts from nothing, so it learns this many times faster than the policy."""
@@ -80,7 +83,7 @@ class Problems:
         from colasearch.training.problems import task_of
 
         if self.task is None:
-            # Part of what a run's results depend on, so it is settled before anything else is done.
+            # Part of what a run's results depend on, so it is decided before anything else is done.
             object.__setattr__(self, "task", task_of([row for path in self.data for row in read_rows(path)]))
 
     def load(self) -> tuple[Any, list[int], list[int]]:
@@ -131,6 +134,66 @@ class Problems:
         return {key: value for key, value in told.items() if self.reward or key not in ("reward", "rewards")}
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class RLSettings:
+    """``colasearch train rl``: fields are named as the flags are, ``level`` is ``--on``."""
+
+    model: str
+    level: str
+    algorithm: Any
+    group: int
+    batch: int
+    epochs: int
+    rounds: int | None
+    updates: int
+    beta: float
+    clip: float
+    gae_lambda: float
+    keep_rollouts: bool
+    micro_tokens: int | None
+    merge_codes: int
+    tune: Any
+    layers: tuple[int, ...]
+    rank: int
+    match_policy: bool
+    where: Where
+    problems: Problems
+    run: Run
+
+    @classmethod
+    def of(cls, options: dict[str, Any]) -> RLSettings:
+        """Settings of the command's options by name."""
+        parts = {"where": take(Where, options), "problems": take(Problems, options), "run": take(Run, options)}
+        return cls(**options, **parts)
+
+    def check(self) -> None:
+        """Check what one flag alone does not show.
+
+        Raises:
+            UsageError: Codes are to be merged where there are none.
+        """
+        if self.merge_codes and self.level == "tokens":
+            raise click.UsageError("--merge-codes is of --on codes; leave it out for the control on tokens")
+
+    def learning(self) -> RLConfig:
+        """What the algorithm is told."""
+        from colasearch.training.rl import RLConfig
+
+        return RLConfig(
+            algorithm=self.algorithm,
+            group=self.group,
+            beta=self.beta,
+            updates=self.updates,
+            clip=self.clip,
+            gae_lambda=self.gae_lambda,
+            micro_tokens=self.micro_tokens or (8192 if self.level == "codes" else 1024),
+        )
+
+    def epochs_of(self, problems: int) -> int:
+        """Passes over so many problems."""
+        return self.epochs if self.rounds is None else math.ceil(self.rounds * self.batch / problems)
+
+
 @click.command("rl")
 @click.option("--model", required=True, help="Model folder with a trained policy (or any base, with --on tokens).")
 @base_options
@@ -164,82 +227,64 @@ class Problems:
 )
 @tuning_options
 @click.option("--match-policy", is_flag=True, help="--on tokens: the rank that trains as much as the policy has.")
-def command(
-    model: str,
-    level: str,
-    algorithm: Any,
-    group: int,
-    batch: int,
-    epochs: int,
-    rounds: int | None,
-    updates: int,
-    beta: float,
-    clip: float,
-    gae_lambda: float,
-    keep_rollouts: bool,
-    micro_tokens: int | None,
-    merge_codes: int,
-    tune: Any,
-    layers: tuple[int, ...],
-    rank: int,
-    match_policy: bool,
-    **common: Any,
-) -> None:
+def command(**options: Any) -> None:
     """Improve the policy by reward: GRPO, RLOO, ReMax or PPO over latent codes, or over tokens as control.
 
     On codes only the policy trains. On tokens the base trains: low-rank changes, chosen layers or all of it.
     """
+    run_rl(RLSettings.of(options))
+
+
+def run_rl(settings: RLSettings) -> None:
+    """Train as ``settings`` say."""
     from colasearch.training.loop import fit
-    from colasearch.training.rl import RLConfig, RLLearner
+    from colasearch.training.rl import RLLearner
     from colasearch.training.rl import rounds as plan_of
     from colasearch.training.rollout import RolloutLog
 
-    if merge_codes and level == "tokens":
-        raise click.UsageError("--merge-codes is of --on codes; leave it out for the control on tokens")
-    where, given, how = take(Where, common), take(Problems, common), take(Run, common)
-    settings = RLConfig(
-        algorithm=algorithm,
-        group=group,
-        beta=beta,
-        updates=updates,
-        clip=clip,
-        gae_lambda=gae_lambda,
-        micro_tokens=micro_tokens or (8192 if level == "codes" else 1024),
-    )
     settings.check()
-    loaded = load(model, where)
+    where, given, how = settings.where, settings.problems, settings.run
+    algorithm = settings.learning()
+    algorithm.check()
+    loaded = load(settings.model, where)
     # Weights packed in half precision would draw from another distribution than the one that is trained.
     loaded.base.packed = False
     given = given.settled(loaded)
     problems, train, held = given.load()
     roller = given.roller(
-        loaded, problems, how.seed, latent=level == "codes", group=group, greedy_baseline=algorithm == "remax"
+        loaded,
+        problems,
+        how.seed,
+        latent=settings.level == "codes",
+        group=settings.group,
+        greedy_baseline=settings.algorithm == "remax",
     )
     log = RolloutLog(how.output / "rollouts.jsonl")
 
     def collect(indices: Any, round_number: int) -> Any:
         episodes = roller.collect([train[i] for i in indices], round_number)
-        if keep_rollouts:
+        if settings.keep_rollouts:
             log.append(round_number, problems, episodes)
         return episodes
 
-    agent, tunable = _agent(loaded, level, collect, given, merge_codes, tune, layers, rank, match_policy, how.seed)
-    learner = RLLearner(agent, settings, width=loaded.base.hidden_size, seed=how.seed)
+    agent, tunable = _agent(loaded, collect, settings)
+    learner = RLLearner(agent, algorithm, width=loaded.base.hidden_size, seed=how.seed)
     trained = sum(p.numel() for p in agent.parameters())
     config = {
-        "model": model,
-        "on": level,
+        "model": settings.model,
+        "on": settings.level,
         **given.describe(),
-        **dataclasses.asdict(settings),
-        "batch": batch,
-        "epochs": epochs,
-        "rounds": rounds,
-        **({"merge_codes": merge_codes} if merge_codes else {}),  # as in runs from before there was a choice
+        **dataclasses.asdict(algorithm),
+        "batch": settings.batch,
+        "epochs": settings.epochs,
+        "rounds": settings.rounds,
+        # As in runs from before there was a choice.
+        **({"merge_codes": settings.merge_codes} if settings.merge_codes else {}),
         "trained_parameters": trained,
     }
-    plan = plan_of(len(train), batch, updates, how.seed)
-    if rounds is not None:
-        epochs = math.ceil(rounds * batch / len(train))
+    updates = settings.updates
+    plan = plan_of(len(train), settings.batch, updates, how.seed)
+    epochs, rounds = settings.epochs_of(len(train)), settings.rounds
     schedule = [part for epoch in range(epochs) for part in plan(epoch)][: rounds and rounds * updates]
     # A checkpoint between two updates on the same rollouts could not be gone on with.
     loop = how.loop(
@@ -276,15 +321,8 @@ def command(
 
 def _agent(
     loaded: Any,
-    level: str,
     collect: Any,
-    given: Problems,
-    merge_codes: int,
-    tune: Any,
-    layers: tuple[int, ...],
-    rank: int,
-    match_policy: bool,
-    seed: int,
+    settings: RLSettings,
 ) -> tuple[Any, Any]:
     """What is trained, and the tunable base where that is it."""
     from colasearch.engine.forward.actor import Actor
@@ -294,15 +332,17 @@ def _agent(
 
     if loaded.latents is not None:
         loaded.latents.requires_grad_(False)
-    if level == "codes":
+    given, merge_codes = settings.problems, settings.merge_codes
+    if settings.level == "codes":
         policy = loaded.require_latents().policy
         tokens_under = Actor(loaded, Sampling()).tokens_under if merge_codes else None
         sampler = (given.temperature, given.top_k)
         return LatentAgent(policy, collect, *sampler, loaded.base, tokens_under, merge_codes), None
-    if match_policy:
+    rank = settings.rank
+    if settings.match_policy:
         size = sum(p.numel() for p in loaded.require_latents().policy.parameters())
         rank = lora_rank_for(loaded.base, size)
-    tunable = TunableBase(loaded, Tuning(tune, layers, rank, 2.0 * rank), seed)
+    tunable = TunableBase(loaded, Tuning(settings.tune, settings.layers, rank, 2.0 * rank), settings.run.seed)
     return TokenAgent(loaded.base, tunable, collect, given.temperature, given.top_k), tunable
 
 

@@ -22,8 +22,8 @@ from colasearch.engine.memory.interfaces import Place
 from colasearch.engine.memory.shape import Segment
 from colasearch.errors import ResourceError
 
-SETTLED_BELOW = 0.999
-"""Where a check will tell right from wrong, another token is worth trying even where the model is sure of one."""
+CHECKED_BRANCH_BELOW = 0.999
+"""Least ``branch_below`` where a check will judge the next token: another one is searched though the model is sure."""
 UNUSABLE = -1
 """In place of a token, where the model gave NaN or infinity."""
 HALVINGS = 3
@@ -61,7 +61,7 @@ class Decoder:
         self._done: list[Row] = []
         self._count = 0
         self._halved = 0
-        self._sure: dict[Row, tuple[int, int | None]] = {}
+        self._greedy: dict[Row, tuple[int, int | None]] = {}
 
     def __len__(self) -> int:
         """Rows in the batch and waiting."""
@@ -136,7 +136,7 @@ class Decoder:
         """Take what the pass gave; returns the rows that want another token, with their index, and those that end."""
         going: list[tuple[int, Any]] = []
         over: list[Any] = []
-        self._sure = self._end_steps(places, features)
+        self._greedy = self._end_steps(places, features)
         for index, place in enumerate(places):
             active: _Active = place.item
             row = active.row
@@ -171,15 +171,17 @@ class Decoder:
         ]
         if not asked:
             return {}
-        sure_B, token_B, code_B = self.actor.surest(features if len(asked) == len(places) else features.rows(asked))
+        probability_B, token_B, code_B = self.actor.most_probable(
+            features if len(asked) == len(places) else features.rows(asked)
+        )
         codes = [None] * len(asked) if code_B is None else code_B.tolist()
         going: dict[Row, tuple[int, int | None]] = {}
-        for i, sure, token, code in zip(asked, sure_B.tolist(), token_B.tolist(), codes, strict=True):
+        for i, probability, token, code in zip(asked, probability_B.tolist(), token_B.tolist(), codes, strict=True):
             row, rules = places[i].item.row, places[i].item.rules
-            settled = rules.settled is not None and rules.settled([*row.before, *row.tokens])
-            if not sure >= (max(rules.branch_below, SETTLED_BELOW) if settled else rules.branch_below):
+            checked = rules.is_checked is not None and rules.is_checked([*row.before, *row.tokens])
+            if not probability >= (max(rules.branch_below, CHECKED_BRANCH_BELOW) if checked else rules.branch_below):
                 row.end_step()  # NaN is no certainty
-            elif rules.sure:
+            elif rules.greedy:
                 going[row] = token, code
         return going
 
@@ -192,8 +194,8 @@ class Decoder:
             end = begin
 
     def _go_on(self, going: Sequence[_Active], features: Features) -> None:
-        """Give each row its next token: the sure one, or one that is drawn."""
-        found = dict(self._sure)
+        """Give each row its next token: the most probable one, or one that is drawn."""
+        found = dict(self._greedy)
         open_ = [i for i, active in enumerate(going) if active.row not in found]
         if open_:
             rows = [going[i].row for i in open_]

@@ -23,10 +23,10 @@ class Rules:
         rollout: Whether decoding goes on after the step, to the end of the text.
         branch_below: If given, a step ends where a choice is open, rather than at ``is_boundary``: where the most
             probable next token has less than this probability.
-        sure: With ``branch_below``: up to the open choice that token is taken, not drawn. What a draw takes instead can
-            never be chosen otherwise, which ends a tree where the draw is refuted.
-        settled: With ``branch_below``: whether a text's next token is one whose truth a check will settle. There a
-            choice is open already below ``SETTLED_BELOW``.
+        greedy: With ``branch_below``: up to the open choice the most probable token is taken, not drawn. What a draw
+            takes instead can never be chosen otherwise, which ends a tree where the draw is refuted.
+        is_checked: With ``branch_below``: whether a check will judge a text's next token (it is part of an equation's
+            result). There a choice is open already below ``CHECKED_BRANCH_BELOW``.
         is_refuted: Whether a text (its tokens so far) is surely wrong: a step ends with it.
     """
 
@@ -35,8 +35,8 @@ class Rules:
     max_step_tokens: int
     rollout: bool
     branch_below: float | None = None
-    sure: bool = False
-    settled: Callable[[Sequence[int]], bool] | None = None
+    greedy: bool = False
+    is_checked: Callable[[Sequence[int]], bool] | None = None
     is_refuted: Callable[[Sequence[int]], bool] | None = None
 
 

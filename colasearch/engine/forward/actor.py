@@ -29,8 +29,8 @@ from colasearch.model.policy import sample_codes, sampling_log_probs
 
 PROMPT_TOKENS = 2048
 """Most tokens of prompts in one forward pass."""
-SURE_SHORTLIST = 64
-"""Tokens among which ``Actor.surest`` looks. Of 449 states of word problems none was called sure or open otherwise than
+PROBABLE_SHORTLIST = 64
+"""Tokens among which ``Actor.most_probable`` looks. Of 449 states of word problems none was found open otherwise than
 with 2,048 at a bound of 0.9, two at 0.999; the search's time falls by a third (docs/performance.md)."""
 
 
@@ -197,11 +197,12 @@ class Actor:
         return torch.stack(best)
 
     @torch.inference_mode()
-    def surest(self, features: Features) -> tuple[Tensor, Tensor, Tensor | None]:
+    def most_probable(self, features: Features) -> tuple[Tensor, Tensor, Tensor | None]:
         """The most probable next token of each row, codes of equal first tokens taken together.
 
-        With latent actions, each code's first token is sought among the ``SURE_SHORTLIST`` tokens that the base itself
-        finds most probable: what is sure is among them, and a state costs a third of what ``fan_out`` asks.
+        With latent actions, each code's first token is sought among the ``PROBABLE_SHORTLIST`` tokens that the base
+        itself finds most probable: a token of high probability is among them, and a state costs a third of what
+        ``fan_out`` asks.
 
         Returns:
             Its probability ``[B]``, the token ``[B]``, and the most probable of its codes ``[B]`` (None without latent
@@ -222,16 +223,16 @@ class Actor:
         return together.values, token_B1[:, 0], code_B
 
     def _likely_tokens(self, hidden_BD: Tensor, states_BMD: Tensor) -> Tensor:
-        """Most probable token ``[B, M]`` at each head input, among ``SURE_SHORTLIST``; -1 where one is not finite."""
-        if self.lm.base.vocab_size // 2 > SURE_SHORTLIST:
-            tokens_BM = self._best_among(hidden_BD[:, None], states_BMD, SURE_SHORTLIST)
+        """Most probable token ``[B, M]`` at each head input, of ``PROBABLE_SHORTLIST``; -1 where one is not finite."""
+        if self.lm.base.vocab_size // 2 > PROBABLE_SHORTLIST:
+            tokens_BM = self._best_among(hidden_BD[:, None], states_BMD, PROBABLE_SHORTLIST)
         else:
             tokens_BM = self.lm.base.head(states_BMD).argmax(-1)
         return tokens_BM.masked_fill(~states_BMD.isfinite().all(-1), -1)
 
     @torch.inference_mode()
     def tokens_under(self, hidden_BD: Tensor, codes_BM: Tensor) -> Tensor:
-        """The token ``[B, M]`` that each of M codes leads to at each of B states, sought as ``surest`` does."""
+        """The token ``[B, M]`` that each of M codes leads to at each of B states, sought as ``most_probable`` does."""
         with self._timed():
             latents = self.lm.require_latents()
             final_norm = self.lm.base.apply_final_norm

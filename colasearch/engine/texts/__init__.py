@@ -1,4 +1,4 @@
-"""What texts say: where they end (``ends.py``), what is wrong with them (``checks.py``), the vote (``vote.py``).
+"""What texts say: where they end (``ends.py``), how they are chosen among (``choosing.py``), the vote (``vote.py``).
 
 Nothing here knows trees or the model; a finished text is a ``finished.Finished``.
 """

@@ -14,7 +14,7 @@ class Finished:
         text: Without prompt and special tokens.
         answer: Extracted; None when there is none.
         value: In [0, 1], as given to the searcher.
-        share: How many draws from the policy it stands for, up to a factor: 1 for a text that was drawn; for one that a
+        draws: How many draws from the policy it stands for, up to a factor: 1 for a text that was drawn; for one that a
             tree reached by its edges, the product of their probabilities, since a tree reaches each text once. 1 where
             a verifier checks answers: then it does not matter how probable a text is.
         weight: What it counts in a weighted vote.
@@ -24,5 +24,5 @@ class Finished:
     text: str
     answer: str | None
     value: float
-    share: float = 1.0
+    draws: float = 1.0
     weight: float = 1.0

@@ -4,7 +4,7 @@
 
 Leaf values, when the model has no value head, come from the policy's rollout to an answer: a checkable verifier's
 reward where the task has one, else agreement with the answers of a few *reference rollouts* from the root (their
-Laplace-smoothed share). So a leaf's value depends on its own path and the root alone, never on when it was visited.
+Laplace-smoothed fraction). So a leaf's value depends on its own path and the root alone, never on when it was visited.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from colasearch.engine.decoding.row import Row, Rules
 from colasearch.engine.forward.actor import Actor
 from colasearch.engine.forward.features import Features
 from colasearch.engine.settings import WorldConfig
-from colasearch.engine.texts.checks import Checks
+from colasearch.engine.texts.choosing import Checks
 from colasearch.engine.texts.ends import TextEnds
 from colasearch.engine.texts.finished import Finished
 from colasearch.engine.texts.judged import values_of
@@ -55,7 +55,7 @@ class Forest:
         self.lm, self.config, self.seed = lm, config, seed
         self.actor = Actor(lm, config.sampling, latent=actions == "latent", poll=poll, engine=config.engine)
         self.ends = TextEnds(lm.base.tokenizer, lm.base.end_ids)
-        self.checks = Checks(self.ends, config.check_steps)
+        self.checks = Checks(self.ends, config.choosing)
         self.table = NodeTable(self.actor, config.kv_bytes)
         self.store, self.nodes = self.table.store, self.table.nodes
         self.decoder = Decoder(self.actor, config.rows)
@@ -155,8 +155,8 @@ class Forest:
             row = self._row(state, token)
             tickets.append(self._next_ticket)
             assert node.prior_A is not None
-            share = node.share * float(node.prior_A[node.next_token_A == token].sum())
-            self._enlist(row, self._next_ticket, state, rounds.setdefault(node.tree, Round(0)), share)
+            probability = node.path_probability * float(node.prior_A[node.next_token_A == token].sum())
+            self._enlist(row, self._next_ticket, state, rounds.setdefault(node.tree, Round(0)), probability)
             self._next_ticket += 1
             rows.append(row)
         for row in rows:
@@ -170,19 +170,19 @@ class Forest:
         return self.checks.rules(rules, task)
 
     def complete(self, state: int) -> None:
-        """Write an open state's text to its end, the surest token at a time; ``advance`` says when that is done.
+        """Write an open state's text to its end, the most probable token at a time; ``advance`` says when that is done.
 
         A finished text joins the tree's others. No node comes of it.
         """
         node = self.nodes[state]
         assert node.next_token_A is not None
         assert node.prior_A is not None
-        shares_A = (node.next_token_A[:, None] == node.next_token_A) @ node.prior_A
-        token = int(node.next_token_A[shares_A.argmax()])
+        probability_A = (node.next_token_A[:, None] == node.next_token_A) @ node.prior_A
+        token = int(node.next_token_A[probability_A.argmax()])
         row = self._row(state, token)
-        self._enlist(row, COMPLETED, state, Round(0), node.share * float(shares_A.max()))
+        self._enlist(row, COMPLETED, state, Round(0), node.path_probability * float(probability_A.max()))
         limit = self.config.max_tokens
-        self.decoder.submit([row], Rules(self.ends.is_boundary, self.ends.is_finished, limit, False, 0.0, sure=True))
+        self.decoder.submit([row], Rules(self.ends.is_boundary, self.ends.is_finished, limit, False, 0.0, greedy=True))
 
     def advance(self) -> list[Evaluation]:
         """Decode one token of every row in the batch; returns the evaluations that are done."""
@@ -227,9 +227,9 @@ class Forest:
 
     # Rows.
 
-    def _enlist(self, row: Row, ticket: int, parent: int, round_: Round, share: float = 1.0) -> None:
+    def _enlist(self, row: Row, ticket: int, parent: int, round_: Round, path_probability: float = 1.0) -> None:
         tree = self.trees[row.tree]
-        self._jobs[row] = Job(ticket, parent, tree.rows, round_, share)
+        self._jobs[row] = Job(ticket, parent, tree.rows, round_, path_probability)
         tree.rows += 1
         round_.pending += 1
 
@@ -283,7 +283,7 @@ class Forest:
             if (fan[k] < 0).any():
                 done.append(Evaluation(row.tree, job.ticket, number, 0.0, True, blank, float("nan")))
                 continue
-            logits_A = self.checks.worth_trying(self._task(row.tree), node.written, fan[k], prior[k])
+            logits_A = self.checks.mask_infeasible(self._task(row.tree), node.written, fan[k], prior[k])
             if not np.isfinite(logits_A).any():
                 node.refuted = True
                 done.append(Evaluation(row.tree, job.ticket, number, 0.0, True, blank, 0.0))
@@ -297,7 +297,16 @@ class Forest:
 
     def _add_leaf(self, row: Row, job: Job) -> int:
         step = tuple(row.tokens[: row.step_tokens])
-        node = Node(row.tree, job.parent, step, (*row.before, *step), None, None, len(row.tokens), share=job.share)
+        node = Node(
+            row.tree,
+            job.parent,
+            step,
+            (*row.before, *step),
+            None,
+            None,
+            len(row.tokens),
+            path_probability=job.path_probability,
+        )
         if not row.broken:
             node.refuted = self.checks.refute(self._task(row.tree), node.written, complete=row.features is None)
         node.key = number = self.table.add(node)
@@ -339,10 +348,9 @@ class Forest:
             text,
             extract_answer(text, tree.problem.task),
             job.order,
+            self.checks,
             judged=judged,
-            refuted=self.checks.refuse(get_task(tree.problem.task), text),
-            share=None if self._rollout or is_checkable(tree.problem.task) else job.share,
-            plausibility=self.checks.plausibility(tree.problem, text),
+            path_probability=None if self._rollout or is_checkable(tree.problem.task) else job.path_probability,
         )
 
     def _fan_out(self, features: Features, states: Sequence[int]) -> np.ndarray:
@@ -409,8 +417,7 @@ class Forest:
         sound = [a for a, wrong in zip(answers, false, strict=True) if a is not None and not wrong]
         tree.references.update(canonical_key(a, tree.problem.task) for a in sound)
         total = sum(
-            tree.finish(text, answer, order, refuted=wrong, plausibility=self.checks.plausibility(tree.problem, text))
-            for (text, order), answer, wrong in zip(texts, answers, false, strict=True)
+            tree.finish(text, answer, order, self.checks) for (text, order), answer in zip(texts, answers, strict=True)
         )
         return float("nan") if any(r.broken for r in rows) else total / max(1, len(rows))
 

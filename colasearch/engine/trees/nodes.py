@@ -10,6 +10,7 @@ import numpy as np
 
 from colasearch.engine.decoding.row import Row
 from colasearch.engine.forward.features import Features
+from colasearch.engine.texts.choosing import Checks
 from colasearch.engine.texts.finished import Finished
 from colasearch.problem import Problem
 from colasearch.verifiers import canonical_key, checkable_verifier, is_checkable
@@ -17,11 +18,6 @@ from colasearch.verifiers import canonical_key, checkable_verifier, is_checkable
 NO_PARENT = -1
 ROOT, COMPLETED = -1, -2
 """In place of a ticket: what is evaluated is a root, or no node but a text that is now written to its end."""
-
-TEMPER = 1 / 3
-"""Power of its probability with which a text that a tree reached counts in a vote. That probability is a product over
-many choices of words, most of which have nothing to do with the answer, so as it stands it says too much. Chosen on
-trees of word problems, where the value head's word added nothing to it (docs/results.md)."""
 
 
 @dataclass(slots=True)
@@ -39,7 +35,7 @@ class Node:
         value: What the value head says of it.
         refuted: Its text states something false, so nothing follows.
         prior_A: Probability of each action here; None when nothing can follow.
-        share: Product of the probabilities of the edges from the root to here.
+        path_probability: Product of the probabilities of the edges from the root to here.
     """
 
     tree: int
@@ -52,7 +48,7 @@ class Node:
     value: float = 0.0
     refuted: bool = False
     prior_A: np.ndarray | None = None
-    share: float = 1.0
+    path_probability: float = 1.0
 
 
 @dataclass(slots=True)
@@ -91,14 +87,14 @@ class Evaluation:
 class Job:
     """What a row is for: an edge, by its ``ticket``; a reference rollout (``ROOT``); a text's end (``COMPLETED``).
 
-    ``share`` is that of the node which the edge leads to.
+    ``path_probability`` is that of the node which the edge leads to.
     """
 
     ticket: int
     parent: int
     order: int
     round: Round
-    share: float
+    path_probability: float
 
 
 @dataclass(slots=True)
@@ -139,33 +135,26 @@ class TreeState:
         text: str,
         answer: str | None,
         order: int,
+        checks: Checks,
         *,
         judged: float | None = None,
-        refuted: bool = False,
-        share: float | None = None,
-        plausibility: float = 1.0,
+        path_probability: float | None = None,
     ) -> float:
         """Record a finished text and value it: by ``judged`` where it has an answer that no verifier can check.
-
-        A ``refuted`` text is worth nothing, unless a verifier can check its answer: that knows better.
 
         Args:
             text: Without prompt and special tokens.
             answer: None where it has none.
             order: Its place in the order of asking.
+            checks: What the text itself says of its worth.
             judged: What a value head says of it.
-            refuted: Whether it states something false.
-            share: How probable it was, for a text that a tree reached; None for one that was drawn.
-            plausibility: ``Task.plausibility`` of it.
+            path_probability: How probable it was, for a text that a tree reached; None for one that was drawn.
         """
-        if answer is None or is_checkable(self.problem.task):
-            value = weight = self.value_of(answer)
-        elif refuted:
-            value = weight = 0.0
-        else:
-            value = self.value_of(answer) if judged is None else judged
-            weight = plausibility * (value if share is None else share**TEMPER)
-        self._finished.append(Finished(order, text, answer, value, 1.0 if share is None else share, weight))
+        if judged is None or answer is None or is_checkable(self.problem.task):
+            judged = self.value_of(answer)
+        value, weight = checks.worth(self.problem, text, answer, judged, path_probability)
+        draws = 1.0 if path_probability is None else path_probability
+        self._finished.append(Finished(order, text, answer, value, draws, weight))
         return value
 
     @property
@@ -174,7 +163,7 @@ class TreeState:
         return sorted(self._finished, key=lambda f: f.order)
 
     def value_of(self, answer: str | None) -> float:
-        """A checkable verifier's reward; without one, the smoothed share of reference rollouts with that answer."""
+        """A checkable verifier's reward; without one, the smoothed fraction of reference rollouts with that answer."""
         if answer is None:
             return 0.0
         task = self.problem.task
@@ -187,5 +176,5 @@ class TreeState:
 def softmax(logits_A: np.ndarray) -> np.ndarray:
     """Probabilities ``[A]`` of logits."""
     weights_A = np.exp(logits_A - logits_A.max())
-    shares_A: np.ndarray = weights_A / weights_A.sum()
-    return shares_A
+    probability_A: np.ndarray = weights_A / weights_A.sum()
+    return probability_A

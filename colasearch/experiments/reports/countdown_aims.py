@@ -54,12 +54,12 @@ def _aim(
 
 def _ratio(key: str, aim: str, target: float, pair: Mapping[str, Any], what: str) -> dict[str, Any]:
     first, second, ratio = pair["first"], pair["second"], pair["ratio"]
-    shares = f"{percent(first['accuracy'])} against {percent(second['accuracy'])} of {pair['n']} ({what})"
+    solved = f"{percent(first['accuracy'])} against {percent(second['accuracy'])} of {pair['n']} ({what})"
     if ratio is None:
-        return _aim(key, aim, target, None, None, measured="no ratio: the second solves nothing", detail=shares)
+        return _aim(key, aim, target, None, None, measured="no ratio: the second solves nothing", detail=solved)
     low, high = pair["ratio_ci95"]
     interval = f"95% bootstrap {'∞' if low is None else f'{low:.2f}'} to {'∞' if high is None else f'{high:.2f}'}"
-    return _aim(key, aim, target, ratio, ratio >= target, measured=f"{ratio:.2f} times", detail=f"{shares}; {interval}")
+    return _aim(key, aim, target, ratio, ratio >= target, measured=f"{ratio:.2f} times", detail=f"{solved}; {interval}")
 
 
 def _beats(summary: Mapping[str, Any], arm: str, words: str, sims: int) -> dict[str, Any]:
@@ -85,8 +85,8 @@ def _beats(summary: Mapping[str, Any], arm: str, words: str, sims: int) -> dict[
 
 
 def _rises(iterations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    shares = [row["greedy"]["accuracy"] for row in iterations]
-    risen = [after > before for before, after in pairwise(shares)]
+    accuracies = [row["greedy"]["accuracy"] for row in iterations]
+    risen = [after > before for before, after in pairwise(accuracies)]
     return _aim(
         "iterations",
         "greedy accuracy rises in each iteration of search and RL",
@@ -94,7 +94,7 @@ def _rises(iterations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         None,
         all(risen) if risen else None,
         measured=f"in {sum(risen)} of {len(risen)}",
-        detail=" → ".join(percent(value) for value in shares)
+        detail=" → ".join(percent(value) for value in accuracies)
         + (f" of {iterations[0]['n']} held-out problems" if iterations else ""),
     )
 
@@ -123,10 +123,10 @@ def percent(value: float) -> str:
     return f"{100 * value:.1f}%"
 
 
-def interval(share: Mapping[str, Any]) -> str:
+def interval(proportion: Mapping[str, Any]) -> str:
     """``12.3% [10.1, 14.8]``."""
-    low, high = share["ci95"]
-    return f"{percent(share['accuracy'])} [{100 * low:.1f}, {100 * high:.1f}]"
+    low, high = proportion["ci95"]
+    return f"{percent(proportion['accuracy'])} [{100 * low:.1f}, {100 * high:.1f}]"
 
 
 def verdict(met: bool | None) -> str:

@@ -9,7 +9,7 @@
                                  "rounds": {"step": [...], "reward": [...], "format", "length", "ended", ...},
                                  "heldout": {"step": [...], "greedy_reward": [...], ...}},
             "paired": {"n", "difference", "ci95", "separate", "only_first", "only_second", "ratio", "ratio_ci95"}},
-     "iterations": [{"iteration", "n", "greedy": share, "search": share}],         # 0: before the first
+     "iterations": [{"iteration", "n", "greedy": proportion, "search": proportion}],         # 0: before the first
      "search": {"rl" | "final" | "harder": {"benchmark", "searcher", "n",
                 "points": [{"sims", "arms": {ARM: {"n", "errors", "tokens", "selected", "oracle"}}, "comparisons"}]}},
      "training": {STAGE: {MEASURE: number}},
@@ -18,7 +18,7 @@
                                          "update_ms_a_token"}},                         # texts differ in length
                "update_ratio", "equal_time": {...} or null}}
 
-A share is ``{"correct", "accuracy", "ci95"}`` with Wilson's interval. What depends on the clock stands under
+A proportion is ``{"correct", "accuracy", "ci95"}`` with Wilson's interval. What depends on the clock stands under
 ``times``, and in the aim ``update-time``; all else is the same when a run is killed and resumed.
 """
 
@@ -33,7 +33,7 @@ from typing import Any
 
 from colasearch.benchmarks.harness.comparison import Run
 from colasearch.benchmarks.harness.intervals import paired_ratio
-from colasearch.benchmarks.harness.summary import compare_arms, is_right, share
+from colasearch.benchmarks.harness.summary import compare_arms, is_right, proportion
 from colasearch.disk import raise_disk
 from colasearch.errors import CorruptFileError
 from colasearch.experiments.recipes.countdown import FINAL_BENCH, HARDER_BENCH
@@ -137,8 +137,8 @@ def _compare(first: Sequence[Record], second: Sequence[Record], seed: int) -> di
     ratio = paired_ratio([is_right(a) for a, _ in pairs], [is_right(b) for _, b in pairs], seed)
     return {
         **compare_arms(first, second, seed),
-        "first": share(sum(is_right(a) for a, _ in pairs), len(pairs)),
-        "second": share(sum(is_right(b) for _, b in pairs), len(pairs)),
+        "first": proportion(sum(is_right(a) for a, _ in pairs), len(pairs)),
+        "second": proportion(sum(is_right(b) for _, b in pairs), len(pairs)),
         "ratio": None if ratio is None else round(ratio[0], 4),
         "ratio_ci95": None if ratio is None else [_finite(bound) for bound in ratio[1:]],
     }

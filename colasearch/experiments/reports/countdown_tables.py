@@ -185,8 +185,8 @@ def _times(times: Mapping[str, Any]) -> Section:
     return Section("Time", "Wall-clock seconds of each stage.", (Table(("stage", "seconds", ""), tuple(rows), (2,)),))
 
 
-def _bounds(share: Mapping[str, Any]) -> str:
-    return f"{100 * share['ci95'][0]:.1f} to {100 * share['ci95'][1]:.1f}"
+def _bounds(proportion: Mapping[str, Any]) -> str:
+    return f"{100 * proportion['ci95'][0]:.1f} to {100 * proportion['ci95'][1]:.1f}"
 
 
 def _number(value: float | None, digits: int) -> str:

@@ -49,12 +49,12 @@ def lead(summary: Mapping[str, Any]) -> str:
     )
 
 
-def _shares(row: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def _proportions(row: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [row["greedy"], row["search"]["selected"], row["search"]["oracle"]]
 
 
-def _bounds(share: Mapping[str, Any]) -> str:
-    return f"{100 * share['ci95'][0]:.1f} to {100 * share['ci95'][1]:.1f}"
+def _bounds(proportion: Mapping[str, Any]) -> str:
+    return f"{100 * proportion['ci95'][0]:.1f} to {100 * proportion['ci95'][1]:.1f}"
 
 
 def _accuracy(summary: Mapping[str, Any]) -> Section:
@@ -62,7 +62,7 @@ def _accuracy(summary: Mapping[str, Any]) -> Section:
     cells = tuple(
         (
             f"after iteration {row['iteration']}" if row["iteration"] else "before",
-            *(text for share in _shares(row) for text in (percent(share["accuracy"]), _bounds(share))),
+            *(text for one in _proportions(row) for text in (percent(one["accuracy"]), _bounds(one))),
             f"{row['generated_tokens'] / row['n']:,.0f}",
         )
         for row in rows
@@ -72,9 +72,9 @@ def _accuracy(summary: Mapping[str, Any]) -> Section:
         Series(
             name,
             [float(row["iteration"]) for row in rows],
-            [_shares(row)[place]["accuracy"] for row in rows],
-            [_shares(row)[place]["ci95"][0] for row in rows],
-            [_shares(row)[place]["ci95"][1] for row in rows],
+            [_proportions(row)[place]["accuracy"] for row in rows],
+            [_proportions(row)[place]["ci95"][0] for row in rows],
+            [_proportions(row)[place]["ci95"][1] for row in rows],
             color,
         )
         for place, (name, color) in enumerate(ACCURACIES)
@@ -124,9 +124,9 @@ def rl_curves(rows: Sequence[Mapping[str, Any]]) -> list[Section]:
             x_label="rounds of RL, all iterations",
             y_label=label,
             series=tuple(columns[key]),
-            percent=share,
+            percent=in_percent,
         )
-        for key, title, label, share in kinds
+        for key, title, label, in_percent in kinds
         if columns.get(key)
     )
     return [Section("RL", "One mark a round.", (), charts)] if charts else []

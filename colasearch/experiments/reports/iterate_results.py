@@ -4,15 +4,16 @@
 
     {"schema": 1, "task", "searcher", "sims", "seed",
      "kept", "model",                                                # whose model is RUN/model: iteration, folder
-     "iterations": [{"iteration", "n", "greedy": share, "search": {"selected": share, "oracle": share, "sims"},
+     "iterations": [{"iteration", "n", "greedy": proportion,
+                     "search": {"selected": proportion, "oracle": proportion, "sims"},
                      "generated_tokens",                             # of the search, in all
                      "searched": {...}, "value": {...}, "rl": {...}, "training": {...}}],     # not in iteration 0
      "times": {"stages": [{"name", "seconds", "resumed"}], "total_seconds"}}
 
-A share is ``{"correct", "n", "accuracy", "ci95"}`` with Wilson's interval. ``searched`` is what the search solved of
-its training problems. ``value`` compares, over the open nodes of these searches, what the value head (or rollout) said
-when a node was made with the mean true reward of the finished texts below it. What depends on the clock stands under
-``times``.
+A proportion is ``{"correct", "n", "accuracy", "ci95"}`` with Wilson's interval. ``searched`` is what the search solved
+of its training problems. ``value`` compares, over the open nodes of these searches, what the value head (or rollout)
+said when a node was made with the mean true reward of the finished texts below it. What depends on the clock stands
+under ``times``.
 
 ``metrics.jsonl`` has the same numbers flat: a line an iteration and phase, ``{"iteration", "phase", MEASURE: number}``.
 """
@@ -61,13 +62,17 @@ def summarise(
         row: dict[str, Any] = {
             "iteration": number,
             "n": check["n"],
-            "greedy": _share(check["arms"]["greedy"]),
-            "search": {"selected": _share(searched), "oracle": _share(searched, "oracle"), "sims": how.eval_sims},
+            "greedy": _proportion(check["arms"]["greedy"]),
+            "search": {
+                "selected": _proportion(searched),
+                "oracle": _proportion(searched, "oracle"),
+                "sims": how.eval_sims,
+            },
             "generated_tokens": searched["generated_tokens"],
         }
         if number:
             folder = folders[f"search-{number}"]
-            row["searched"] = _share(read_json(folder / "summary.json")["arms"][how.searcher])
+            row["searched"] = _proportion(read_json(folder / "summary.json")["arms"][how.searcher])
             row["value"] = calibration(_traces(folder), train)
             row["rl"] = _rounds(folders[f"rl-{number}"]) if how.rl_rounds else None
             stages = (f"{kind}-{number}" for kind in ("policy", "value", "rl"))
@@ -87,8 +92,8 @@ def summarise(
     }
 
 
-def _share(arm: Mapping[str, Any], which: str = "selected") -> dict[str, Any]:
-    """A share of a bench's arm, with the number of problems that it is a share of."""
+def _proportion(arm: Mapping[str, Any], which: str = "selected") -> dict[str, Any]:
+    """How many problems a bench's arm solves, of how many."""
     return {"correct": arm[which]["correct"], "n": arm["n"], **arm[which]}
 
 
@@ -105,8 +110,8 @@ def metrics(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
             add("calibration", {key: row["value"][key] for key in ("nodes", "brier", "constant_brier")})
             for name, measures in row["training"].items():
                 add(name.rpartition("-")[0], {**measures, **_means(row["rl"] if name.startswith("rl-") else None)})
-        shares = {"greedy": row["greedy"], **{key: row["search"][key] for key in ("selected", "oracle")}}
-        flat = {f"{name}_{key}": share[key] for name, share in shares.items() for key in ("correct", "accuracy")}
+        proportions = {"greedy": row["greedy"], **{key: row["search"][key] for key in ("selected", "oracle")}}
+        flat = {f"{name}_{key}": found[key] for name, found in proportions.items() for key in ("correct", "accuracy")}
         add("check", {"n": row["n"], **flat, "generated_tokens": row["generated_tokens"]})
     return lines
 

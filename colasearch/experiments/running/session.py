@@ -92,8 +92,8 @@ class Session:
         if not reply:  # killed, or out of memory
             self._process = None
             return process.wait() or 1, ""
-        told = json.loads(reply)
-        return told["code"], told["out"]
+        said = json.loads(reply)
+        return said["code"], said["out"]
 
     def _start(self) -> subprocess.Popen[bytes]:
         return subprocess.Popen(

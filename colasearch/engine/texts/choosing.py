@@ -1,0 +1,120 @@
+"""Heuristics that choose among texts where no verifier can: what a text itself says of its being right.
+
+Each has a switch in ``engine.settings.Choosing``; ``--no-check-steps`` puts the first two off, which are of the task
+``math`` alone. docs/verifiers.md says where each was measured and where it was not.
+
+* *False equations*: a text that states one is given up while it is written, and worth nothing when it is finished.
+* *Numbers left out*: each number of the problem that a text does not mention divides its weight in a vote by e.
+* *Temper*: the power of its probability with which a text that a tree reached counts in a vote. That probability is a
+  product over many choices of words, most of which have nothing to do with the answer: as it stands it says too much.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from colasearch.engine.decoding.row import Rules
+from colasearch.engine.settings import Choosing
+from colasearch.engine.texts.ends import TextEnds
+from colasearch.problem import Problem
+from colasearch.tasks import Task, behind_thought
+from colasearch.verifiers import false_equation, in_result, infeasible_result, is_checkable, unused_numbers
+
+STATES_EQUATIONS = frozenset({"math"})
+"""Tasks whose texts claim their equations between numbers to be true."""
+USES_NUMBERS = frozenset({"math"})
+"""Tasks whose solutions are expected to use the problem's numbers."""
+RECENT = 24
+"""Tokens at a text's end that show whether it ends within an equation's result."""
+
+
+def states_false(task: str, text: str, *, complete: bool = True) -> bool:
+    """Whether a text (or its beginning, where it is not ``complete``) of ``task`` is surely wrong, by itself."""
+    return task in STATES_EQUATIONS and false_equation(behind_thought(text), complete=complete) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Checks:
+    """The heuristics, as far as they are switched on.
+
+    Attributes:
+        ends: Makes texts of tokens.
+        how: The switches.
+    """
+
+    ends: TextEnds
+    how: Choosing
+
+    def serve(self, task: Task) -> bool:
+        """Whether equations in texts of ``task`` are looked at while they are written."""
+        return self.how.false_equations and task.name in STATES_EQUATIONS
+
+    def refuse(self, task: Task, text: str) -> bool:
+        """Whether a whole text states something false, and that is looked at."""
+        return self.how.false_equations and states_false(task.name, text)
+
+    def plausibility(self, problem: Problem, text: str) -> float:
+        """How often texts like this are right, up to a factor, by what they leave out; in (0, 1].
+
+        The factor e is what the texts that searches found on training problems say (docs/results.md).
+        """
+        if not self.how.numbers_left_out or problem.task not in USES_NUMBERS:
+            return 1.0
+        return math.exp(-len(unused_numbers(problem.text, text)))
+
+    def worth(
+        self, problem: Problem, text: str, answer: str | None, value: float, path_probability: float | None
+    ) -> tuple[float, float]:
+        """Value and weight in a vote of a finished text.
+
+        Args:
+            problem: The problem.
+            text: Without prompt and special tokens.
+            answer: None where it has none.
+            value: What a verifier, a value head or other rollouts say of it.
+            path_probability: Of a text that a tree reached; None for one that was drawn, which counts by its value.
+        """
+        if answer is None or is_checkable(problem.task):
+            return value, value  # a verifier knows better
+        if self.how.false_equations and states_false(problem.task, text):
+            return 0.0, 0.0
+        likely = value if path_probability is None else path_probability**self.how.temper
+        return value, self.plausibility(problem, text) * likely
+
+    def refute(self, task: Task, written: Sequence[int], complete: bool) -> bool:
+        """Whether the text so far states something false, and that is looked at."""
+        return self.serve(task) and states_false(task.name, self.ends.said(written), complete=complete)
+
+    def rules(self, rules: Rules, task: Task) -> Rules:
+        """``rules`` under which a text ends with a false statement, and opens where the check will settle a choice."""
+        if not self.serve(task):
+            return rules
+        said = self.ends.said
+        return replace(
+            rules,
+            greedy=True,
+            is_checked=self._in_result,
+            is_refuted=lambda tokens: states_false(task.name, said(tokens), complete=False),
+        )
+
+    def _in_result(self, written: Sequence[int]) -> bool:
+        """Whether a result is being written; the few last tokens tell, but not whether they stand in a thought."""
+        return in_result(self.ends.decode(written[-RECENT:])) and bool(self.ends.said(written))
+
+    def mask_infeasible(
+        self, task: Task, written: Sequence[int], token_A: np.ndarray, logits_A: np.ndarray
+    ) -> np.ndarray:
+        """The prior logits ``[A]``, -inf for actions that continue an equation's result with what cannot be right."""
+        if not self.serve(task) or not self._in_result(written):
+            return logits_A
+        tried = {token: self.ends.said((*written, token)) for token in set(token_A.tolist())}
+        wrong = [
+            token
+            for token, text in tried.items()
+            if infeasible_result(text) or states_false(task.name, text, complete=False)
+        ]
+        return np.where(np.isin(token_A, wrong), -np.inf, logits_A) if wrong else logits_A
