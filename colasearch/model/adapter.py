@@ -66,7 +66,7 @@ class Adapter:
     def scale(self, module: str) -> float:
         """What B A is multiplied by in ``module``."""
         rank, alpha = _of_pattern(self.ranks, module, self.rank), _of_pattern(self.alphas, module, self.alpha)
-        return alpha / (math.sqrt(rank) if self.root_scale else rank)
+        return float(alpha / (math.sqrt(rank) if self.root_scale else rank))
 
 
 def is_adapter(folder: Path) -> bool:

@@ -175,7 +175,11 @@ def _write_weights(gguf: Path, reader: Any, model: nn.Module, folder: Path) -> N
     """Dequantise all tensors into shards in ``folder``, and see that they are exactly the model's."""
     shards = _Shards(folder)
     wanted = {key: tuple(value.shape) for key, value in model.state_dict().items()}
-    tied = set(getattr(model, "_tied_weights_keys", None) or ()) if model.config.tie_word_embeddings else set()
+    tied = (
+        set(getattr(model, "_tied_weights_keys", None) or ())
+        if getattr(model.config, "tie_word_embeddings", False)
+        else set()
+    )
     for name, tensor in _tensors(gguf, reader, model):
         if name in tied:
             continue

@@ -31,9 +31,10 @@ def kept_dtype(dtype: torch.dtype, device: torch.device) -> torch.dtype:
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else dtype
 
 
-def as_kept(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """Queries, keys and values in ``kept_dtype``, as torch's own attention casts them under autocast."""
-    return tuple(t.to(kept_dtype(t.dtype, t.device)) for t in tensors)
+def as_kept(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The three in ``kept_dtype``, as torch's own attention casts them under autocast."""
+    dtype = kept_dtype(query.dtype, query.device)
+    return query.to(dtype), key.to(dtype), value.to(dtype)
 
 
 AttentionInterface.register(ATTENTION_NAME, rows_attention)
