@@ -20,6 +20,12 @@ class InputError(ColasearchError, ValueError):
     exit_code = 2
 
 
+class RewardError(InputError):
+    """A user's reward that is of no use in any process: it gives no numbers, or numbers outside the scale."""
+
+    exit_code = 2
+
+
 class PrerequisiteError(ColasearchError, RuntimeError):
     """A model, package, data set or setting that the job needs is absent or unfit (exit code 3)."""
 

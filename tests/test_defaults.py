@@ -17,6 +17,7 @@ from colasearch.benchmarks.measurements.transformers_greedy import by_engine, by
 from colasearch.cli.train.rl import Problems
 from colasearch.defaults import sampling_for, sampling_said, text_limit
 from colasearch.engine.settings import Sampling
+from colasearch.engine.texts.choosing import states_false
 from colasearch.engine.texts.ends import TextEnds
 from colasearch.model.base import BaseModel
 from colasearch.model.ends import encode
@@ -128,11 +129,10 @@ def test_a_template_that_begins_the_thought_is_known(base):
 
 
 def test_false_statements_in_a_thought_refute_nothing():
-    math = TASKS["math"]
-    assert math.refuted("3 + 4 = 8.", complete=True)
-    assert not math.refuted("<think>3 + 4 = 8? No.</think>3 + 4 = 7.", complete=True)
-    assert not math.refuted("<think>3 + 4 = 8.", complete=False)
-    assert math.refuted("<think>Well.</think>3 + 4 = 8.", complete=True)
+    assert states_false("math", "3 + 4 = 8.")
+    assert not states_false("math", "<think>3 + 4 = 8? No.</think>3 + 4 = 7.")
+    assert not states_false("math", "<think>3 + 4 = 8.", complete=False)
+    assert states_false("math", "<think>Well.</think>3 + 4 = 8.")
 
 
 def test_tokens_are_drawn_as_the_generation_config_says_unless_the_user_does(base):

@@ -126,7 +126,9 @@ def _same_unknown(gold: str, pred: str) -> bool:
     It takes f(x) for a product, and drops the difference between an infimum and a supremum.
     """
     if any(
-        re.search(rf"_\s*\{{?\s*{name}(?![A-Za-z])", text) for text in (gold, pred) for name in _BOUND.findall(text)
+        re.search(rf"_\s*\{{?\s*{name}(?![A-Za-z]|\s*=)", text)
+        for text in (gold, pred)
+        for name in _BOUND.findall(text)
     ):
         return False  # terms of a series that are not known
     unknown = [sorted(a or b for a, b in _COMMAND.findall(text) if b or a not in _KNOWN) for text in (gold, pred)]

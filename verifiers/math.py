@@ -19,7 +19,7 @@ from colasearch.problem import LabelledProblem, Problem
 from colasearch.verifiers.answer import MAX_ANSWER_CHARS, Answer, parse
 from colasearch.verifiers.base import Verdict
 from colasearch.verifiers.compare import compare, for_worker
-from colasearch.verifiers.extract import extract_answer, joined_boxes, joined_formulas, stated_answer
+from colasearch.verifiers.extract import boxed, extract_answer, joined_boxes, joined_formulas, stated_answer
 from colasearch.verifiers.pool import DEADLINE_S, Reply, shared_pool
 
 MAX_NESTING = 64
@@ -133,7 +133,7 @@ class Math:
         wanted = gold.strip() if bare else gold_answer(gold)
         if not wanted:
             return Verdict(None, "the gold answer cannot be read")
-        answers = [text.strip()] if bare else _answers(text, parse(wanted))
+        answers = [_out_of_box(text.strip())] if bare else _answers(text, parse(wanted))
         if len(text) <= 2 * len(wanted) + 40 and parse(text).squashed == parse(wanted).squashed:
             return Verdict(1.0, "equal")  # the whole text is the gold answer, whatever it looks like
         if not answers or not answers[0]:
@@ -158,6 +158,13 @@ class Math:
             self._cache[key] = verdict
             if len(self._cache) > CACHE_SIZE:
                 self._cache.popitem(last=False)
+
+
+def _out_of_box(answer: str) -> str:
+    """A bare answer without the one box that it stands in as a whole; an equation's sides must not keep half of it."""
+    inner = answer.strip("$ ")
+    boxes = boxed(inner)
+    return boxes[0][2] if len(boxes) == 1 and boxes[0][:2] == (0, len(inner)) else answer
 
 
 def _answers(text: str, gold: Answer) -> list[str]:

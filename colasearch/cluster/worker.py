@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from colasearch.cluster.recipes import Engine, Recipe
-from colasearch.errors import ColasearchError, InputError, PrerequisiteError
+from colasearch.errors import ColasearchError, PrerequisiteError, RewardError
 
 REPORT_S = 0.5
 """Longest time without a report, as far as a single step of the engine lets it."""
@@ -112,7 +112,7 @@ class Worker:
                 self._take(given)
             self._work(report)
         except ColasearchError as error:
-            if self.engine is None or isinstance(error, InputError | PrerequisiteError):
+            if self.engine is None or isinstance(error, RewardError | PrerequisiteError):
                 # No worker could do better: a model or an option is wrong, or a server of values is down.
                 report.fatal = error
                 self.queue, self.busy, self.key = [], 0, None

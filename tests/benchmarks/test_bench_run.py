@@ -197,7 +197,7 @@ def test_damaged_records_are_exit_4(bench, tmp_path):
 def test_a_problem_that_errors_is_recorded_and_the_rest_is_run(bench, tmp_path, sums):
     rows = sums.read_text().splitlines()
     rows.insert(2, json.dumps({"id": "long", "problem": "word " * 300, "answer": "1"}))
-    rows.insert(4, json.dumps({"id": "odd", "problem": "What is 1+2?", "answer": ""}))
+    rows.insert(4, json.dumps({"id": "odd", "problem": "What is 1+2?", "answer": "\\frac{1}{"}))
     path = tmp_path / "with-errors.jsonl"
     path.write_text("\n".join(rows))
     code, out, err = bench("--json", data=path)
@@ -246,7 +246,7 @@ def test_countdown_is_made_and_checked(bench, tmp_path):
         (("--searcher", "gumbel,puct"), 2, "give one name"),
         (("--arms", "gumbel,dice"), 2, "'dice' is not a searcher"),
         (("--limit", "9"), 2, "has 8 problems"),
-        (("--data", "absent.jsonl"), 3, "does not exist"),
+        (("--data", "absent.jsonl"), 2, "does not exist"),
         (("--model", "no-such-model"), 3, "no-such-model"),
         (("--actions", "latent"), 3, "--actions sampled"),
     ],

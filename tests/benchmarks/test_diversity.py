@@ -170,7 +170,7 @@ def test_what_cannot_be_read_is_refused(encoder_folder, tmp_path, monkeypatch):
     with pytest.raises(PrerequisiteError, match="Dense"):
         Encoder(str(folder))
     monkeypatch.setattr("colasearch.benchmarks.harness.encoder.find_spec", lambda name: None)
-    with pytest.raises(PrerequisiteError, match=r"colasearch\[diversity\]"):
+    with pytest.raises(PrerequisiteError, match=r"'\.\[diversity\]'"):
         find_encoder(DEFAULT)
 
 

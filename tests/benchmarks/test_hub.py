@@ -206,7 +206,7 @@ def test_without_a_network_the_library_is_not_asked(monkeypatch):
 
 def test_a_missing_library_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(PrerequisiteError, match=r"colasearch\[data\]"):
+    with pytest.raises(PrerequisiteError, match=r"'\.\[data\]'"):
         fetch(BENCHMARK)
 
 

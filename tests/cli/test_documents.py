@@ -22,7 +22,7 @@ BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"^ {4}((?:echo .*\| *)?colasearch [a-z](?:\\\n|.)*)", re.MULTILINE)
 
 NOT_RUN = {
-    r"train |iterate |experiment ": "takes minutes to hours; tests/training and tests/experiments run small ones",
+    r"train |iterate |experiment |adapt ": "takes minutes to hours; tests run small ones",
     r"--workers|--ray-address": "starts Ray; tests/cluster runs such commands",
     r"bench (math500|svamp|gsm8k|gym|throughput|diversity)|RUN|\.\.\.|examples/problem\.txt|What is 3\*17": "needs "
     "weights or problems from the network; `make solve` runs examples/problem.txt",

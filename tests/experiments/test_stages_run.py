@@ -228,7 +228,8 @@ def test_when_one_fails_its_neighbour_is_ended_and_goes_on_later(tmp_path):
         assert [r["name"] for r in folder.records] == ["rows"]
     assert any(line.startswith("    fails: ") for line in said)
     assert not (tmp_path / "r/stages/02-long/model").exists()
-    assert lock_folder(tmp_path / "r/stages/02-long") is not None  # nobody writes to it
+    if (tmp_path / "r/stages/02-long").exists():  # it may not have begun
+        assert lock_folder(tmp_path / "r/stages/02-long") is not None  # nobody writes to it
 
 
 def test_time_that_stages_share_counts_once():

@@ -28,7 +28,7 @@ RUN_CODE = [
 
 @pytest.mark.skipif(find_spec("reasoning_gym") is not None, reason="reasoning-gym is installed")
 def test_missing_package_is_explained() -> None:
-    with pytest.raises(PrerequisiteError, match=r"pip install 'colasearch\[gym\]'"):
+    with pytest.raises(PrerequisiteError, match=r"pip install '\.\[gym\]'"):
         procedural_problems("chain_sum", size=1)
     problem = Problem(id="p", text="", task="procedural", data={"gym": {"name": "chain_sum"}})
     with pytest.raises(PrerequisiteError, match="reasoning-gym"):

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from colasearch.errors import InputError
+from colasearch.errors import RewardError
 from colasearch.problem import LabelledProblem, Problem
 
 Item = Problem | LabelledProblem
@@ -50,7 +50,7 @@ class RewardSource(Protocol):
         """One score a text, in order; what is wrong with one text alone is in its score.
 
         Raises:
-            InputError: The reward itself cannot be used (a wrong number of results, ...).
+            RewardError: The reward itself cannot be used (a wrong number of results, ...).
             PrerequisiteError: Its server or model is not there.
         """
         ...
@@ -91,13 +91,15 @@ def check_scale(scale: str) -> str:
     """``scale``, if there is such a rule.
 
     Raises:
-        InputError: There is none.
+        RewardError: There is none.
     """
     if scale in ("given", "sigmoid"):
         return scale
     low, high = _bounds(scale)
     if low == high:
-        raise InputError(f"scale={scale} has two equal ends; write the lowest and the highest number, as in scale=-1,1")
+        raise RewardError(
+            f"scale={scale} has two equal ends; write the lowest and the highest number, as in scale=-1,1"
+        )
     return scale
 
 
@@ -108,7 +110,7 @@ def _bounds(scale: str) -> tuple[float, float]:
         if not (math.isfinite(low) and math.isfinite(high)):
             raise ValueError
     except ValueError:
-        raise InputError(
+        raise RewardError(
             f"scale={scale} is no rule; it may be given, sigmoid, or two numbers such as scale=-1,1"
         ) from None
     return low, high
@@ -128,10 +130,10 @@ def within_unit(value: float, name: str) -> float:
     """``value``, which must lie in [0, 1].
 
     Raises:
-        InputError: It does not.
+        RewardError: It does not.
     """
     if not -ROUNDING <= value <= 1 + ROUNDING:
-        raise InputError(
+        raise RewardError(
             f"{name} gave {value:g}; values of a search and rewards of training lie in [0, 1]: add a rule to the spec, "
             "as ?scale=sigmoid, or the lowest and highest number, as ?scale=-1,1"
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from colasearch.errors import InputError
+from colasearch.errors import RewardError
 from colasearch.problem import LabelledProblem
 from colasearch.verifiers.registry import get_verifier
 from colasearch.verifiers.rewards.base import Item, Score, checked, plain
@@ -22,7 +22,7 @@ class VerifierReward:
         items: list[tuple[Any, str]] = []
         for item, text in zip(problems, texts, strict=True):
             if not self.verifier.checkable and not (isinstance(item, LabelledProblem) and item.gold):
-                raise InputError(
+                raise RewardError(
                     f"{self.name} needs gold answers, which a search does not see and problem {plain(item).id!r} does "
                     "not bring; use a checkable verifier, or another reward"
                 )

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from colasearch.errors import InputError
+from colasearch.errors import InputError, RewardError
 from colasearch.problem import LabelledProblem
 from colasearch.userfile import attribute_of, load_file
 from colasearch.verifiers.rewards.base import Item, Score, checked, plain
@@ -32,13 +32,13 @@ class FunctionReward:
         scale: See ``rewards.base``.
 
     Raises:
-        InputError: It cannot be called so.
+        RewardError: It cannot be called so.
     """
 
     def __init__(self, name: str, function: Callable[..., Any], scale: str = "given") -> None:
         self.name, self.function, self.scale = name, function, scale
         if not callable(function):
-            raise InputError(f"{name} is no function; write one that takes (problems, texts) and returns a list")
+            raise RewardError(f"{name} is no function; write one that takes (problems, texts) and returns a list")
         given: Mapping[str, inspect.Parameter]
         try:
             given = inspect.signature(function).parameters
@@ -49,7 +49,7 @@ class FunctionReward:
         self.trl = TRL[1] in named or (self.any_column and not named)
         others = [key for key in named if key not in TRL] if self.trl else list(named)[2:]
         if not self.trl and given and len(named) < 2 and not any(p.kind is p.VAR_POSITIONAL for p in given.values()):
-            raise InputError(f"{name} takes {len(named)} argument(s); it must take (problems, texts)")
+            raise RewardError(f"{name} takes {len(named)} argument(s); it must take (problems, texts)")
         self.pass_prompts = TRL[0] in named or self.any_column
         self.needed = [key for key in others if named[key].default is inspect.Parameter.empty]
         self.wanted = others
@@ -59,7 +59,7 @@ class FunctionReward:
         """The function ``name`` of a file, which is run.
 
         Raises:
-            InputError: There is no such file or function, or the file does not run.
+            RewardError: There is no such file or function, or the file does not run.
         """
         return cls(text, attribute_of(load_file(path), name, path), scale)
 
@@ -84,13 +84,15 @@ class FunctionReward:
             else:
                 found = self.function(wordings, list(texts), **columns)
         if inspect.isawaitable(found):
-            raise InputError(f"{self.name} is an async function; write it as a plain one")
+            raise RewardError(f"{self.name} is an async function; write it as a plain one")
         try:
             values = list(found)
         except TypeError:
-            raise InputError(f"{self.name} returned {type(found).__name__}; it must return a list of numbers") from None
+            raise RewardError(
+                f"{self.name} returned {type(found).__name__}; it must return a list of numbers"
+            ) from None
         if len(values) != len(texts):
-            raise InputError(f"{self.name} returned {len(values)} numbers for {len(texts)} texts; it must be one each")
+            raise RewardError(f"{self.name} returned {len(values)} numbers for {len(texts)} texts; it must be one each")
         return [checked(value, self.scale) for value in values]
 
     def _columns(self, problems: Sequence[Item]) -> dict[str, list[Any] | None]:
@@ -106,7 +108,7 @@ class FunctionReward:
                 filled[key] = None
             elif key in self.needed:
                 known = ", ".join(sorted({key for row in rows for key in row})) or "none"
-                raise InputError(f"{self.name} asks for the column {key!r}; columns of these problems: {known}")
+                raise RewardError(f"{self.name} asks for the column {key!r}; columns of these problems: {known}")
         return filled
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from colasearch.errors import InputError
+from colasearch.errors import RewardError
 from colasearch.verifiers.rewards.base import Item, RewardSource, Score, within_unit
 
 
@@ -30,12 +30,12 @@ class Mix:
         unit: Whether every number must lie in [0, 1], as searches and training want.
 
     Raises:
-        InputError: There is no part.
+        RewardError: There is no part.
     """
 
     def __init__(self, parts: Sequence[tuple[RewardSource, float]], *, unit: bool = False) -> None:
         if not parts:
-            raise InputError("no reward is given; give at least one spec")
+            raise RewardError("no reward is given; give at least one spec")
         total = sum(weight for _, weight in parts)
         self.parts, self.unit = [(source, weight / total) for source, weight in parts], unit
         self.names = [source.name for source, _ in self.parts]
