@@ -107,7 +107,7 @@ def connect(address: str | None, workers: int | None) -> bool:
                 cpus = max(workers or 1, os.cpu_count() or 1)
                 _watch()  # before there is anything that must not outlive this process
                 ray.init(address="local", num_cpus=cpus, include_dashboard=False, **common)
-    except (ConnectionError, RuntimeError, ValueError, OSError, TimeoutError) as error:
+    except Exception as error:  # Ray raises that very class where its processes do not start in time
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         where = f"at --ray-address {address!r}" if address is not None else "on this machine"
         remedy = (
