@@ -162,3 +162,13 @@ def test_a_base_without_a_full_attention_cache_is_refused(base):
 
     with pytest.raises(PrerequisiteError, match="sliding_attention"):
         Actor(LatentLM("x", Base(), None), Sampling(), latent=False, engine="tree")
+
+
+def test_the_token_temperature_counts(base):
+    actor = Actor(LatentLM("base", base, None), Sampling(token_temperature=1e-3, token_top_k=0), latent=False)
+    features, _ = prefill(actor, [[3, 141, 59]])
+    uniforms = torch.linspace(0.01, 0.99, 9)
+    cold = actor.next_tokens(features.rows([0] * 9), uniforms).token_B
+    assert set(cold.tolist()) == set(actor.greedy_tokens(features).tolist())
+    warm = Actor(LatentLM("base", base, None), Sampling(token_temperature=3.0, token_top_k=0), latent=False)
+    assert len(set(warm.next_tokens(features.rows([0] * 9), uniforms).token_B.tolist())) > 3
