@@ -36,6 +36,11 @@ except Exception as error:
     print((lines or [type(error).__name__])[0])
     sys.exit(1)
 """
+GUARD_S = 1.0
+"""Between two looks at the processes of a Ray of our own."""
+GRACE_S = 5.0
+"""For whoever waits for Ray to hear by himself that it has ended; then the process ends with a message."""
+_guarded: threading.Event | None = None
 _dog: subprocess.Popen[bytes] | None = None
 """The watchdog of the Ray that this process has started."""
 
@@ -107,6 +112,7 @@ def connect(address: str | None, workers: int | None) -> bool:
                 cpus = max(workers or 1, os.cpu_count() or 1)
                 _watch()  # before there is anything that must not outlive this process
                 ray.init(address="local", num_cpus=cpus, include_dashboard=False, **common)
+                _guard()
     except Exception as error:  # Ray raises that very class where its processes do not start in time
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         where = f"at --ray-address {address!r}" if address is not None else "on this machine"
@@ -125,10 +131,17 @@ def connect(address: str | None, workers: int | None) -> bool:
 
 def leave() -> None:
     """Leave the cluster; a Ray that ``connect`` has started on this machine ends."""
-    global _dog
+    global _dog, _guarded
+    guarded, _guarded = _guarded, None
+    with contextlib.suppress(PrerequisiteError):
+        check_own_ray()
+        if guarded is not None:
+            guarded.set()  # its processes end now because we say so
     try:
-        import_ray().shutdown()
+        import_ray().shutdown()  # of a Ray that is gone already, it may wait for a minute: then the guard ends us
     finally:
+        if guarded is not None:
+            guarded.set()
         dog, _dog = _dog, None
         if dog is not None:
             watchdog.dismiss(dog)
@@ -138,6 +151,24 @@ def _watch() -> None:
     global _dog
     if _dog is None:
         _dog = watchdog.start()
+
+
+def _guard() -> None:
+    """Watch our own Ray from a thread: with its processes gone, calls of Ray block, and after a minute it kills us."""
+    global _guarded
+    over = _guarded = threading.Event()
+
+    def look() -> None:
+        while not over.wait(GUARD_S):
+            try:
+                check_own_ray()
+            except PrerequisiteError as error:
+                if not over.wait(GRACE_S):
+                    sys.stderr.write(f"Error: {error}\n")
+                    sys.stderr.flush()
+                    os._exit(error.exit_code)
+
+    threading.Thread(target=look, name="colasearch-ray-guard", daemon=True).start()
 
 
 def _hush() -> None:

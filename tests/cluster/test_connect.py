@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
 
 import pytest
@@ -157,3 +158,24 @@ def test_a_cluster_without_gpus_cannot_give_cuda(cluster):
     cluster["CPU"] = 4
     with pytest.raises(PrerequisiteError, match="no node of the Ray cluster has a GPU"):
         lay_out(2, None, "cuda", False)
+
+
+@pytest.mark.parametrize("heard", [False, True], ids=["nobody hears of it", "who waits has heard"])
+def test_a_ray_that_has_ended_ends_a_process_that_waits_for_it(monkeypatch, capsys, heard):
+    def gone() -> None:
+        raise PrerequisiteError("Ray on this machine has ended")
+
+    ended = threading.Event()
+    codes: list[int] = []
+    monkeypatch.setattr(module, "GUARD_S", 0.01)
+    monkeypatch.setattr(module, "GRACE_S", 0.2)
+    monkeypatch.setattr(module, "check_own_ray", gone)
+    monkeypatch.setattr(module.os, "_exit", lambda code: (codes.append(code), ended.set(), over.set()))
+    module._guard()
+    over = module._guarded
+    if heard:
+        over.set()
+    assert ended.wait(1 if heard else 20) is not heard
+    over.set()
+    assert codes == ([] if heard else [3])
+    assert ("Ray on this machine has ended" in capsys.readouterr().err) is not heard
