@@ -168,15 +168,15 @@ def colasearch(zygote: None) -> Callable[..., subprocess.CompletedProcess[str]]:
 @pytest.fixture(scope="session")
 def local_ray() -> Iterator[None]:
     """One Ray of this machine for all tests in this process; commands and pools join it, and leave it running."""
-    ray = pytest.importorskip("ray", reason="ray is not installed")
-    from colasearch.cluster.connect import connect
+    pytest.importorskip("ray", reason="ray is not installed")
+    from colasearch.cluster.connect import connect, leave
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(Path(__file__).parent / "cluster"), prepend=os.pathsep)  # workers import toys.py
         ours = connect(None, 4)
         yield
         if ours:
-            ray.shutdown()
+            leave()
 
 
 @pytest.fixture

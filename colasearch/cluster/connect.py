@@ -153,6 +153,15 @@ def _watch() -> None:
         _dog = watchdog.start()
 
 
+def _ended() -> PrerequisiteError | None:
+    """What ``check_own_ray`` raises, if it does."""
+    try:
+        check_own_ray()
+    except PrerequisiteError as error:
+        return error
+    return None
+
+
 def _guard() -> None:
     """Watch our own Ray from a thread: with its processes gone, calls of Ray block, and after a minute it kills us."""
     global _guarded
@@ -160,13 +169,14 @@ def _guard() -> None:
 
     def look() -> None:
         while not over.wait(GUARD_S):
-            try:
-                check_own_ray()
-            except PrerequisiteError as error:
-                if not over.wait(GRACE_S):
-                    sys.stderr.write(f"Error: {error}\n")
-                    sys.stderr.flush()
-                    os._exit(error.exit_code)
+            if not _ended():
+                continue
+            if over.wait(GRACE_S):
+                return
+            if error := _ended():  # still: a shutdown by whoever else uses Ray here is through by now
+                sys.stderr.write(f"Error: {error}\n")
+                sys.stderr.flush()
+                os._exit(error.exit_code)
 
     threading.Thread(target=look, name="colasearch-ray-guard", daemon=True).start()
 
