@@ -302,6 +302,7 @@ class Writer:
         if self.graph is None:
             kept = [t.clone() for t in (self.token, self.position, self.count, self.alive, self.text)]
             stream = torch.cuda.Stream()
+            stream.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(stream):
                 self.step()
                 self.step()
