@@ -113,6 +113,19 @@ def test_what_killed_writers_left_is_cleared_and_what_was_set_aside_comes_back(t
     assert (tmp_path / "checkpoint" / "w").read_text() == f".checkpoint.old-{pid}"
 
 
+def test_a_writer_that_ended_and_that_nobody_waited_for_is_dead(tmp_path):
+    child = os.fork()
+    if not child:
+        os._exit(0)
+    try:
+        os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)  # ended, and still in the table of processes
+        (tmp_path / f".report.md.tmp-{child}").touch()
+        clear_left_behind(tmp_path)
+        assert not list(tmp_path.iterdir())
+    finally:
+        os.waitpid(child, 0)
+
+
 @pytest.mark.parametrize("resume", [False, True])
 def test_a_folder_in_which_nothing_was_finished_is_begun_anew(tmp_path, resume):
     (tmp_path / "traces").mkdir()
