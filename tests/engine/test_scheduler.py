@@ -14,6 +14,7 @@ import torch
 
 from colasearch.engine.decoding.decoder import Decoder
 from colasearch.engine.decoding.draws import seeded_uniforms
+from colasearch.engine.forward.actor import Actor
 from colasearch.engine.memory.panels import RowBatch
 from colasearch.engine.scheduler import Scheduler, Searched, search_problems
 from colasearch.engine.settings import Choosing, SearchSettings, WorldConfig
@@ -153,6 +154,24 @@ def test_a_problem_whose_numbers_break_stops_as_nan_and_the_others_are_untouched
     for problem in PROBLEMS[:5]:
         if problem != broken:
             assert done[problem.id] == clean[problem.id]
+
+
+@pytest.mark.parametrize("searcher", ["gumbel", "puct", "best_of_n"])
+def test_the_model_calls_of_a_lone_problem_are_the_passes_of_the_base(wide_lm, monkeypatch, searcher):
+    calls = 0
+
+    def counted(whole):
+        def call(*args):
+            nonlocal calls
+            calls += 1
+            return whole(*args)
+
+        return call
+
+    for name in ("feed", "prefill"):
+        monkeypatch.setattr(Actor, name, counted(getattr(Actor, name)))
+    (done,) = search_problems(wide_lm, PROBLEMS[:1], replace(SETTINGS, searcher=searcher, options={}))
+    assert done.result.model_calls == calls > 4
 
 
 def test_a_token_limit_stops_a_problem_after_the_round_that_passes_it(wide_lm):
