@@ -108,7 +108,8 @@ class Sampler:
         """The samples ``(problem, number)``, in order. If ``poll`` raises, ``finished`` has what was done by then."""
         rows = self._rows(wanted)
         self.in_progress = [(*name, row) for name, row in zip(wanted, rows, strict=True)]
-        rules = Rules(self.ends.is_boundary, self.ends.is_finished, self.config.max_tokens, rollout=True)
+        ends = self.ends
+        rules = Rules(ends.is_boundary, ends.is_finished, self.config.max_tokens, True, record=ends.writing)
         decode(self.actor, rows, rules, self.config.rows)
         return [sample for _, _, sample in self.finished()]
 

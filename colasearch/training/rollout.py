@@ -170,7 +170,7 @@ class Roller:
             Row([segments[place[i]]], token, n[1:], states=[] if states else None, kept=[] if actor.note_kept else None)
             for (i, _), token, n in zip(wanted, tokens, numbers, strict=True)
         ]
-        rules = Rules(lambda token: False, self.ends.is_finished, config.max_tokens, rollout=True)
+        rules = Rules(lambda token: False, self.ends.is_finished, config.max_tokens, True, record=self.ends.writing)
         decode(actor, rows, rules, config.rows)
         episodes = []
         for (i, _), code, row, fine in zip(wanted, codes, rows, first.fine_B.tolist(), strict=True):

@@ -178,9 +178,9 @@ class Decoder:
         going: dict[Row, tuple[int, int | None]] = {}
         for i, probability, token, code in zip(asked, probability_B.tolist(), token_B.tolist(), codes, strict=True):
             row, rules = places[i].item.row, places[i].item.rules
-            checked = rules.is_checked is not None and rules.is_checked([*row.before, *row.tokens])
+            checked = rules.is_checked is not None and rules.is_checked(row.record)
             if not probability >= (max(rules.branch_below, CHECKED_BRANCH_BELOW) if checked else rules.branch_below):
-                row.end_step()  # NaN is no certainty
+                row.end_step(rules)  # NaN is no certainty
             elif rules.greedy:
                 going[row] = token, code
         return going

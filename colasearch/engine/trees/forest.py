@@ -64,7 +64,10 @@ class Forest:
         has_head = lm.latents is not None and config.value_head and self.judge is None
         self.value_head = lm.latents.value if lm.latents is not None and has_head else None
         self._rollout = config.rollouts and self.value_head is None and self.judge is None
-        self._to_end = Rules(self.ends.is_boundary, self.ends.is_finished, config.max_step_tokens, rollout=True)
+        ends = self.ends
+        self._to_end = Rules(
+            ends.is_boundary, ends.is_finished, config.max_step_tokens, rollout=True, record=ends.writing
+        )
         self._jobs: dict[Row, Job] = {}
         self._roots: list[Evaluation] = []
         self._next_tree = self._next_ticket = 0
@@ -97,7 +100,7 @@ class Forest:
         begun: list[int] = []
         for problem, prompt in zip(problems, prompts, strict=True):
             number, self._next_tree = self._next_tree, self._next_tree + 1
-            root, features = self.table.add_root(number, prompt)
+            root, features = self.table.add_root(number, prompt, self.ends.writing())
             self.trees[number] = TreeState(problem, root, features, model_calls=1, nodes=[root])
             begun.append(number)
             self._begin_root(number)
@@ -166,7 +169,14 @@ class Forest:
     def _rules(self, tree: int) -> Rules:
         config, task, ends = self.config, self._task(tree), self.ends
         below = task.branch_below if config.branch_below is None else config.branch_below
-        rules = Rules(ends.is_boundary, ends.is_finished, config.max_step_tokens, self._rollout, below or None)
+        rules = Rules(
+            ends.is_boundary,
+            ends.is_finished,
+            config.max_step_tokens,
+            self._rollout,
+            below or None,
+            record=ends.writing,
+        )
         return self.checks.rules(rules, task)
 
     def complete(self, state: int) -> None:
@@ -181,8 +191,9 @@ class Forest:
         token = int(node.next_token_A[probability_A.argmax()])
         row = self._row(state, token)
         self._enlist(row, COMPLETED, state, Round(0), node.path_probability * float(probability_A.max()))
-        limit = self.config.max_tokens
-        self.decoder.submit([row], Rules(self.ends.is_boundary, self.ends.is_finished, limit, False, 0.0, greedy=True))
+        ends, limit = self.ends, self.config.max_tokens
+        rules = Rules(ends.is_boundary, ends.is_finished, limit, False, 0.0, greedy=True, record=ends.writing)
+        self.decoder.submit([row], rules)
 
     def advance(self) -> list[Evaluation]:
         """Decode one token of every row in the batch; returns the evaluations that are done."""
@@ -249,7 +260,7 @@ class Forest:
         if draw is not None:
             key = (*key, "reference", draw)
         path, lost = self.table.path(state)
-        return Row(path, token, seeded_uniforms(max(0, left - 1), *key), node.tree, node.written, lost)
+        return Row(path, token, seeded_uniforms(max(0, left - 1), *key), node.tree, node.record, lost)
 
     # Evaluations.
 
@@ -283,7 +294,7 @@ class Forest:
             if (fan[k] < 0).any():
                 done.append(Evaluation(row.tree, job.ticket, number, 0.0, True, blank, float("nan")))
                 continue
-            logits_A = self.checks.mask_infeasible(self._task(row.tree), node.written, fan[k], prior[k])
+            logits_A = self.checks.mask_infeasible(self._task(row.tree), node.record, fan[k], prior[k])
             if not np.isfinite(logits_A).any():
                 node.refuted = True
                 done.append(Evaluation(row.tree, job.ticket, number, 0.0, True, blank, 0.0))
@@ -302,13 +313,14 @@ class Forest:
             job.parent,
             step,
             (*row.before, *step),
+            self.ends.writing((*row.before, *step)) if row.step_record is None else row.step_record,
             None,
             None,
             len(row.tokens),
             path_probability=job.path_probability,
         )
         if not row.broken:
-            node.refuted = self.checks.refute(self._task(row.tree), node.written, complete=row.features is None)
+            node.refuted = self.checks.refute(self._task(row.tree), node.record, complete=row.features is None)
         node.key = number = self.table.add(node)
         self.trees[row.tree].nodes.append(number)
         if row.segment is not None:

@@ -12,6 +12,7 @@ from colasearch.engine.decoding.row import Row
 from colasearch.engine.forward.features import Features
 from colasearch.engine.texts.choosing import Checks
 from colasearch.engine.texts.finished import Finished
+from colasearch.engine.texts.writing import Writing
 from colasearch.problem import Problem
 from colasearch.verifiers import canonical_key, checkable_verifier, is_checkable
 
@@ -29,6 +30,7 @@ class Node:
         parent: Node number, ``NO_PARENT`` for a root.
         tokens: Its own tokens (the prompt for a root).
         written: Tokens of the text up to here, without the prompt.
+        record: The same as texts below go on from it.
         key: Of the keys and values of ``tokens`` in the store.
         next_token_A: First token under each action; None when nothing can follow.
         cost: Tokens generated to make and evaluate it.
@@ -42,6 +44,7 @@ class Node:
     parent: int
     tokens: tuple[int, ...]
     written: tuple[int, ...]
+    record: Writing
     key: Hashable
     next_token_A: np.ndarray | None
     cost: int
