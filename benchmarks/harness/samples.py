@@ -110,7 +110,7 @@ class Sampler:
         self.in_progress = [(*name, row) for name, row in zip(wanted, rows, strict=True)]
         ends = self.ends
         rules = Rules(ends.is_boundary, ends.is_finished, self.config.max_tokens, True, record=ends.writing)
-        decode(self.actor, rows, rules, self.config.rows)
+        decode(self.actor, rows, rules, self.actor.rows_for(self.config))
         return [sample for _, _, sample in self.finished()]
 
     def finished(self) -> list[tuple[int, int, Sample]]:

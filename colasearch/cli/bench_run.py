@@ -20,6 +20,7 @@ from colasearch.cli.groups import near_names
 from colasearch.cli.options import (
     chosen_model,
     config_option,
+    engine_options,
     model_options,
     option,
     search_options,
@@ -107,6 +108,7 @@ def make_command(name: str) -> click.Command:
     @click.option("--traces/--no-traces", default=True, help="Keep a trace of each search.")
     @click.option("--tensorboard", is_flag=True, help="Also write TensorBoard logs into the run folder.")
     @search_options
+    @engine_options
     @worker_options
     @config_option
     @click.option("--json", "as_json", is_flag=True, help="Print summary.json on standard output.")

@@ -119,21 +119,34 @@ def search_options(function: Any) -> Any:
 
 
 def engine_options(function: Any) -> Any:
-    """``--compile --engine --kv-memory``."""
+    """``--rows --engine --kv-memory``."""
     for decorator in (
         option(
             "--kv-memory", type=click.FloatRange(min=0, min_open=True), default=4.0, help="GiB kept for tree nodes."
         ),
         option(
-            "--engine",
-            type=click.Choice(["auto", "tree", "whole"]),
-            default="auto",
-            help="tree keeps keys and values; whole encodes whole texts at each step: slow, but serves any model.",
+            "--rows",
+            type=click.IntRange(min=1),
+            help="Most texts decoded in one batch [default: 64; on a GPU 64 to 512, by its memory].",
         ),
-        option("--compile/--no-compile", default=False, help="Run the base through torch.compile (slower on a CPU)."),
+        option(
+            "--engine",
+            type=click.Choice(["auto", "tree", "paged", "whole"]),
+            default="auto",
+            help="tree keeps keys and values; paged too, in one pool of pages; whole encodes whole texts at each step: "
+            "slow, but serves any model.",
+        ),
     ):
         function = decorator(function)
     return function
+
+
+def compile_option(function: Any) -> Any:
+    """``--compile``."""
+    decorated: Any = option(
+        "--compile/--no-compile", default=False, help="Run the base through torch.compile (slower on a CPU)."
+    )(function)
+    return decorated
 
 
 def worker_options(function: Any) -> Any:

@@ -68,9 +68,9 @@ class WorldConfig:
         complete: Whether a search that ends without any finished text writes its most promising one to its end. Only
             searchers that value nodes: the others draw whole texts.
         references: Reference rollouts from each root (unused with a value head).
-        rows: Most texts decoded in one batch.
+        rows: Most texts decoded in one batch; None: as many as the device serves well, see ``Actor.rows_for``.
         kv_bytes: Most bytes of keys and values kept for tree nodes; None keeps all.
-        engine: ``auto``, ``tree`` or ``whole``; see ``engine.forward.inference``.
+        engine: ``auto``, ``tree``, ``paged`` or ``whole``; see ``engine.forward.inference``.
         sampling: How codes and tokens are drawn.
     """
 
@@ -83,7 +83,7 @@ class WorldConfig:
     choosing: Choosing = field(default_factory=Choosing)
     complete: bool = True
     references: int = 8
-    rows: int = 64
+    rows: int | None = None
     kv_bytes: int | None = 4 << 30
     engine: str = "auto"
     sampling: Sampling = field(default_factory=Sampling)

@@ -5,10 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from colasearch.cli import bench_run, solve
 from colasearch.cli.main import main
 from colasearch.cli.settings import BenchSettings, SolveSettings
+from colasearch.engine.forward.actor import Actor
+from colasearch.engine.settings import Sampling, WorldConfig
+from colasearch.model.latent_lm import LatentLM
 
 
 @pytest.fixture
@@ -47,3 +51,24 @@ def test_flags_yaml_and_python_say_the_same(made, tmp_path):
 def test_a_bench_compares_its_searcher_once(made):
     assert main(["bench", "svamp", "--searcher", "majority"]) == 0
     assert made[0].all_arms == ("majority", "greedy", "best_of_n")
+
+
+def test_how_texts_are_decoded_can_be_said_to_every_search_command(made, base):
+    flags = ["--rows", "7", "--kv-memory", "0.5", "--engine", "paged"]
+    assert main(["solve", "p.txt", *flags]) == 0
+    assert main(["bench", "svamp", *flags]) == 0
+    for settings in made:
+        world = settings.world(base, {"math"})
+        assert (world.rows, world.kv_bytes, world.engine) == (7, 2**29, "paged")
+
+
+def test_rows_follow_the_device_where_nothing_is_said(base, monkeypatch):
+    actor = Actor(LatentLM("plain", base, None), Sampling(), latent=False)
+    assert actor.rows_for(WorldConfig()) == 64
+    assert actor.rows_for(WorldConfig(rows=3)) == 3
+    token = 2 * actor.shape.layers * actor.shape.heads * actor.shape.head_dim * 4
+    text = token * (512 + 1000)
+    monkeypatch.setattr(type(base), "device", torch.device("cuda"))
+    for texts, rows in ((10, 64), (200, 200), (5000, 512)):
+        monkeypatch.setattr("torch.cuda.mem_get_info", lambda device, n=texts: (2 * n * text + 1, 0))
+        assert actor.rows_for(WorldConfig(max_tokens=1000)) == rows

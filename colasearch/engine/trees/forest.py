@@ -58,7 +58,7 @@ class Forest:
         self.checks = Checks(self.ends, config.choosing)
         self.table = NodeTable(self.actor, config.kv_bytes)
         self.store, self.nodes = self.table.store, self.table.nodes
-        self.decoder = Decoder(self.actor, config.rows)
+        self.decoder = Decoder(self.actor, self.actor.rows_for(config))
         self.trees: dict[int, TreeState] = {}
         self.judge = values_of(config.values) if config.values else None
         has_head = lm.latents is not None and config.value_head and self.judge is None

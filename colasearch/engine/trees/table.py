@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from colasearch.engine.decoding.row import Lost
 from colasearch.engine.forward.actor import Actor
 from colasearch.engine.forward.features import Features
-from colasearch.engine.memory.choose import node_memory
 from colasearch.engine.memory.shape import Segment
 from colasearch.engine.texts.writing import Writing
 from colasearch.engine.trees.nodes import NO_PARENT, Node
@@ -27,7 +26,7 @@ class NodeTable:
     """
 
     def __init__(self, actor: Actor, kv_bytes: int | None) -> None:
-        self.actor, self.store = actor, node_memory(kv_bytes)
+        self.actor, self.store = actor, actor.node_memory(kv_bytes)
         self.nodes: dict[int, Node] = {}
         self.prompts: dict[tuple[int, ...], tuple[Features, int]] = {}
         self._next = 0
