@@ -33,6 +33,8 @@ from colasearch.training.cloning import PolicyCloner
 from colasearch.training.documents import Document
 from colasearch.training.evaluate import evaluate
 from colasearch.training.hidden_cache import HiddenStates
+from colasearch.training.start import size_codes, state_size
+from colasearch.training.uncertain import weights_of
 
 BEGUN = time.monotonic()
 FILE_TOKENS, TEXT_FILES = 5_000_000, 2
@@ -388,8 +390,8 @@ def states_of(base: Qwen2, documents: Sequence[Document], batch_tokens: int) -> 
     return result
 
 
-def new_modules(base: Qwen2, vocabulary: int, sizes: dict[str, int], seed: int) -> LatentModules:
-    """Fresh modules of the base's width."""
+def new_modules(base: Qwen2, vocabulary: int, sizes: dict[str, int], seed: int, code_size: float) -> LatentModules:
+    """Fresh modules of the base's width, whose codes are ``code_size`` times as large as its hidden states."""
     s = base.shape
     shape: dict[str, Any] = {
         "num_heads": s.heads, "num_kv_heads": s.kv_heads, "head_dim": s.head_dim, "rope_theta": s.theta,
@@ -397,7 +399,9 @@ def new_modules(base: Qwen2, vocabulary: int, sizes: dict[str, int], seed: int) 
     }  # fmt: skip
     config = LatentConfig(base=BaseIdentity("base"), hidden_size=s.width, vocab_size=vocabulary, **shape)
     torch.manual_seed(seed)
-    return LatentModules(config).to(base.device)
+    modules = LatentModules(config).to(base.device)
+    size_codes(modules, code_size * state_size(base, vocabulary))
+    return modules
 
 
 def train(
@@ -454,15 +458,18 @@ def train(
 def train_both(
     base: Qwen2, documents: Sequence[Document], sizes: dict[str, int], vocabulary: int, *, seconds: tuple[float, float],
     batch_tokens: int, micro_tokens: int, log: list[dict[str, float]], name: str, others: HiddenStates | None = None,
+    code_size: float, below: float, share: float,
 ) -> tuple[LatentModules, HiddenStates, dict[str, dict[str, float]]]:  # fmt: skip
     """Stages 1 and 2 on ``documents``; measured on those held out, and on those of ``others``."""
     states = states_of(base, documents, batch_tokens * 4)
     say(f"{name}: {len(documents)} documents, {len(states.hidden) / 1e6:.2f} M hidden states")
     held = [i for i in range(len(documents)) if i % 50 == 0][:120]
     kept = sorted(set(range(len(documents))) - set(held))
-    modules = new_modules(base, vocabulary, sizes, 0)
+    modules = new_modules(base, vocabulary, sizes, 0, code_size)
+    weights = weights_of(base, states, below, share, batch_tokens=batch_tokens)  # type: ignore[arg-type]
+    say(f"{name}: {sum(int((w > 0).sum()) for w in weights) / 1e6:.2f} M transitions to learn codes from")
     settings = ActionsConfig(usage_weight=0.02, revive_every=50, micro_tokens=micro_tokens)
-    learner = ActionLearner(modules, base, states, settings, 0)  # type: ignore[arg-type]
+    learner = ActionLearner(modules, base, states, settings, 0, weights=weights)  # type: ignore[arg-type]
     train(
         f"{name}/actions", learner, documents, kept, seconds=seconds[0], lr=1e-3, batch_tokens=batch_tokens,
         no_decay=[modules.codebook.weight], log=log,
@@ -565,7 +572,7 @@ def session(args: argparse.Namespace, base: Qwen2, plan: dict[str, Any]) -> None
     keep_texts(out, [asked[n] for n in own], [texts[n] for n in own])
 
     sizes = plan["sizes"]
-    room = {"batch_tokens": plan["batch_tokens"], "micro_tokens": plan["micro_tokens"], "log": log}
+    room = {name: plan[name] for name in ("batch_tokens", "micro_tokens", "code_size", "below", "share")} | {"log": log}
     modules, states, results["own"] = train_both(
         base, documents, sizes, vocabulary, seconds=plan["own"], name="own", **room
     )

@@ -44,6 +44,13 @@ DEPTH, WIDTH = click.IntRange(1, 64), click.IntRange(1, 1 << 18)
 @click.option("--temperature", default=2.0, show_default=True, help="Gumbel-softmax temperature at the start.")
 @click.option("--final-temperature", default=1.0, show_default=True, help="... and at the end.")
 @click.option("--entropy-weight", default=0.001, show_default=True, help="Published per-token entropy term.")
+@click.option(
+    "--code-size",
+    type=click.FloatRange(0),
+    default=0.5,
+    show_default=True,
+    help="Size of the codes' vectors at the start, in that of the base's hidden states; 0: the published size.",
+)
 @click.option("--usage-weight", default=0.02, show_default=True, help="Entropy of the marginal use of codes.")
 @click.option("--revive-every", default=50, show_default=True, help="Steps between revivals of dead codes; 0: never.")
 @click.option(
@@ -66,6 +73,7 @@ def command(
     temperature: float,
     final_temperature: float,
     entropy_weight: float,
+    code_size: float,
     usage_weight: float,
     revive_every: int,
     keep: str,
@@ -80,6 +88,7 @@ def command(
     """
     from colasearch.model.latent_lm import new_latents
     from colasearch.training.actions import ActionLearner, ActionsConfig
+    from colasearch.training.start import size_codes, state_size
 
     source, where = take(Source, common), take(Where, common)
     how, batching = take(Run, common), take(Batches, common)
@@ -100,6 +109,9 @@ def command(
         modules, shape = _own_modules(loaded), {"keep_codes": True}
     else:
         modules = new_latents(loaded.base, how.seed, **shape)
+        if code_size:
+            size_codes(modules, code_size * state_size(loaded.base, loaded.base.vocab_size))
+        shape["code_size"] = code_size
     if before is not None and before.tuned is not None:
         # The changes stay with the model, whose base is still the one that they change.
         tuned = dataclasses.replace(before.tuned, codes_after=True)
