@@ -612,6 +612,9 @@ def session(args: argparse.Namespace, base: Qwen2, plan: dict[str, Any]) -> None
     note()
 
     del states
+    if not plan["written"][0]:
+        say("done")
+        return
     rows = [Document(tuple(t), p, p) for t, p in zip(written, written_prompt, strict=True)]
     others = states_of(base, [documents[i] for i in range(0, len(documents), 50)][:120], plan["batch_tokens"] * 4)
     compared, _, results["written"] = train_both(
