@@ -59,7 +59,7 @@ class Pairs:
 
     def __init__(self, narrow: Narrow, states_ND: Tensor, size: float, seed: int) -> None:
         self.narrow, self.states_ND, self.size, self.device = narrow, states_ND, size, narrow.device
-        self.documents = [Document((0, 0), 1, 1)] * len(states_ND)
+        self.documents: Sequence[Document] = [Document((0, 0), 1, 1)] * len(states_ND)
         self.generator = torch.Generator(device=self.device).manual_seed(seed)
 
     def of(self, index: int) -> Tensor:
