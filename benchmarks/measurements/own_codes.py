@@ -79,7 +79,7 @@ class Pairs:
 
 @torch.no_grad()
 def open_states(base: BaseModel, states: HiddenStates, texts: Sequence[int], below: float) -> tuple[Tensor, Tensor]:
-    """Open states ``[N, D]`` of ``texts``, and the tokens that are among the likeliest at one of them."""
+    """Open states ``[N, D]`` of ``texts``, and the likeliest tokens at each."""
     kept, tokens = [], []
     for index in texts:
         document = states.documents[index]
@@ -88,7 +88,7 @@ def open_states(base: BaseModel, states: HiddenStates, texts: Sequence[int], bel
         is_open = top.values[:, 0] < below
         kept.append(hidden[is_open])
         tokens.append(top.indices[is_open].flatten())
-    return torch.cat(kept), torch.cat(tokens).unique()
+    return torch.cat(kept), torch.cat(tokens)
 
 
 def train(learner: Any, pairs: Pairs, steps: int, rows: int, lr: float, seed: int) -> dict[str, float]:
@@ -134,7 +134,8 @@ def main() -> None:
     count = len(corpus.documents)
     groups = [[i for i in range(count) if (i % HELD_OUT == 0) == held] for held in (False, True)]
     (taught, some), (kept, more) = (open_states(base, states, group, args.below) for group in groups)
-    narrow, size = Narrow(base, torch.cat([some, more]).unique()), state_size(base, base.vocab_size)
+    numbers = sorted({*some.tolist(), *more.tolist()})
+    narrow, size = Narrow(base, torch.tensor(numbers)), state_size(base, base.vocab_size)
     head = {"states": len(taught), "held_out": len(kept), "tokens": len(narrow.rows), "state_size": round(size, 3)}
     print(json.dumps(head), flush=True)
     for code_size in args.code_size:
