@@ -93,7 +93,7 @@ def reward_of(specs: Sequence[str], *, unit: bool = False) -> Mix:
 
 
 def external(values: Sequence[str]) -> tuple[str, ...]:
-    """The specs among ``--values`` that name a reward; empty for ``head`` and ``rollouts``.
+    """The specs among ``--values`` that name a reward; empty for ``head``, ``rollouts`` and ``q``.
 
     Raises:
         InputError: A spec cannot be read, or one of a search's own values stands beside others.
@@ -102,8 +102,6 @@ def external(values: Sequence[str]) -> tuple[str, ...]:
     inside = [spec.text for spec in specs if spec.kind in INSIDE]
     if inside and len(specs) > 1:
         raise InputError(f"{inside[0]!r} cannot be mixed with other values; give it alone, or give rewards alone")
-    if inside == ["q"]:
-        raise InputError("q: no search is valued by the Q head yet; use head, rollouts or a reward")
     return () if inside else tuple(values)
 
 
