@@ -11,7 +11,7 @@ import numpy as np
 from colasearch.problem import StopReason
 from colasearch.searchers.options import at_least
 from colasearch.searchers.outcome import Choice
-from colasearch.searchers.programs import Branch, Edge, Program, Programs, by_paths
+from colasearch.searchers.programs import Branch, Edge, Program, Programs, branches_of, by_paths
 from colasearch.searchers.search import Search
 
 
@@ -120,7 +120,11 @@ class ColaReference:
         search.strategy = Programs(search, self._program)
 
     def conclude(self, search: Search) -> Choice:
-        """The finished text with the best reward."""
+        """The finished text with the best reward, also among those that a spent budget left uncounted."""
+        for branch in branches_of(search):
+            for node in branch.finished_nodes():
+                if node not in branch.ends:
+                    branch.end(node)
         return by_paths(search)
 
     def _program(self, branch: Branch) -> Program:

@@ -47,6 +47,11 @@ class Branch:
         """The node is never continued."""
         return bool(self.search.tree.finished_BN[self.place, node])
 
+    def finished_nodes(self) -> list[int]:
+        """All nodes below the root that are never continued, the oldest first."""
+        size = int(self.search.tree.size_B[self.place])
+        return [int(node) for node in np.flatnonzero(self.search.tree.finished_BN[self.place, :size]) if node]
+
     def prior(self, node: int) -> Floats:
         """Action probabilities ``[A]``; 0 for illegal actions."""
         prior_A: Floats = self.search.tree.prior_BNA[self.place, node]
@@ -89,7 +94,8 @@ class Branch:
                 f"world.q_BA gave shape {q_BA.shape} for 1 state and {tree.num_actions} actions; "
                 f"return an array of shape (1, {tree.num_actions})"
             )
-        return q_BA[0]
+        row_A: Floats = q_BA[0]
+        return row_A
 
     def reward(self, node: int) -> float:
         """Reward of the edge into the node."""

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from colasearch.engine.settings import Choosing, SearchSettings, WorldConfig
+from colasearch.engine.texts.ends import TextEnds
 from colasearch.engine.texts.finished import Finished
 from colasearch.engine.texts.judged import values_of
 from colasearch.engine.texts.vote import vote
@@ -125,7 +126,8 @@ def test_mcts_q_is_paid_by_the_reward_and_answers_with_the_best_paid_text(q_lm, 
     path.write_text(
         "def spread(problems, texts):\n    return [len(set(text)) / (1 + len(text)) for text in texts]\n",
     )
-    # The random model hardly ever writes an answer: here each text is its own.
+    # The random model hardly ever ends a text or writes an answer: here many tokens do, and each text is its own.
+    monkeypatch.setattr(TextEnds, "is_finished", lambda self, tokens: len(tokens) > 3 and tokens[-1] % 4 == 0)
     for module in ("colasearch.engine.trees.forest", "colasearch.engine.trees.world"):
         monkeypatch.setattr(f"{module}.extract_answer", lambda text, task: str(len(text)))
     world = WorldConfig(

@@ -166,7 +166,7 @@ def test_without_q_values_every_edge_is_one_step(name: str) -> None:
         plain.run(100)
         assert world.calls == plain.calls[:100]
     shut = QWorld(3, 0.7)
-    run(name, shut, [0], sims=100, seed=1, td_threshold=0)
+    run(name, shut, [0], sims=100, seed=1, td_threshold=0, chunk=CHUNK)
     assert shut.calls == world.calls
 
 
