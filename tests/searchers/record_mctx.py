@@ -109,7 +109,9 @@ class Found:
 
 def ours(case: Case, noise_BA: np.ndarray | None = None) -> Found:
     """Our search, with other noise if wished."""
-    noise = {"root_gumbel": case.noise_BA if noise_BA is None else noise_BA} if case.algorithm == "gumbel" else {}
+    noise_BA = case.noise_BA if noise_BA is None else noise_BA
+    scale = case.options.get("gumbel_scale", 1.0)  # noise that is given is taken as it is
+    noise = {"root_gumbel": scale * noise_BA} if case.algorithm == "gumbel" else {}
     out: Outcome = run(case.algorithm, case.world, case.starts, sims=case.sims, **case.options, **noise)
     tree = out.tree
     order_B = [

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -63,25 +62,13 @@ def test_a_missing_peer_is_named_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(lines) == 3
 
 
-@pytest.fixture
-def compiled_quickly() -> Iterator[None]:
-    """JAX compiles mctx for seconds, most of them to make it fast."""
-    jax = pytest.importorskip("jax", reason="mctx and JAX are not installed: pip install '.[dev]'")
-    before = jax.config.jax_disable_most_optimizations
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
-
-
 @pytest.mark.parametrize("name", sorted(set(peers.PEERS) - {"mctx puct"}))  # which has a test of its own
-@pytest.mark.usefixtures("compiled_quickly")
 def test_peers_search_the_same_world(name: str) -> None:
     pytest.importorskip(name.split()[0], reason=f"{name.split()[0]} is not installed")
     world = ToyWorld(actions=4)
     assert peers.PEERS[name](world, world.starts(2), 6)() is not None
 
 
-@pytest.mark.usefixtures("compiled_quickly")
 def test_mctx_peer_does_the_same_job_as_ours() -> None:
     pytest.importorskip("mctx", reason="mctx is not installed: pip install '.[dev]'")
     world = ToyWorld(actions=16)
