@@ -28,11 +28,11 @@ from torch import Tensor
 from colasearch.model.config import BaseIdentity, LatentConfig
 from colasearch.model.latent_lm import LatentModules
 from colasearch.model.value import ValueHead
-from colasearch.training.actions import ActionLearner, ActionsConfig
-from colasearch.training.cloning import PolicyCloner
-from colasearch.training.documents import Document
-from colasearch.training.evaluate import evaluate
-from colasearch.training.hidden_cache import HiddenStates
+from colasearch.training.data.documents import Document
+from colasearch.training.data.hidden_cache import HiddenStates
+from colasearch.training.latent_actions.actions import ActionLearner, ActionsConfig
+from colasearch.training.latent_actions.cloning import PolicyCloner
+from colasearch.training.latent_actions.evaluate import evaluate
 
 BEGUN = time.monotonic()
 FILE_TOKENS, TEXT_FILES = 5_000_000, 2

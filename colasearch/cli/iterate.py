@@ -114,7 +114,7 @@ def command(data: tuple[Path, ...], heldout_data: tuple[Path, ...], output: Path
     from colasearch.experiments.iterate_run import run_iterations
     from colasearch.experiments.recipes.iterations import Iterations
     from colasearch.searchers.registry import make
-    from colasearch.training.problems import load_problems, split_problems
+    from colasearch.training.data.problems import load_problems, split_problems
 
     folder = Path(given["model"])
     if folder.is_dir():

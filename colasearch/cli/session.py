@@ -48,7 +48,10 @@ def import_all() -> None:
         from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM, PreTrainedTokenizerFast
 
         del AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM, PreTrainedTokenizerFast
-    for name in ("benchmarks.harness.runner", "engine.scheduler", "training.base_lm", "training.loop", "training.rl"):
+    for name in (
+        *("benchmarks.harness.runner", "engine.scheduler"),
+        *("training.base.from_scratch", "training.running.loop", "training.reinforcement.rl"),
+    ):
         importlib.import_module(f"colasearch.{name}")
 
 

@@ -119,7 +119,7 @@ class BaseFolder:
 
 REINSTALL = "install colasearch again (pip install --force-reinstall --no-deps . in its folder)"
 PACKAGED_BASE = "base"
-"""Sub-folder of a model folder that holds its base: of packaged models, and of any that ``training.shipping`` wrote."""
+"""Sub-folder of a model folder that holds its base: of packaged models, and of any that ``training/trained`` wrote."""
 
 
 def pretrained_root() -> Path:

@@ -18,8 +18,8 @@ from colasearch.model.base import BaseModel
 from colasearch.model.latent_lm import LatentLM, save_latents, world_model_states
 from colasearch.problem import LabelledProblem, Problem
 from colasearch.storage.files import check_sums, write_sums
-from colasearch.training.shipping import Origin, greedy_texts, ship
-from colasearch.training.tuning import TunableBase, Tuning
+from colasearch.training.base.tuning import TunableBase, Tuning
+from colasearch.training.trained.shipping import Origin, greedy_texts, ship
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "scripts" / "ship_model.py"

@@ -79,7 +79,7 @@ def command(
     Of a model whose base `train guide` has tuned (give it --base-weight 1), new codes are learned on the tuned base.
     """
     from colasearch.model.latent_lm import new_latents
-    from colasearch.training.actions import ActionLearner, ActionsConfig
+    from colasearch.training.latent_actions.actions import ActionLearner, ActionsConfig
 
     source, where = take(Source, common), take(Where, common)
     how, batching = take(Run, common), take(Batches, common)

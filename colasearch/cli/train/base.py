@@ -40,9 +40,9 @@ def command(width: int, layers: int, heads: int, context: int, half: bool, **com
 
     from colasearch.model.base import pick_device
     from colasearch.storage.files import sha256_of
-    from colasearch.training.base_lm import BaseLearner, make_tokenizer, new_base, save_base
-    from colasearch.training.data import batches, load_corpus, read_rows
-    from colasearch.training.loop import fit, manifest
+    from colasearch.training.base.from_scratch import BaseLearner, make_tokenizer, new_base, save_base
+    from colasearch.training.data.corpus import batches, load_corpus, read_rows
+    from colasearch.training.running.loop import fit, manifest
 
     source, where = take(Source, common), take(Where, common)
     how, batching = take(Run, common), take(Batches, common)

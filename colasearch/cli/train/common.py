@@ -167,7 +167,7 @@ class Run:
 
     def loop(self, **changes: Any) -> Any:
         """The loop's hyper-parameters."""
-        from colasearch.training.loop import LoopConfig
+        from colasearch.training.running.loop import LoopConfig
 
         given = {
             "lr": self.lr,
@@ -182,14 +182,14 @@ class Run:
 
     def start(self, kind: str, lm: Any, config: dict[str, Any], loop: Any, ranks: Any = None) -> Any:
         """Open the run folder; ``ranks``: the processes that train together, None where a kind knows only one."""
-        from colasearch.training.loop import manifest
+        from colasearch.training.running.loop import manifest
 
         base = dataclasses.asdict(lm.base.identity)
         return self.open(manifest(kind, config, loop, base=base), ranks)
 
     def open(self, manifest: dict[str, Any], ranks: Any = None) -> Any:
         """Open the run folder, which stays locked until the command has ended: its model is saved after training."""
-        from colasearch.training.loop import TrainRun
+        from colasearch.training.running.loop import TrainRun
 
         if ranks is not None and not ranks.first:
             ranks.wait()  # until the first has made or checked the folder
@@ -268,7 +268,7 @@ class Bar:
 
 def corpus_of(model: Any, source: Source) -> Any:
     """The texts, tokenised as the model wants them."""
-    from colasearch.training.data import first_texts, load_corpus
+    from colasearch.training.data.corpus import first_texts, load_corpus
 
     end_id = model.base.end_id if source.end_id is None else source.end_id
     corpus = load_corpus(source.data, model.base.tokenizer, end_id, source.max_tokens)
@@ -280,7 +280,7 @@ def split(corpus: Any, heldout: float, *, measured: bool = True) -> tuple[list[i
 
     None is held out only where that is asked for (``heldout`` 0) and need not be ``measured``.
     """
-    from colasearch.training.data import split_heldout
+    from colasearch.training.data.corpus import split_heldout
 
     train, held = split_heldout(corpus, heldout)
     if not train or (not held and (measured or heldout)):
@@ -302,7 +302,7 @@ def states_of(model: Any, corpus: Any, keep: str = "cache", ranks: Any = None) -
             take at most half of the free disk and one process trains.
         ranks: The processes that train together: the first fills the cache.
     """
-    from colasearch.training.hidden_cache import FreshStates, fits_on_disk, hidden_states
+    from colasearch.training.data.hidden_cache import FreshStates, fits_on_disk, hidden_states
 
     alone = ranks is None or ranks.count == 1
     if keep == "fresh" or (keep == "auto" and not (alone and fits_on_disk(model.base, corpus))):
@@ -338,7 +338,7 @@ def frozen_codes(lm: Any, where: Where, corpus: Any) -> Any:
         return None
     from colasearch.model.base import BaseModel
     from colasearch.model.latent_lm import LatentLM
-    from colasearch.training.guidance import idm_codes
+    from colasearch.training.base.guidance import idm_codes
 
     modules = lm.require_latents()
     frozen = BaseModel.load(modules.config.base.name, where.device, where.dtype)
@@ -353,7 +353,7 @@ def load(model: str, where: Where, *, to_train: bool = True, parallel: bool = Fa
     import torch
 
     from colasearch.model.latent_lm import LatentLM
-    from colasearch.training.ranks import Ranks
+    from colasearch.training.running.ranks import Ranks
 
     if not parallel:
         refuse_ranks()
@@ -369,7 +369,7 @@ def finish(kind: str, lm: Any, how: Run, config: dict[str, Any], result: dict[st
     """Save the trained model with its card beside the run, and print its held-out measures as one JSON object."""
     import json
 
-    from colasearch.training.card import model_card
+    from colasearch.training.trained.card import model_card
 
     modules = lm.require_latents()
     notes = {"config": {**config, "lr": how.lr, "seed": how.seed}, "heldout": result}
@@ -392,10 +392,10 @@ def train_on_text(
     mixture_positions: int = 256,
 ) -> None:
     """Run a stage on hidden states: the loop, the finished model, its held-out measures."""
-    from colasearch.training.data import batches
-    from colasearch.training.evaluate import evaluate
-    from colasearch.training.loop import fit
-    from colasearch.training.ranks import Ranks
+    from colasearch.training.data.corpus import batches
+    from colasearch.training.latent_actions.evaluate import evaluate
+    from colasearch.training.running.loop import fit
+    from colasearch.training.running.ranks import Ranks
 
     modules = lm.require_latents()
     loop = how.loop()
@@ -430,7 +430,7 @@ def train_on_text(
 def judge_of(paths: tuple[Path, ...]) -> Callable[[Trace, str], float]:
     """The true reward of an answer, from the gold answers of ``paths``."""
     from colasearch.errors import InputError
-    from colasearch.training.problems import Reward, load_problems
+    from colasearch.training.data.problems import Reward, load_problems
 
     known: dict[str, tuple[Any, Any]] = {}
 

@@ -35,8 +35,8 @@ def command(
     import json
 
     from colasearch.storage.files import write_atomic
-    from colasearch.training.data import Corpus, split_heldout
-    from colasearch.training.evaluate import evaluate
+    from colasearch.training.data.corpus import Corpus, split_heldout
+    from colasearch.training.latent_actions.evaluate import evaluate
 
     source, where = take(Source, common), take(Where, common)
     loaded = load(model, where)
@@ -52,7 +52,7 @@ def command(
     result = evaluate(modules, loaded.base, states, indices, mixture_positions, given_codes=codes)
     prompts = [d.tokens[: d.prompt] for d in chosen.documents if d.prompt][:samples]
     if prompts:
-        from colasearch.training.fluency import fluency
+        from colasearch.training.latent_actions.fluency import fluency
 
         result.update(fluency(loaded, prompts))
     report = json.dumps({"schema": 1, "kind": "evaluate", "model": model, "heldout": result})

@@ -88,10 +88,10 @@ def command(
     The latent modules stay frozen, and only the tokens of solutions count. The changed weights are saved in the model
     folder and merged into the base when it is loaded.
     """
-    from colasearch.training.data import batches
-    from colasearch.training.guidance import GuidedTuner, idm_codes, responses
-    from colasearch.training.loop import fit
-    from colasearch.training.tuning import TunableBase, Tuning
+    from colasearch.training.base.guidance import GuidedTuner, idm_codes, responses
+    from colasearch.training.base.tuning import TunableBase, Tuning
+    from colasearch.training.data.corpus import batches
+    from colasearch.training.running.loop import fit
 
     source, where = take(Source, common), take(Where, common)
     how, batching = take(Run, common), take(Batches, common)
@@ -146,9 +146,9 @@ def _clone_again(
     loaded: Any, corpus: Any, codes: Any, train: list[int], how: Run, batching: Batches, epochs: int, lr: float
 ) -> None:
     """The policy learns to predict the frozen base's IDM codes from the tuned base's states."""
-    from colasearch.training.cloning import PolicyCloner
-    from colasearch.training.data import batches
-    from colasearch.training.loop import fit
+    from colasearch.training.data.corpus import batches
+    from colasearch.training.latent_actions.cloning import PolicyCloner
+    from colasearch.training.running.loop import fit
 
     modules = loaded.require_latents()
     part = dataclasses.replace(how, output=how.output / "clone", lr=lr, resume=True)

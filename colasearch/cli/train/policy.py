@@ -67,7 +67,7 @@ def command(
 
     With --data, several processes (torchrun, accelerate launch) share each batch and walk the same curve.
     """
-    from colasearch.training.cloning import PolicyCloner
+    from colasearch.training.latent_actions.cloning import PolicyCloner
 
     source, where = take(Source, common), take(Where, common)
     how, batching = take(Run, common), take(Batches, common)
@@ -104,11 +104,11 @@ def _from_search(
     batching: Batches,
 ) -> None:
     from colasearch.storage.traces import Trace
-    from colasearch.training.data import batches
-    from colasearch.training.loop import fit
-    from colasearch.training.problems import is_heldout
-    from colasearch.training.search_data import find_traces, search_data
-    from colasearch.training.search_policy import SearchPolicyLearner
+    from colasearch.training.data.corpus import batches
+    from colasearch.training.data.problems import is_heldout
+    from colasearch.training.from_search.policy import SearchPolicyLearner
+    from colasearch.training.from_search.targets import find_traces, search_data
+    from colasearch.training.running.loop import fit
 
     modules = loaded.require_latents()
     data = search_data((Trace.read(file) for path in paths for file in find_traces(path)), targets)

@@ -26,7 +26,7 @@ from colasearch.cli.train.common import (
 from colasearch.cli.train.guide import tuning_options
 
 if TYPE_CHECKING:
-    from colasearch.training.rl import RLConfig
+    from colasearch.training.reinforcement.rl import RLConfig
 
 CRITIC_RATE = 10.0
 """PPO's critic starts from nothing, so it learns this many times faster than the policy."""
@@ -80,7 +80,7 @@ class Problems:
 
     def __post_init__(self) -> None:
         from colasearch.rows import read_rows
-        from colasearch.training.problems import task_of
+        from colasearch.training.data.problems import task_of
 
         if self.task is None:
             # Part of what a run's results depend on, so it is decided before anything else is done.
@@ -88,7 +88,7 @@ class Problems:
 
     def load(self) -> tuple[Any, list[int], list[int]]:
         """The problems, and the indices of those to train on and of those held out."""
-        from colasearch.training.problems import load_problems, split_problems
+        from colasearch.training.data.problems import load_problems, split_problems
 
         problems = load_problems(self.data, self.task, gold=not self.reward)
         train, held = split_problems(problems, self.heldout)
@@ -108,9 +108,9 @@ class Problems:
 
     def roller(self, lm: Any, problems: Any, seed: int, **changes: Any) -> Any:
         """What rolls them out."""
-        from colasearch.training.problems import Reward
-        from colasearch.training.rewards import SpecReward
-        from colasearch.training.rollout import Roller, RolloutConfig
+        from colasearch.training.data.problems import Reward
+        from colasearch.training.reinforcement.rewards import SpecReward
+        from colasearch.training.reinforcement.rollout import Roller, RolloutConfig
 
         task = problems[0].problem.task
         assert self.max_new_tokens is not None
@@ -177,7 +177,7 @@ class RLSettings:
 
     def learning(self) -> RLConfig:
         """What the algorithm is told."""
-        from colasearch.training.rl import RLConfig
+        from colasearch.training.reinforcement.rl import RLConfig
 
         return RLConfig(
             algorithm=self.algorithm,
@@ -237,10 +237,10 @@ def command(**options: Any) -> None:
 
 def run_rl(settings: RLSettings) -> None:
     """Train as ``settings`` say."""
-    from colasearch.training.loop import fit
-    from colasearch.training.rl import RLLearner
-    from colasearch.training.rl import rounds as plan_of
-    from colasearch.training.rollout import RolloutLog
+    from colasearch.training.reinforcement.rl import RLLearner
+    from colasearch.training.reinforcement.rl import rounds as plan_of
+    from colasearch.training.reinforcement.rollout import RolloutLog
+    from colasearch.training.running.loop import fit
 
     settings.check()
     where, given, how = settings.where, settings.problems, settings.run
@@ -327,8 +327,8 @@ def _agent(
     """What is trained, and the tunable base where that is it."""
     from colasearch.engine.forward.actor import Actor
     from colasearch.engine.settings import Sampling
-    from colasearch.training.agents import LatentAgent, TokenAgent
-    from colasearch.training.tuning import TunableBase, Tuning, lora_rank_for
+    from colasearch.training.base.tuning import TunableBase, Tuning, lora_rank_for
+    from colasearch.training.reinforcement.agents import LatentAgent, TokenAgent
 
     if loaded.latents is not None:
         loaded.latents.requires_grad_(False)
@@ -348,7 +348,7 @@ def _agent(
 
 def _save_plain(loaded: Any, tunable: Any, how: Run, result: dict[str, float], trained: int) -> None:
     """A base without latent modules is saved as a base."""
-    from colasearch.training.base_lm import save_base
+    from colasearch.training.base.from_scratch import save_base
 
     tunable.merge()
     target = how.output / "model"

@@ -46,7 +46,7 @@ def command(
 
     Started again with the same options it goes on where it was stopped.
     """
-    from colasearch.training.rollout import RolloutLog, read_rollouts, that_fit
+    from colasearch.training.reinforcement.rollout import RolloutLog, read_rollouts, that_fit
 
     where, given = take(Where, common), take(Problems, common)
     loaded = load(model, where, to_train=False)

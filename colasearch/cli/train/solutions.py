@@ -27,9 +27,9 @@ def command(traces: tuple[Path, ...], data: tuple[Path, ...], task: str | None, 
     from colasearch.errors import InputError
     from colasearch.storage.files import write_atomic
     from colasearch.storage.traces import Trace
-    from colasearch.training.problems import load_problems
-    from colasearch.training.search_data import find_traces
-    from colasearch.training.solutions import solutions
+    from colasearch.training.data.problems import load_problems
+    from colasearch.training.from_search.solutions import solutions
+    from colasearch.training.from_search.targets import find_traces
 
     problems = {one.problem.text: one for one in load_problems(data, task)}
     files = [file for path in traces for file in find_traces(path)]

@@ -16,8 +16,8 @@ FEW = 64
 
 def few_texts(model: Any, source: Source) -> Any:
     """The first rows as a corpus."""
-    from colasearch.training.data import read_rows
-    from colasearch.training.documents import Corpus, Layout
+    from colasearch.training.data.corpus import read_rows
+    from colasearch.training.data.documents import Corpus, Layout
 
     end_id = model.base.end_id if source.end_id is None else source.end_id
     layout = Layout(model.base.tokenizer, end_id, source.max_tokens)
@@ -45,8 +45,8 @@ def command(model: str, own_texts: bool | None, rows: int, output: Any, **common
     import time
 
     from colasearch.storage.files import write_atomic
-    from colasearch.training.problems import labelled_or_none
-    from colasearch.training.rollout import that_fit
+    from colasearch.training.data.problems import labelled_or_none
+    from colasearch.training.reinforcement.rollout import that_fit
     from colasearch.training.speed import TRIAL_TOKENS, measure, micro_tokens, sizes_for
 
     source, where = take(Source, common), take(Where, common)

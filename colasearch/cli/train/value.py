@@ -85,9 +85,9 @@ def command(
     **common: Any,
 ) -> None:
     """Train the value head or the Q head from search traces or from logged rollouts; nothing else changes."""
-    from colasearch.training.loop import fit
-    from colasearch.training.problems import is_heldout
-    from colasearch.training.value import add_head, plan_of
+    from colasearch.training.data.problems import is_heldout
+    from colasearch.training.running.loop import fit
+    from colasearch.training.values.heads import add_head, plan_of
 
     if data and (not traces or head == "q"):
         raise click.UsageError("--data tells true rewards of --traces to the value head; leave it out here")
@@ -157,8 +157,8 @@ def _from_traces(
 ) -> tuple[Any, Any, list[str]]:
     """What is saved, the learner, and each state's problem; a ``fresh`` head starts at the mean of its targets."""
     from colasearch.storage.traces import Trace
-    from colasearch.training.search_data import find_traces, search_data
-    from colasearch.training.value import HeadLearner, q_data, value_data
+    from colasearch.training.from_search.targets import find_traces, search_data
+    from colasearch.training.values.heads import HeadLearner, q_data, value_data
 
     modules = loaded.require_latents()
     data = search_data(
@@ -181,15 +181,15 @@ def _from_rollouts(
     most_states: int | None,
     fresh: Callable[[float], None],
 ) -> tuple[Any, Any, list[str]]:
-    from colasearch.training.q_learning import (
+    from colasearch.training.reinforcement.rollout import read_rollouts
+    from colasearch.training.values.heads import HeadLearner, within_problems
+    from colasearch.training.values.q_learning import (
         DoubleQLearner,
         final_rewards,
         returns_of_codes,
         rollout_corpus,
         transitions,
     )
-    from colasearch.training.rollout import read_rollouts
-    from colasearch.training.value import HeadLearner, within_problems
 
     modules = loaded.require_latents()
     found = [row for path in paths for row in read_rollouts(path)]
@@ -225,7 +225,7 @@ def first_states(found: list[tuple[str, Any]], most: int) -> list[tuple[str, Any
 
 
 def _texts(found: Sequence[tuple[str, Any]]) -> Any:
-    from colasearch.training.value import Texts
+    from colasearch.training.values.heads import Texts
 
     problems, episodes = zip(*found, strict=True)
     return Texts(problems, [len(e.actions) for e in episodes], [e.reward for e in episodes])

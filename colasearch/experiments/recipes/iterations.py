@@ -30,7 +30,7 @@ from colasearch.experiments.running.stages import Stage, Stages
 from colasearch.problem import LabelledProblem
 
 if TYPE_CHECKING:
-    from colasearch.training.estimators import Algorithm
+    from colasearch.training.reinforcement.estimators import Algorithm
 
 DATA, MODEL, METRICS = "data", "model", "metrics.jsonl"
 TRAIN, FIRST, HELDOUT = "train.jsonl", "first.jsonl", "heldout.jsonl"
@@ -125,7 +125,7 @@ class Iterations:
             )
         if self.rl_rounds:
             # What RL would refuse must not cost the search before it.
-            from colasearch.training.rl import RLConfig
+            from colasearch.training.reinforcement.rl import RLConfig
 
             RLConfig(algorithm=self.algorithm, group=self.rl_group, beta=self.beta).check()
 

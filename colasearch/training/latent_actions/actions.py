@@ -22,11 +22,11 @@ from torch import Tensor
 from colasearch.model.base import BaseModel
 from colasearch.model.codebook import straight_through_gumbel
 from colasearch.model.latent_lm import LatentModules, trainable
-from colasearch.training.data import pack
-from colasearch.training.hidden_cache import Batch, States
-from colasearch.training.loop import Metrics
-from colasearch.training.ranks import ALONE, Ranks
-from colasearch.training.tuning import mixed_precision
+from colasearch.training.base.tuning import mixed_precision
+from colasearch.training.data.corpus import pack
+from colasearch.training.data.hidden_cache import Batch, States
+from colasearch.training.running.loop import Metrics
+from colasearch.training.running.ranks import ALONE, Ranks
 
 STAGE_1_PARTS = ("idm", "codebook", "merge")
 

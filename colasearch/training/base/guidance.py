@@ -25,10 +25,10 @@ from torch import Tensor
 
 from colasearch.errors import InputError
 from colasearch.model.latent_lm import LatentLM, LatentModules, world_model_states
-from colasearch.training.data import Corpus, Document, pack
-from colasearch.training.hidden_cache import Batch, HiddenStates, padded
-from colasearch.training.loop import Metrics
-from colasearch.training.tuning import TunableBase, mixed_precision
+from colasearch.training.base.tuning import TunableBase, mixed_precision
+from colasearch.training.data.corpus import Corpus, Document, pack
+from colasearch.training.data.hidden_cache import Batch, HiddenStates, padded
+from colasearch.training.running.loop import Metrics
 
 
 def responses(corpus: Corpus) -> Corpus:

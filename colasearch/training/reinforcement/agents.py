@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from colasearch.model.base import BaseModel
 from colasearch.model.policy import Policy, sampling_log_probs
-from colasearch.training.rl import Episode, Scored
-from colasearch.training.tuning import TunableBase, mixed_precision, swapped
+from colasearch.training.base.tuning import TunableBase, mixed_precision, swapped
+from colasearch.training.reinforcement.rl import Episode, Scored
 
 Collect = Callable[[Sequence[int], int], list[Episode]]
 TokensUnder = Callable[[Tensor, Tensor], Tensor]

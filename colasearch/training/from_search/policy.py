@@ -20,10 +20,10 @@ from torch import Tensor, nn
 
 from colasearch.errors import InputError
 from colasearch.model.latent_lm import LatentModules, trainable
-from colasearch.training.data import pack
-from colasearch.training.hidden_cache import HiddenStates
-from colasearch.training.loop import Metrics
-from colasearch.training.search_data import NodeTarget
+from colasearch.training.data.corpus import pack
+from colasearch.training.data.hidden_cache import HiddenStates
+from colasearch.training.from_search.targets import NodeTarget
+from colasearch.training.running.loop import Metrics
 
 
 def group_loss(log_probs_NK: Tensor, groups_NK: Tensor, target_NG: Tensor) -> Tensor:

@@ -25,8 +25,8 @@ from torch import Tensor
 from colasearch.errors import ResourceError
 from colasearch.model.base import BaseModel
 from colasearch.storage.files import cache_dir, read_json, write_json
-from colasearch.training.data import Corpus, Document, pack
-from colasearch.training.documents import length_of
+from colasearch.training.data.corpus import Corpus, Document, pack
+from colasearch.training.data.documents import length_of
 
 Progress = Callable[[int, int], None]
 LOCK_NAME = ".lock"

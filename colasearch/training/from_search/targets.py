@@ -16,7 +16,7 @@ import numpy as np
 
 from colasearch.errors import InputError
 from colasearch.storage.traces import Trace, TraceNode
-from colasearch.training.data import Corpus, Document
+from colasearch.training.data.corpus import Corpus, Document
 
 Targets = Literal["completed", "visits"]
 EPSILON = 1e-8  # smallest spread of Q-values that rescaling divides by, as in the search

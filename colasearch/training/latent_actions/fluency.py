@@ -15,7 +15,7 @@ from colasearch.engine.forward.actor import Actor
 from colasearch.engine.settings import Sampling
 from colasearch.model.base import BaseModel
 from colasearch.model.latent_lm import LatentLM
-from colasearch.training.loop import Metrics
+from colasearch.training.running.loop import Metrics
 
 ROWS = 16
 

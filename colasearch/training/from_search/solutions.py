@@ -12,7 +12,7 @@ from typing import Any
 from colasearch.engine.texts.choosing import states_false
 from colasearch.problem import LabelledProblem
 from colasearch.storage.traces import Trace, TraceText
-from colasearch.training.search_data import Judge
+from colasearch.training.from_search.targets import Judge
 
 
 def solutions(

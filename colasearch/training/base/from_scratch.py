@@ -20,9 +20,9 @@ from colasearch.model.quiet import quiet_transformers
 from colasearch.problem import Problem
 from colasearch.storage.files import folder_atomic
 from colasearch.tasks import prompt_text
-from colasearch.training.data import Document, pack
-from colasearch.training.guidance import token_batch
-from colasearch.training.loop import Metrics
+from colasearch.training.base.guidance import token_batch
+from colasearch.training.data.corpus import Document, pack
+from colasearch.training.running.loop import Metrics
 
 END = "<end>"
 UNKNOWN = "<unknown>"

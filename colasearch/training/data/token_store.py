@@ -25,7 +25,7 @@ import numpy as np
 from colasearch.errors import InputError, PrerequisiteError
 from colasearch.rows import Row, read_rows, row_of, text_of
 from colasearch.storage.files import cache_dir, folder_atomic, read_json, sha256_of, write_json
-from colasearch.training.documents import Corpus, Document, Layout, corpus_digest, is_rollout, tokens_digest
+from colasearch.training.data.documents import Corpus, Document, Layout, corpus_digest, is_rollout, tokens_digest
 
 Progress = Callable[[int, int], None]
 CHUNK_ROWS = 512

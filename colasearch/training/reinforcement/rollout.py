@@ -29,10 +29,10 @@ from colasearch.model.latent_lm import LatentLM
 from colasearch.problem import LabelledProblem
 from colasearch.storage.files import write_atomic
 from colasearch.tasks import prompt_tokens
-from colasearch.training.loop import Metrics
-from colasearch.training.rewards import SpecReward
-from colasearch.training.rl import Episode, part_means
-from colasearch.training.tuning import mixed_precision
+from colasearch.training.base.tuning import mixed_precision
+from colasearch.training.reinforcement.rewards import SpecReward
+from colasearch.training.reinforcement.rl import Episode, part_means
+from colasearch.training.running.loop import Metrics
 
 RewardOf = Callable[[Sequence[tuple[LabelledProblem, str]]], list[float]]
 

@@ -12,11 +12,11 @@ import torch.nn.functional as F
 
 from colasearch.model.base import BaseModel
 from colasearch.model.latent_lm import LatentModules, trainable
-from colasearch.training.data import pack
-from colasearch.training.hidden_cache import States, padded
-from colasearch.training.loop import Metrics
-from colasearch.training.ranks import ALONE, Ranks
-from colasearch.training.tuning import mixed_precision
+from colasearch.training.base.tuning import mixed_precision
+from colasearch.training.data.corpus import pack
+from colasearch.training.data.hidden_cache import States, padded
+from colasearch.training.running.loop import Metrics
+from colasearch.training.running.ranks import ALONE, Ranks
 
 
 class PolicyCloner:

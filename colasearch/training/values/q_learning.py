@@ -11,12 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from colasearch.model.value import QHead
-from colasearch.training.data import Corpus, Document
-from colasearch.training.documents import corpus_digest, tokens_digest
-from colasearch.training.hidden_cache import HiddenStates
-from colasearch.training.loop import Metrics
-from colasearch.training.rl import Episode
-from colasearch.training.value import ValueData
+from colasearch.training.data.corpus import Corpus, Document
+from colasearch.training.data.documents import corpus_digest, tokens_digest
+from colasearch.training.data.hidden_cache import HiddenStates
+from colasearch.training.reinforcement.rl import Episode
+from colasearch.training.running.loop import Metrics
+from colasearch.training.values.heads import ValueData
 
 
 @dataclass(frozen=True, slots=True)

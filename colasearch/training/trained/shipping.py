@@ -35,9 +35,9 @@ from colasearch.model.tuned import PEFT_PREFIX, write_tuned
 from colasearch.problem import LabelledProblem
 from colasearch.storage.files import folder_atomic, read_json, sha256_of, write_json, write_sums
 from colasearch.tasks import prompt_tokens
-from colasearch.training.card import model_card, table
-from colasearch.training.problems import Reward
-from colasearch.training.rollout import Roller, RolloutConfig
+from colasearch.training.data.problems import Reward
+from colasearch.training.reinforcement.rollout import Roller, RolloutConfig
+from colasearch.training.trained.card import model_card, table
 
 MOST_BYTES = 16_000_000
 """Largest model that is shipped, and largest file of modules for a known base: it is in every installation."""

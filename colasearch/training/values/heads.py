@@ -19,9 +19,9 @@ from torch import Tensor
 from colasearch.errors import InputError
 from colasearch.model.latent_lm import LatentModules, trainable
 from colasearch.model.value import QHead, ValueHead
-from colasearch.training.hidden_cache import HiddenStates
-from colasearch.training.loop import Metrics
-from colasearch.training.search_data import NodeTarget
+from colasearch.training.data.hidden_cache import HiddenStates
+from colasearch.training.from_search.targets import NodeTarget
+from colasearch.training.running.loop import Metrics
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,9 @@ from torch import Tensor
 from colasearch.model.base import BaseModel
 from colasearch.model.latent_lm import LatentModules, fan_out_states, world_model_states
 from colasearch.model.world_model import mixture_log_probs
-from colasearch.training.data import pack
-from colasearch.training.hidden_cache import States, padded
-from colasearch.training.loop import Metrics
+from colasearch.training.data.corpus import pack
+from colasearch.training.data.hidden_cache import States, padded
+from colasearch.training.running.loop import Metrics
 
 ROWS = 2048  # transitions whose full-vocabulary logits are held at once
 FAN_OUT_ROWS = 8  # states whose 64 full-vocabulary distributions are held at once

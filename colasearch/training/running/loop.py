@@ -22,7 +22,7 @@ from colasearch.disk import naming, raise_disk
 from colasearch.errors import ColasearchError, CorruptFileError, InputError, PrerequisiteError
 from colasearch.storage.files import check_plain, clear_left_behind, folder_atomic, read_json, write_atomic, write_json
 from colasearch.storage.runs import lock_folder
-from colasearch.training.ranks import ALONE, Ranks
+from colasearch.training.running.ranks import ALONE, Ranks
 
 Metrics = dict[str, float]
 

@@ -12,7 +12,7 @@ import numpy as np
 from colasearch.errors import InputError
 from colasearch.rows import read_rows as rows_of
 from colasearch.rows import text_of
-from colasearch.training.documents import (
+from colasearch.training.data.documents import (
     Corpus,
     Document,
     Layout,
@@ -22,7 +22,7 @@ from colasearch.training.documents import (
     solution_text,
     tokens_digest,
 )
-from colasearch.training.token_store import STREAM, Progress, StoredDocuments, stored_corpus
+from colasearch.training.data.token_store import STREAM, Progress, StoredDocuments, stored_corpus
 
 __all__ = [
     "Corpus",

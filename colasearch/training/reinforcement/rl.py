@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from colasearch.errors import InputError
 from colasearch.model.value import ValueHead
-from colasearch.training.estimators import (
+from colasearch.training.reinforcement.estimators import (
     ALGORITHMS,
     Algorithm,
     generalised_advantages,
@@ -25,7 +25,7 @@ from colasearch.training.estimators import (
     kl_to_go,
     surrogate,
 )
-from colasearch.training.loop import Metrics
+from colasearch.training.running.loop import Metrics
 
 
 @dataclass(slots=True)
