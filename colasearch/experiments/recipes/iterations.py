@@ -37,14 +37,13 @@ TRAIN, FIRST, HELDOUT = "train.jsonl", "first.jsonl", "heldout.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
-class Iterations:
-    """Every number of a run.
+class Numbers:
+    """Every number of a run that a user may give.
 
     Attributes:
         model: Known name, folder or hub name; with a policy.
-        has_value: Whether it has a value head; else ``samples`` rollouts each of as many problems as an iteration
-            searches (``data/first.jsonl``) give it one.
-        task: Prompt and verifier.
+        samples: Rollouts a problem for a first value head, where there is none.
+        task: Prompt and verifier; None: what the problems are.
         iterations: How many.
         problems_per_iteration: Problems searched in each; slices of the training problems do not overlap until all
             have been searched.
@@ -66,10 +65,9 @@ class Iterations:
         workers, ray_address: Ray workers of searches; not part of the results.
     """
 
-    model: str
-    has_value: bool = True
+    model: str = "smollm2-135m"
     samples: int = 4
-    task: str = "math"
+    task: str | None = None
     iterations: int = 3
     problems_per_iteration: int = 500
     searcher: str = "gumbel"
@@ -106,6 +104,20 @@ class Iterations:
     threads: int | None = None
     workers: int | None = None
     ray_address: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Iterations(Numbers):
+    """The same, with what model and problems say.
+
+    Attributes:
+        has_value: Whether the model has a value head; else ``samples`` rollouts each of as many problems as an
+            iteration searches (``data/first.jsonl``) give it one.
+        task: Prompt and verifier.
+    """
+
+    task: str = "math"
+    has_value: bool = True
 
     def check(self) -> None:
         """Check the numbers.
