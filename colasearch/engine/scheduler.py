@@ -18,7 +18,7 @@ from colasearch.engine.settings import SearchSettings
 from colasearch.engine.texts.vote import vote
 from colasearch.engine.trees.nodes import COMPLETED, Evaluation, TreeState
 from colasearch.engine.trees.world import LatentWorld
-from colasearch.engine.verdict import OVERRULED, verdict_of, why_no_answer
+from colasearch.engine.verdict import verdict_and_stop, why_no_answer
 from colasearch.errors import ColasearchError, InputError
 from colasearch.interrupts import HeldInterrupts
 from colasearch.model.latent_lm import LatentLM
@@ -324,9 +324,7 @@ class Scheduler:
         finished = state.finished if written is None else written
         candidates, text = vote(finished, problem.task, self.rule)
         answer = candidates[0].answer if candidates else None
-        verdict = verdict_of(problem, answer)
-        if verdict and self.settings.stop_when_solved and reason in OVERRULED:
-            reason = StopReason.SOLVED  # by the last text of all
+        verdict, reason = verdict_and_stop(problem, answer, reason, can_solve=self.settings.stop_when_solved)
         result = SolveResult(
             problem_id=problem.id,
             task=problem.task,
