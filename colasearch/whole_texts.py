@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from colasearch.benchmarks.harness.arms import ArmResult, ArmSettings, Enough, Job, sample
+from colasearch.benchmarks.harness.arms import ArmResult, ArmSettings
+from colasearch.benchmarks.harness.drawing import Enough, Job, sample
 from colasearch.engine.scheduler import Searched, Status
 from colasearch.engine.settings import SearchSettings
 from colasearch.engine.verdict import verdict_and_stop, why_no_answer

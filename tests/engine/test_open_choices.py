@@ -160,7 +160,8 @@ def test_a_search_stops_at_an_accepted_answer_only_if_it_is_told_to(judging, mon
 
 def test_a_value_head_can_be_left_aside(judging, monkeypatch):
     """Then search and baselines give what the same model gives without one."""
-    from colasearch.benchmarks.harness.arms import ArmSettings, Job, sample
+    from colasearch.benchmarks.harness.arms import ArmSettings
+    from colasearch.benchmarks.harness.drawing import Job, sample
 
     answer_with(monkeypatch, "7")
     plain = LatentLM("plain", judging.base, copy.deepcopy(judging.latents))

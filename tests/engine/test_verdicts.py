@@ -9,7 +9,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from colasearch.benchmarks.harness.arms import ArmSettings, Job, sample
+from colasearch.benchmarks.harness.arms import ArmSettings
+from colasearch.benchmarks.harness.drawing import Job, sample
 from colasearch.engine.settings import SearchSettings, WorldConfig
 from colasearch.engine.texts.finished import Finished
 from colasearch.engine.texts.vote import vote
