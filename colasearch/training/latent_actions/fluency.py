@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 
-from colasearch.engine.decoding.decoder import decode, prefill
+from colasearch.engine.decoding.decoder import decode
 from colasearch.engine.decoding.draws import seeded_uniforms
 from colasearch.engine.decoding.row import Row, Rules
 from colasearch.engine.forward.actor import Actor
@@ -35,7 +35,7 @@ def sample_texts(
     texts: list[list[int]] = []
     for begin in range(0, len(prompts), ROWS):
         group = prompts[begin : begin + ROWS]
-        features, segments = prefill(actor, group)
+        features, segments = actor.prefill(group)
         numbers = [seeded_uniforms(max_tokens, seed, begin + i, actions) for i in range(len(group))]
         uniforms = torch.tensor([n[-1] for n in numbers], device=lm.base.device)
         first = actor.next_tokens(features, uniforms).token_B.tolist()

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from colasearch.disk import naming
-from colasearch.engine.decoding.decoder import decode, prefill
+from colasearch.engine.decoding.decoder import decode
 from colasearch.engine.decoding.draws import seeded_uniforms
 from colasearch.engine.decoding.row import Row, Rules
 from colasearch.engine.forward.actor import Actor
@@ -154,7 +154,7 @@ class Roller:
     def _decode(self, actor: Actor, wanted: Sequence[tuple[int, int]], name: str, states: bool) -> list[Episode]:
         config = self.config
         indices = list(dict.fromkeys(i for i, _ in wanted))
-        features, segments = prefill(actor, [self.prompts[i] for i in indices])
+        features, segments = actor.prefill([self.prompts[i] for i in indices])
         place = {index: at for at, index in enumerate(indices)}
         numbers = [
             seeded_uniforms(config.max_tokens, config.seed, name, self.problems[i].problem.id, draw)
