@@ -15,8 +15,8 @@ from colasearch.defaults import sampling_for, text_limit
 from colasearch.engine.scheduler import Searched, Status, search_problems
 from colasearch.engine.settings import SearchSettings, WorldConfig
 from colasearch.errors import ColasearchError, PrerequisiteError
+from colasearch.model.known import DEFAULT_MODEL, model_for
 from colasearch.model.latent_lm import LatentLM
-from colasearch.model.sources import DEFAULT_MODEL, model_for
 from colasearch.problem import Problem, SolveResult
 from colasearch.searchers.registry import spelled
 from colasearch.tasks import get_task

@@ -50,8 +50,8 @@ def diversity(
 
     from colasearch.benchmarks.harness.diversity import compare
     from colasearch.benchmarks.harness.encoder import Encoder
+    from colasearch.model.known import DEFAULT_MODEL
     from colasearch.model.latent_lm import LatentLM
-    from colasearch.model.sources import DEFAULT_MODEL
 
     def say(text: str) -> None:
         click.echo(text, err=True)

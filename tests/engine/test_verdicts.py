@@ -15,8 +15,8 @@ from colasearch.engine.settings import SearchSettings, WorldConfig
 from colasearch.engine.texts.finished import Finished
 from colasearch.engine.texts.vote import vote
 from colasearch.engine.verdict import verdict_of, why_no_answer
+from colasearch.model.known import DEFAULT_MODEL, KNOWN, model_for
 from colasearch.model.latent_lm import LatentLM
-from colasearch.model.sources import DEFAULT_MODEL, KNOWN, model_for
 from colasearch.problem import Problem, StopReason
 from colasearch.solving import search_one, solve
 
