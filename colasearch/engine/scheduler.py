@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from colasearch.engine.prompt import prompt_of
 from colasearch.engine.record import drawn_texts, states_of, trace_nodes, trace_of
 from colasearch.engine.settings import SearchSettings
 from colasearch.engine.texts.vote import vote
@@ -207,15 +208,16 @@ class Scheduler:
     def add(self, problems: Sequence[Problem]) -> Iterator[Searched]:
         """Begin problems, at most as many as slots are free; yields those that cannot be searched."""
         fine: list[Problem] = []
+        prompts: list[tuple[int, ...]] = []
         for problem in problems:
             try:
-                self.world.check(problem)
+                prompts.append(prompt_of(self.lm.base, problem, self.settings.world.max_tokens))
                 fine.append(problem)
             except ColasearchError as error:
                 yield Searched(problem, None, None, error)
         now = time.monotonic()
         with self._ctrl_c.held():
-            for tree, problem in zip(self.world.open(fine), fine, strict=True):
+            for tree, problem in zip(self.world.open(fine, prompts), fine, strict=True):
                 self._runs[tree] = _Run(problem, now)
         self._ctrl_c.check()
 
