@@ -67,6 +67,7 @@ def run(settings: RolloutsSettings) -> None:
     settings = settings.with_limit(loaded)
     problems, _, _ = settings.problems()
     if settings.skip_long:
+        assert settings.max_new_tokens is not None
         problems = that_fit(loaded.base, problems, settings.max_new_tokens)
     latent = settings.level == "codes"
     if latent:
