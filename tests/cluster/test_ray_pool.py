@@ -15,7 +15,8 @@ ray = pytest.importorskip("ray", reason="ray is not installed")
 
 from toys import Squares, SquaresInBatches  # noqa: E402
 
-from colasearch.benchmarks.harness.arms import ArmSettings, Job, sample  # noqa: E402
+from colasearch.benchmarks.harness.arms import ArmSettings  # noqa: E402
+from colasearch.benchmarks.harness.drawing import Job, sample  # noqa: E402
 from colasearch.cluster import Pool, crew  # noqa: E402
 from colasearch.cluster import pool as pool_module  # noqa: E402
 from colasearch.cluster.connect import Layout, connect  # noqa: E402

@@ -86,7 +86,8 @@ def test_majority_asks_for_no_values(lm, file):
 
 
 def test_best_of_n_takes_the_text_of_greatest_value(lm, monkeypatch, file):
-    from colasearch.benchmarks.harness.arms import ArmSettings, Job, sample
+    from colasearch.benchmarks.harness.arms import ArmSettings
+    from colasearch.benchmarks.harness.drawing import Job, sample
 
     monkeypatch.setattr("colasearch.benchmarks.harness.samples.extract_answer", lambda text, task: text[:1] or None)
     arm = ArmSettings(world=WorldConfig(max_tokens=12, values=(f"{file}:vowels",), choosing=Choosing.checking(False)))

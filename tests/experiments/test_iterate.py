@@ -18,9 +18,9 @@ from colasearch.experiments.reports.iterate_results import best_iteration, calib
 from colasearch.model.latent_lm import LatentLM
 from colasearch.problem import LabelledProblem, Problem
 from colasearch.storage.traces import Trace, TraceNode, TraceText
+from colasearch.training.from_search.solutions import solutions
+from colasearch.training.from_search.targets import outcomes_of, search_data
 from colasearch.training.generated.countdown import countdown_rows
-from colasearch.training.search_data import outcomes_of, search_data
-from colasearch.training.solutions import solutions
 
 PROBLEMS = [LabelledProblem(Problem.from_text(f"What is {i} + {i}?"), str(2 * i)) for i in range(14)]
 

