@@ -22,7 +22,8 @@ class ColaMended(ColaReference):
       lets 64 steps pass.
     - *Depth.* No limit; the text's own length is one.
 
-    Cost and budget as there. When to use: to see what of a difference to the published method is due to its rules.
+    Source: the rules of ``cola_reference``, changed as said. Cost and budget as there. When to use: to see what of a
+    difference to the published method is due to its rules.
 
     Attributes:
         depth: As there; by default larger than any text.
