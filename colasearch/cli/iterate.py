@@ -98,6 +98,12 @@ def option_texts(context: click.Context, parameter: click.Parameter, value: Any)
 @option("--rl-lr", type=float, default=3e-4)
 @option("--beta", type=click.FloatRange(min=0), default=1e-3, help="Weight of the KL divergence.")
 @option("--format-weight", type=click.FloatRange(0, 1), default=0.0, help="Part of RL's reward that is for form.")
+@click.option(
+    "--reward",
+    multiple=True,
+    metavar="SPEC",
+    help="RL's reward in place of the task's verifier, as in `train rl`; may be repeated. Searches keep the verifier.",
+)
 @option("--keep", type=click.Choice(["last", "best"]), default="last", help="Which model becomes RUN/model.")
 @option("--seed", type=int, default=0)
 @option("--threads", type=COUNT, help="CPU threads [default: torch's choice].")
@@ -113,6 +119,7 @@ def command(data: tuple[Path, ...], heldout_data: tuple[Path, ...], output: Path
     """
     from colasearch.experiments.iterate_run import run_iterations
     from colasearch.experiments.recipes.iterations import Iterations
+    from colasearch.rewards import settled
     from colasearch.searchers.registry import make
     from colasearch.training.problems import load_problems, split_problems
 
@@ -121,6 +128,7 @@ def command(data: tuple[Path, ...], heldout_data: tuple[Path, ...], output: Path
         given["model"] = str(folder.resolve())  # stages run in the run folder
     problems = load_problems(data, given["task"])
     given["task"] = problems[0].problem.task
+    given["reward"] = settled(given["reward"])  # stages run in the run folder
     how = Iterations(**given, has_value=_has_value(given["model"]))
     make(how.searcher, dict(_pair(one) for one in how.options))  # a wrong name must not cost the first search
     if heldout_data:
