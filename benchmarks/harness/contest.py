@@ -46,7 +46,7 @@ def contest(first: Run, second: Run, arms: Sequence[tuple[str, str]], chooser: C
 
 
 def _item(record: dict[str, Any]) -> LabelledProblem:
-    problem = Problem(id=str(record["problem_id"]), text=str(record["problem"]))
+    problem = Problem(id=str(record["problem_id"]), text=str(record.get("problem") or ""))
     return LabelledProblem(problem, str(record.get("gold") or ""))
 
 

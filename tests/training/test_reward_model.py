@@ -8,6 +8,7 @@ import torch
 from safetensors import safe_open
 from tiny import make_base
 
+from colasearch.cli.main import main
 from colasearch.errors import InputError, PrerequisiteError
 from colasearch.model.base import BaseModel
 from colasearch.problem import Problem
@@ -87,24 +88,27 @@ def test_the_folder_is_a_classifier_that_scores_as_it_was_trained(trained):
     assert sum(margins) / len(margins) == pytest.approx(printed["heldout"]["margin"], abs=1e-4)
 
 
-def test_a_killed_run_goes_on_as_if_it_had_not_been(trained, colasearch, tmp_path):
+def test_a_killed_run_goes_on_as_if_it_had_not_been(trained, tmp_path, monkeypatch, capsys):
     folder, printed, _, args = trained
-    import shutil
+    resumed = [str(tmp_path / "run") if arg == folder / "run" else str(arg) for arg in args]
+    accumulate = RewardLearner.accumulate
 
-    # What a process that was killed after its last checkpoint but one leaves: here, the run without its last steps.
-    run = tmp_path / "run"
-    resumed = [run if arg == folder / "run" else arg for arg in args]
-    shutil.copytree(folder / "run", run)
-    shutil.rmtree(run / "model")
-    shutil.rmtree(run / "checkpoint")
-    done = colasearch(*resumed, "--resume")
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["heldout"] == printed["heldout"]
-    (folder / "more.jsonl").write_text((folder / "pairs.jsonl").read_text().replace("Say", "Tell"))
-    other = [folder / "more.jsonl" if arg == folder / "pairs.jsonl" else arg for arg in resumed]
-    done = colasearch(*other, "--resume")
-    assert done.returncode == 2
-    assert "must keep its configuration" in done.stderr
+    def dying(self, indices, step, steps):
+        if step == 14:  # the last checkpoint is of step 10
+            raise PrerequisiteError("killed")
+        return accumulate(self, indices, step, steps)
+
+    monkeypatch.setattr(RewardLearner, "accumulate", dying)
+    assert main(resumed) == 3
+    monkeypatch.undo()
+    capsys.readouterr()
+    assert main([*resumed, "--resume"]) == 0
+    assert json.loads(capsys.readouterr().out)["heldout"] == printed["heldout"]
+    more = folder / "more.jsonl"
+    more.write_text((folder / "pairs.jsonl").read_text().replace("Say", "Tell"))
+    other = [str(more) if arg == str(folder / "pairs.jsonl") else arg for arg in resumed]
+    assert main([*other, "--resume"]) == 2
+    assert "must keep its configuration" in capsys.readouterr().err
 
 
 def test_one_pass_or_many_give_the_same_gradient_that_of_the_formula(base_folder, tmp_path):

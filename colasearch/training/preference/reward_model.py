@@ -76,7 +76,7 @@ class TunableClassifier:
     """
 
     def __init__(self, base: BaseModel, tuning: Tuning, seed: int) -> None:
-        self.base, self.model = base, new_classifier(base, seed)
+        self.base, self.model = base, new_classifier(base, seed).eval()
         self.half = base.device.type == "cuda" or base.dtype != torch.float32
         self.dtype = base.dtype
         inner = {id(p) for p in base.model.base_model.parameters()}
