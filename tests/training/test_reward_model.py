@@ -83,7 +83,7 @@ def test_the_folder_is_a_classifier_that_scores_as_it_was_trained(trained):
         if i == held[0]:
             chat = [{"role": "user", "content": row["problem"]}, {"role": "assistant", "content": row["chosen"]}]
             tokens = tokenizer(tokenizer.apply_chat_template(chat, tokenize=False), return_tensors="pt")["input_ids"]
-            assert found[0] == pytest.approx(float(model(tokens).logits), abs=1e-5)
+            assert found[0] == pytest.approx(float(model(tokens).logits.detach()), abs=1e-5)
     assert sum(m > 0 for m in margins) / len(margins) == pytest.approx(printed["heldout"]["accuracy"])
     assert sum(margins) / len(margins) == pytest.approx(printed["heldout"]["margin"], abs=1e-4)
 
