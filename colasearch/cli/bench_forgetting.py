@@ -111,7 +111,7 @@ def _on_text(
             f"{models[0]} and {models[1]} read {path} as different tokens, so their perplexities cannot be compared; "
             "give two states of one model"
         )
-    rows_out = [{"on": way, **forgotten(*heard[way], seed)} for way in ways]
+    rows_out = [{"on": way, **forgotten(heard[way][0], heard[way][1], seed)} for way in ways]
     return {"texts": digests[0][1], "tokens": count, "rows": rows_out}
 
 

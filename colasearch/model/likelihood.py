@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -98,14 +99,9 @@ def _pass(lm: LatentLM, rows: Sequence[Sequence[int]], starts: Sequence[int], un
         all_NV = _next_tokens(lm, states_ND[part], None if log_codes_NK is None else log_codes_NK[part])
         log_probs.append(all_NV.gather(1, targets_N[part, None])[:, 0].cpu())
         greedy.append((all_NV.argmax(-1) == targets_N[part]).cpu())
-    counts = wanted.sum(1).tolist()
-    empty = [torch.zeros(0)]
-    return [
-        Likelihood(values, bool(top.all()))
-        for values, top in zip(
-            torch.cat(log_probs or empty).split(counts), torch.cat(greedy or empty).split(counts), strict=True
-        )
-    ]
+    ends = [0, *wanted.sum(1).cumsum(0).tolist()]
+    values_N, top_N = (torch.cat(parts) if parts else torch.zeros(0) for parts in (log_probs, greedy))
+    return [Likelihood(values_N[begin:end], bool(top_N[begin:end].all())) for begin, end in pairwise(ends)]
 
 
 def _next_tokens(lm: LatentLM, states_ND: Tensor, log_codes_NK: Tensor | None) -> Tensor:

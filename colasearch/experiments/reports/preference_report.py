@@ -121,8 +121,8 @@ def _kind(summary: Mapping[str, Any], gold: str) -> Section:
     )
     tables = [Table(head, rows)]
     if equal:
-        head = ("beta", "KL", "proxy, codes", "proxy, tokens", "gold, codes", "gold, tokens")
-        tables.append(Table(head, equal))
+        columns = ("beta", "KL", "proxy, codes", "proxy, tokens", "gold, codes", "gold, tokens")
+        tables.append(Table(columns, equal))
     text = "Means over seeds, from the first rounds to the last ones; then both at equal KL, nats a text."
     return Section(f"Preference: {gold}", text, tuple(tables), tuple(_charts(gold, arms)))
 
