@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import torch
 
-from colasearch.engine.decoding.decoder import decode, prefill
+from colasearch.engine.decoding.decoder import decode
 from colasearch.engine.decoding.draws import seeded_uniforms
 from colasearch.engine.decoding.row import Row, Rules
 from colasearch.engine.forward.actor import Actor
@@ -87,7 +87,7 @@ class Sampler:
         self._places = [i for i, prompt in enumerate(self.prompts) if prompt is not None]
         if self._places:
             prompts = [prompt for prompt in self.prompts if prompt is not None]
-            features, segments = prefill(self.actor, prompts)
+            features, segments = self.actor.prefill(prompts)
             self._features, self._segments = features, dict(zip(self._places, segments, strict=True))
         self.in_progress: list[tuple[int, int, Row]] = []
 
@@ -148,5 +148,5 @@ class Sampler:
         if head is None or prompt is None or not samples:
             return None
         # As in a search, by the state before the last token: the head was trained on states that go on.
-        features, _ = prefill(self.actor, [[*prompt, *sample.tokens[:-1]] for sample in samples])
+        features, _ = self.actor.prefill([[*prompt, *sample.tokens[:-1]] for sample in samples])
         return [float(v) for v in head(features.hidden_BD).cpu().tolist()]

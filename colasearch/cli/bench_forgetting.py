@@ -87,10 +87,10 @@ def _on_text(
     seed: int,
 ) -> dict[str, Any]:
     from colasearch.benchmarks.harness.forgetting import forgotten, hear
-    from colasearch.cli.train.common import Bar
+    from colasearch.cli.train.bar import Bar
     from colasearch.errors import InputError
     from colasearch.model.latent_lm import LatentLM
-    from colasearch.training.data import load_corpus
+    from colasearch.training.data.corpus import load_corpus
 
     heard: dict[str, list[Any]] = {way: [] for way in ways}
     digests = []

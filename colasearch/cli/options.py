@@ -36,7 +36,7 @@ def model_options(function: Any) -> Any:
 
 def chosen_model(named: str | None, task: str, say: Callable[[str], None]) -> str:
     """The model that the user named, else the shipped one for ``task``; says which one it took."""
-    from colasearch.model.sources import DEFAULT_MODEL, model_for
+    from colasearch.model.known import DEFAULT_MODEL, model_for
 
     if named:
         return named

@@ -13,12 +13,13 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from colasearch.engine.prompt import prompt_of
 from colasearch.engine.record import drawn_texts, states_of, trace_nodes, trace_of
 from colasearch.engine.settings import SearchSettings
 from colasearch.engine.texts.vote import vote
 from colasearch.engine.trees.nodes import COMPLETED, Evaluation, TreeState
 from colasearch.engine.trees.world import LatentWorld
-from colasearch.engine.verdict import OVERRULED, verdict_of, why_no_answer
+from colasearch.engine.verdict import verdict_and_stop, why_no_answer
 from colasearch.errors import ColasearchError, InputError
 from colasearch.interrupts import HeldInterrupts
 from colasearch.model.latent_lm import LatentLM
@@ -207,15 +208,16 @@ class Scheduler:
     def add(self, problems: Sequence[Problem]) -> Iterator[Searched]:
         """Begin problems, at most as many as slots are free; yields those that cannot be searched."""
         fine: list[Problem] = []
+        prompts: list[tuple[int, ...]] = []
         for problem in problems:
             try:
-                self.world.check(problem)
+                prompts.append(prompt_of(self.lm.base, problem, self.settings.world.max_tokens))
                 fine.append(problem)
             except ColasearchError as error:
                 yield Searched(problem, None, None, error)
         now = time.monotonic()
         with self._ctrl_c.held():
-            for tree, problem in zip(self.world.open(fine), fine, strict=True):
+            for tree, problem in zip(self.world.open(fine, prompts), fine, strict=True):
                 self._runs[tree] = _Run(problem, now)
         self._ctrl_c.check()
 
@@ -324,9 +326,7 @@ class Scheduler:
         finished = state.finished if written is None else written
         candidates, text = vote(finished, problem.task, self.rule)
         answer = candidates[0].answer if candidates else None
-        verdict = verdict_of(problem, answer)
-        if verdict and self.settings.stop_when_solved and reason in OVERRULED:
-            reason = StopReason.SOLVED  # by the last text of all
+        verdict, reason = verdict_and_stop(problem, answer, reason, can_solve=self.settings.stop_when_solved)
         result = SolveResult(
             problem_id=problem.id,
             task=problem.task,

@@ -2,8 +2,8 @@
 
 A checkpoint holds ``config.json``, ``model.safetensors`` (latent modules only; the base is named by SHA-256, not
 copied), ``README.md`` (the model card) and ``SHA256SUMS``; after guided fine-tuning also the changes of the base
-(``tuned.py``). A shipped model has its base with it, in the sub-folder ``base`` (``training/shipping.py``). Nothing in
-it is ever unpickled.
+(``tuned.py``). A shipped model has its base with it, in the sub-folder ``base`` (``training/trained/shipping.py``).
+Nothing in it is ever unpickled.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from colasearch.errors import InputError, PrerequisiteError
 from colasearch.model.base import BaseModel
 from colasearch.problem import Problem
 from colasearch.rewards import reward_of
+from colasearch.training.base.tuning import Tuning
 from colasearch.training.preference.pairs import read_pairs, split_pairs
 from colasearch.training.preference.reliability import measures, reliability
 from colasearch.training.preference.reward_model import (
@@ -21,7 +22,6 @@ from colasearch.training.preference.reward_model import (
     new_classifier,
     pair_tokens,
 )
-from colasearch.training.tuning import Tuning
 from colasearch.verifiers.rewards import rewards
 
 

@@ -9,8 +9,33 @@ from typing import Any
 
 import click
 
-from colasearch.cli.train.common import COUNT, Bar, PathType, Run, Where, base_options, load, loop_options, take
-from colasearch.cli.train.guide import tuning_options
+from colasearch.cli.train.bar import Bar
+from colasearch.cli.train.loading import load
+from colasearch.cli.train.options import COUNT, PathType, base_options, loop_options, tuning_options
+from colasearch.cli.train.settings import Run, Tuned, Where
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RewardSettings(Where, Run, Tuned):
+    """``colasearch train reward``: fields are named as the flags are."""
+
+    model: str
+    data: tuple[Path, ...]
+    lr: float = 1e-4
+    warmup_steps: int = 10
+    evaluate_every: int = 200
+    epochs: int = 1
+    batch: int = 32
+    micro_tokens: int = 4096
+    max_tokens: int = 1024
+    heldout: float = 0.1
+    center: float = 0.01
+
+    def with_dtype(self) -> RewardSettings:
+        """With the element type in which weights of the base can train, where the user gave none."""
+        if self.dtype == "auto" and self.tune != "lora":
+            return dataclasses.replace(self, dtype="float32")  # as in `train guide`
+        return self
 
 
 @click.command("reward")
@@ -43,26 +68,17 @@ from colasearch.cli.train.guide import tuning_options
     show_default=True,
     help="Weight of the term that keeps rewards about 0, where rm:'s rule sigmoid tells texts apart.",
 )
-def command(
-    model: str,
-    data: tuple[Path, ...],
-    tune: Any,
-    layers: tuple[int, ...],
-    rank: int,
-    epochs: int,
-    batch: int,
-    micro_tokens: int,
-    max_tokens: int,
-    heldout: float,
-    center: float,
-    **common: Any,
-) -> None:
+def command(**given: Any) -> None:
     """Train a reward model on pairs of a chosen and a rejected text (Bradley-Terry).
 
     OUTPUT/model is what TRL's RewardTrainer saves: a sequence classifier with one output. rm:OUTPUT/model names it
     wherever a reward or a value is asked for.
     """
-    from colasearch.training.loop import fit, manifest
+    run(RewardSettings(**given))
+
+
+def run(settings: RewardSettings) -> None:
+    """Train as ``settings`` say."""
     from colasearch.training.preference.pairs import pairs_sha256, read_pairs, split_pairs
     from colasearch.training.preference.reward_model import (
         RewardLearner,
@@ -70,19 +86,17 @@ def command(
         pair_batches,
         pair_tokens,
     )
-    from colasearch.training.tuning import Tuning
+    from colasearch.training.running.loop import fit, manifest
 
-    where, how = take(Where, common), take(Run, common)
-    if where.dtype == "auto" and tune != "lora":
-        where = dataclasses.replace(where, dtype="float32")  # as in `train guide`
-    pairs, equal = read_pairs(data)
-    base = load(model, where).base
-    longest = min(max_tokens, base.context_length)
+    settings = settings.with_dtype()
+    pairs, equal = read_pairs(settings.data)
+    base = load(settings.model, settings).base
+    longest = min(settings.max_tokens, base.context_length)
     laid_out = [pair_tokens(base.tokenizer, pair) for pair in pairs]
     fitting = [i for i, row in enumerate(laid_out) if row.longest <= longest]
     pairs, rows = [pairs[i] for i in fitting], [laid_out[i] for i in fitting]
-    train, held = split_pairs(pairs, heldout)
-    if not train or (not held and heldout):
+    train, held = split_pairs(pairs, settings.heldout)
+    if not train or (not held and settings.heldout):
         raise click.UsageError(
             f"{len(pairs)} pairs of at most {longest} tokens leave {len(train)} to train on and {len(held)} held out; "
             "give more pairs, or another --heldout or --max-tokens"
@@ -90,36 +104,37 @@ def command(
     left_out = {"of equal texts": equal, f"above {longest} tokens": len(laid_out) - len(pairs)}
     told = "".join(f", {count} {why} left out" for why, count in left_out.items() if count)
     click.echo(f"{len(train)} pairs to train on, {len(held)} held out{told}", err=True)
-    tuning = Tuning(tune, layers, rank, 2.0 * rank)
+    tuning = settings.tuning()
     config = {
-        "data": [path.name for path in data],
+        "data": [path.name for path in settings.data],
         "pairs": pairs_sha256(pairs),
-        "heldout": heldout,
-        "max_tokens": max_tokens,
-        "epochs": epochs,
-        "batch": batch,
-        "center": center,
+        "heldout": settings.heldout,
+        "max_tokens": settings.max_tokens,
+        "epochs": settings.epochs,
+        "batch": settings.batch,
+        "center": settings.center,
         **dataclasses.asdict(tuning),
     }
-    loop = how.loop(weight_decay=0.0)
-    run = how.open(manifest("reward", {"model": model, **config}, loop, base=dataclasses.asdict(base.identity)))
-    classifier = TunableClassifier(base, tuning, how.seed)
-    learner = RewardLearner(classifier, rows, micro_tokens, center)
+    loop = settings.loop(weight_decay=0.0)
+    identity = dataclasses.asdict(base.identity)
+    opened = settings.open(manifest("reward", {"model": settings.model, **config}, loop, base=identity))
+    classifier = TunableClassifier(base, tuning, settings.seed)
+    learner = RewardLearner(classifier, rows, settings.micro_tokens, settings.center)
     with Bar("reward") as bar:
         result = fit(
-            run,
+            opened,
             classifier.model,
             classifier.parameters(),
             loop,
-            plan=lambda epoch: pair_batches(train, batch, how.seed, epoch),
-            epochs=epochs,
+            plan=lambda epoch: pair_batches(train, settings.batch, settings.seed, epoch),
+            epochs=settings.epochs,
             accumulate=learner.accumulate,
             evaluate=lambda: learner.evaluate(held),
             progress=bar.step,
         )
     trained = classifier.size
-    settings = {**config, "lr": how.lr, "seed": how.seed, "pairs trained on": len(train), "trained numbers": trained}
-    report = _finish(classifier, learner, held, base.identity.name, settings, how.output / "model")
+    how = {"lr": settings.lr, "seed": settings.seed, "pairs trained on": len(train), "trained numbers": trained}
+    report = _finish(classifier, learner, held, base.identity.name, {**config, **how}, settings.output / "model")
     click.echo(json.dumps({**report, "heldout": {**result, **report["heldout"]}, "trained_parameters": trained}))
 
 

@@ -29,7 +29,7 @@ from colasearch.engine.trees.table import NodeTable
 from colasearch.errors import InputError
 from colasearch.model.latent_lm import LatentLM
 from colasearch.problem import Problem
-from colasearch.tasks import Task, get_task, prompt_tokens
+from colasearch.tasks import Task, get_task
 from colasearch.verifiers import canonical_key, extract_answer, is_checkable
 
 
@@ -84,15 +84,11 @@ class Forest:
         """Every finished text of the trees in progress, tree by tree."""
         return [text for tree in self.trees.values() for text in tree.finished]
 
-    def open(self, problems: Sequence[Problem]) -> list[int]:
-        """Begin trees; returns their numbers. Their roots' evaluations come from ``advance``.
+    def open(self, problems: Sequence[Problem], prompts: Sequence[tuple[int, ...]]) -> list[int]:
+        """Begin trees, each with its prompt; returns their numbers. Their roots' evaluations come from ``advance``.
 
         Prompts are encoded together, and once for all trees with the same prompt.
-
-        Raises:
-            InputError: A prompt leaves no room for an answer in the base's context; nothing has begun then.
         """
-        prompts = [self.check(problem) for problem in problems]
         self.table.encode(prompts)
         begun: list[int] = []
         for problem, prompt in zip(problems, prompts, strict=True):
@@ -125,22 +121,6 @@ class Forest:
             self._submit_references(number)
         else:
             self._roots.append(self._root_evaluation(number, 0.0))
-
-    def check(self, problem: Problem) -> tuple[int, ...]:
-        """The problem's prompt.
-
-        Raises:
-            InputError: It leaves no room for an answer in the base's context, or the task is unknown.
-        """
-        prompt = tuple(prompt_tokens(self.lm.base.tokenizer, problem))
-        context = self.lm.base.context_length
-        if len(prompt) + self.config.max_tokens > context:
-            raise InputError(
-                f"problem {problem.id}: its prompt has {len(prompt)} tokens and --max-tokens is "
-                f"{self.config.max_tokens}, but the context of {self.lm.base.identity.name} holds {context}; "
-                "shorten the problem, lower --max-tokens, or use a model with a longer context"
-            )
-        return prompt
 
     def submit(self, states: np.ndarray, actions: np.ndarray) -> list[int]:
         """Ask for edges; returns a ticket for each. Their evaluations come from ``advance``."""

@@ -13,6 +13,7 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 
+from colasearch.engine.prompt import prompt_of
 from colasearch.engine.trees.forest import Forest
 from colasearch.engine.trees.nodes import Evaluation, Node
 from colasearch.problem import Problem
@@ -30,7 +31,7 @@ class LatentWorld(Forest):
         Raises:
             InputError: A prompt leaves no room for an answer in the base's context.
         """
-        trees = self.open(problems)
+        trees = self.open(problems, [prompt_of(self.lm.base, one, self.config.max_tokens) for one in problems])
         done = {e.tree: e for e in self._run(len(problems))}
         rows = [done[tree] for tree in trees]
         return (

@@ -30,21 +30,20 @@ from colasearch.experiments.running.stages import Stage, Stages
 from colasearch.problem import LabelledProblem
 
 if TYPE_CHECKING:
-    from colasearch.training.estimators import Algorithm
+    from colasearch.training.reinforcement.estimators import Algorithm
 
 DATA, MODEL, METRICS = "data", "model", "metrics.jsonl"
 TRAIN, FIRST, HELDOUT = "train.jsonl", "first.jsonl", "heldout.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
-class Iterations:
-    """Every number of a run.
+class Numbers:
+    """Every number of a run that a user may give.
 
     Attributes:
         model: Known name, folder or hub name; with a policy.
-        has_value: Whether it has a value head; else ``samples`` rollouts each of as many problems as an iteration
-            searches (``data/first.jsonl``) give it one.
-        task: Prompt and verifier.
+        samples: Rollouts a problem for a first value head, where there is none.
+        task: Prompt and verifier; None: what the problems are.
         iterations: How many.
         problems_per_iteration: Problems searched in each; slices of the training problems do not overlap until all
             have been searched.
@@ -67,10 +66,9 @@ class Iterations:
         workers, ray_address: Ray workers of searches; not part of the results.
     """
 
-    model: str
-    has_value: bool = True
+    model: str = "smollm2-135m"
     samples: int = 4
-    task: str = "math"
+    task: str | None = None
     iterations: int = 3
     problems_per_iteration: int = 500
     searcher: str = "gumbel"
@@ -109,6 +107,20 @@ class Iterations:
     workers: int | None = None
     ray_address: str | None = None
 
+
+@dataclass(frozen=True, slots=True)
+class Iterations(Numbers):
+    """The same, with what model and problems say.
+
+    Attributes:
+        has_value: Whether the model has a value head; else ``samples`` rollouts each of as many problems as an
+            iteration searches (``data/first.jsonl``) give it one.
+        task: Prompt and verifier.
+    """
+
+    task: str = "math"
+    has_value: bool = True
+
     def check(self) -> None:
         """Check the numbers.
 
@@ -127,7 +139,7 @@ class Iterations:
             )
         if self.rl_rounds:
             # What RL would refuse must not cost the search before it.
-            from colasearch.training.rl import RLConfig
+            from colasearch.training.reinforcement.rl import RLConfig
 
             RLConfig(algorithm=self.algorithm, group=self.rl_group, beta=self.beta).check()
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from colasearch.training.card import table
 from colasearch.training.preference.reliability import Bin
+from colasearch.training.trained.card import table
 
 
 def reward_card(

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from colasearch.errors import InputError
-from colasearch.training.rl import Episode
+from colasearch.training.reinforcement.rl import Episode
 
 
 def scored_texts(rollouts: Sequence[tuple[str, Episode]], tokenizer: Any) -> dict[str, list[tuple[str, float]]]:

@@ -22,10 +22,10 @@ from colasearch.model.base import BaseModel
 from colasearch.model.quiet import quiet_transformers
 from colasearch.model.rewards import conversation_tokens, padding_token
 from colasearch.storage.files import folder_atomic
-from colasearch.training.loop import Metrics
+from colasearch.training.base.tuning import Tuning, layers_of, low_rank
 from colasearch.training.preference.pairs import Pair
 from colasearch.training.preference.reliability import measures, right
-from colasearch.training.tuning import Tuning, layers_of, low_rank
+from colasearch.training.running.loop import Metrics
 
 
 def new_classifier(base: BaseModel, seed: int) -> Any:
