@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from colasearch.engine.decoding.decoder import decode, prefill
+from colasearch.engine.decoding.decoder import decode
 from colasearch.engine.decoding.draws import seeded_uniforms
 from colasearch.engine.decoding.row import Row, Rules
 from colasearch.engine.forward.actor import Actor
@@ -71,7 +71,7 @@ def write(lm: LatentLM, prompts: Sequence[Sequence[int]], how: Writing, first: i
     def is_finished(tokens: Sequence[int]) -> bool:
         return tokens[-1] in ends or (bool(how.stops) and any(stop in said(tokens) for stop in how.stops))
 
-    features, segments = prefill(actor, prompts)
+    features, segments = actor.prefill(prompts)
     numbers = [seeded_uniforms(how.max_tokens, how.seed, first + i, "write") for i in range(len(prompts))]
     uniforms = torch.tensor([float(n[0]) for n in numbers], dtype=torch.float64, device=lm.base.device)
     tokens = actor.next_tokens(features, uniforms).token_B.tolist()

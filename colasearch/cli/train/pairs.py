@@ -72,4 +72,4 @@ def _tokenizer(model: str) -> Any:
     from colasearch.cli.train.loading import load
     from colasearch.cli.train.settings import Where
 
-    return load(model, Where("cpu", "auto", None), to_train=False).base.tokenizer
+    return load(model, Where(device="cpu"), to_train=False).base.tokenizer
