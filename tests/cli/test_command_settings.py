@@ -62,8 +62,16 @@ NEEDED = {
         ("--model", "m", "--data", "t.jsonl", "--output", "runs/x"),
         {"model": "m", "data": (Path("t.jsonl"),), "output": Path("runs/x")},
     ),
+    "pairs": (
+        ("--rollouts", "r.jsonl", "--model", "m", "--data", "p.jsonl", "--output", "pairs.jsonl"),
+        {"rollouts": (Path("r.jsonl"),), "model": "m", "data": (Path("p.jsonl"),), "output": Path("pairs.jsonl")},
+    ),
     "policy": (("--model", "m", "--output", "runs/x"), {"model": "m", "output": Path("runs/x")}),
     "problems": (("--output", "p.jsonl"), {"output": Path("p.jsonl")}),
+    "reward": (
+        ("--model", "m", "--data", "pairs.jsonl", "--output", "runs/x"),
+        {"model": "m", "data": (Path("pairs.jsonl"),), "output": Path("runs/x")},
+    ),
     "rl": (
         ("--model", "m", "--data", "p.jsonl", "--output", "runs/x"),
         {"model": "m", "data": (Path("p.jsonl"),), "output": Path("runs/x")},
