@@ -113,6 +113,19 @@ def test_what_killed_writers_left_is_cleared_and_what_was_set_aside_comes_back(t
     assert (tmp_path / "checkpoint" / "w").read_text() == f".checkpoint.old-{pid}"
 
 
+def test_a_writer_that_ended_and_that_nobody_waited_for_is_dead(tmp_path):
+    child = os.fork()
+    if not child:
+        os._exit(0)
+    try:
+        os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)  # ended, and still in the table of processes
+        (tmp_path / f".report.md.tmp-{child}").touch()
+        clear_left_behind(tmp_path)
+        assert not list(tmp_path.iterdir())
+    finally:
+        os.waitpid(child, 0)
+
+
 @pytest.mark.parametrize("resume", [False, True])
 def test_a_folder_in_which_nothing_was_finished_is_begun_anew(tmp_path, resume):
     (tmp_path / "traces").mkdir()
@@ -137,7 +150,7 @@ def test_a_folder_with_anything_else_in_it_is_left_alone(tmp_path, name, resume)
 
 @pytest.mark.parametrize("resume", [False, True])
 def test_a_training_run_that_was_killed_at_once_is_begun_anew(tmp_path, resume):
-    from colasearch.training.loop import TrainRun
+    from colasearch.training.running.loop import TrainRun
 
     (tmp_path / f".manifest.json.tmp-{dead_pid()}").write_text("{")
     TrainRun(tmp_path, {"kind": "x", "config": {}}, resume).close()

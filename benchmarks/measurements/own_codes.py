@@ -24,13 +24,13 @@ from torch import Tensor
 
 from colasearch.model.base import BaseModel
 from colasearch.model.latent_lm import LatentModules, new_latents
-from colasearch.training.actions import ActionLearner, ActionsConfig
-from colasearch.training.cloning import PolicyCloner
-from colasearch.training.data import load_corpus
-from colasearch.training.documents import Document
-from colasearch.training.evaluate import evaluate
-from colasearch.training.hidden_cache import Batch, HiddenStates, hidden_states
-from colasearch.training.start import size_codes, state_size
+from colasearch.training.data.corpus import load_corpus
+from colasearch.training.data.documents import Document
+from colasearch.training.data.hidden_cache import Batch, HiddenStates, hidden_states
+from colasearch.training.latent_actions.actions import ActionLearner, ActionsConfig
+from colasearch.training.latent_actions.cloning import PolicyCloner
+from colasearch.training.latent_actions.evaluate import evaluate
+from colasearch.training.latent_actions.start import size_codes, state_size
 
 LIKELIEST = 16
 HELD_OUT = 8  # every so many texts

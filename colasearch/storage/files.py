@@ -116,8 +116,15 @@ def clear_left_behind(folder: Path) -> None:
 
 
 def _lives(pid: int) -> bool:
-    """Whether another process has this number; in containers ours is often the same from run to run."""
-    return pid != os.getpid() and Path(f"/proc/{pid}").exists()
+    """Whether another process has this number; in containers ours is often the same from run to run.
+
+    One that has ended and that nobody waited for (a zombie: a container may have no init that does) writes no more.
+    """
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return False
+    return pid != os.getpid() and state not in "ZX"
 
 
 def write_json(path: Path, data: Any) -> None:

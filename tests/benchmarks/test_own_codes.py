@@ -10,7 +10,7 @@ import torch
 
 from colasearch.benchmarks.measurements import own_codes
 from colasearch.model.base import BaseModel
-from colasearch.training.hidden_cache import HiddenStates
+from colasearch.training.data.hidden_cache import HiddenStates
 
 
 @pytest.fixture

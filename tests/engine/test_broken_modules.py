@@ -7,10 +7,11 @@ from dataclasses import replace
 import pytest
 import torch
 
+from colasearch.engine.forward.actor import Actor
 from colasearch.engine.scheduler import search_problems
 from colasearch.engine.settings import SearchSettings, WorldConfig
 from colasearch.problem import Problem, StopReason
-from colasearch.training.value import add_head
+from colasearch.training.values.heads import add_head
 
 PROBLEMS = [Problem.from_text(f"What is {i} + {i}?") for i in range(2)]
 WORLD = WorldConfig(max_tokens=14, max_step_tokens=4, references=0)
@@ -53,4 +54,22 @@ def test_nan_that_comes_later_ends_the_search_there(wide_lm, monkeypatch):
     monkeypatch.setattr(actor, "fan_out_states", breaks_later)
     (one,) = search_problems(wide_lm, PROBLEMS[:1], SETTINGS)
     assert calls >= 3
+    assert one.result.stop == StopReason.NAN
+
+
+def test_nan_at_the_end_of_a_step_is_noticed_there_though_the_value_is_sound(wide_lm, monkeypatch):
+    add_head(wide_lm.latents, "value", seed=0)
+    whole, calls = Actor.feed, 0
+
+    def breaks_once(self, tokens, batch):
+        nonlocal calls
+        calls += 1
+        features = whole(self, tokens, batch)
+        scores = features.scores_BA
+        return replace(features, scores_BA=torch.full_like(scores, torch.nan)) if calls == 2 else features
+
+    monkeypatch.setattr(Actor, "feed", breaks_once)
+    settings = replace(SETTINGS, searcher="uct", world=replace(WORLD, max_step_tokens=1))
+    (one,) = search_problems(wide_lm, PROBLEMS[:1], settings)
+    assert calls >= 2
     assert one.result.stop == StopReason.NAN

@@ -9,11 +9,11 @@ import torch
 
 from colasearch.benchmarks.measurements import own_codes
 from colasearch.model.latent_lm import new_latents
-from colasearch.training.actions import ActionLearner, ActionsConfig
-from colasearch.training.documents import Document
-from colasearch.training.hidden_cache import FreshStates
-from colasearch.training.start import size_codes, state_size
-from colasearch.training.uncertain import weights_of
+from colasearch.training.data.documents import Document
+from colasearch.training.data.hidden_cache import FreshStates
+from colasearch.training.latent_actions.actions import ActionLearner, ActionsConfig
+from colasearch.training.latent_actions.start import size_codes, state_size
+from colasearch.training.latent_actions.uncertain import weights_of
 
 LARGE = 8.0
 
