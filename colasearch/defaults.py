@@ -11,7 +11,7 @@ from typing import Any
 from colasearch.engine.settings import Sampling
 from colasearch.model.base import BaseModel
 from colasearch.model.ends import thinks
-from colasearch.model.sources import KNOWN
+from colasearch.model.known import KNOWN
 from colasearch.tasks import get_task
 
 THINKING = 4

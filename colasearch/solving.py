@@ -6,7 +6,7 @@ print(solve("Tom has 3 apples and buys 5 more. How many has he?", sims=16).answe
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +14,9 @@ from colasearch.benchmarks.names import BASELINES
 from colasearch.defaults import sampling_for, text_limit
 from colasearch.engine.scheduler import Searched, Status, search_problems
 from colasearch.engine.settings import SearchSettings, WorldConfig
+from colasearch.errors import ColasearchError, PrerequisiteError
+from colasearch.model.known import DEFAULT_MODEL, model_for
 from colasearch.model.latent_lm import LatentLM
-from colasearch.model.sources import DEFAULT_MODEL, model_for
 from colasearch.problem import Problem, SolveResult
 from colasearch.searchers.registry import spelled
 from colasearch.tasks import get_task
@@ -113,17 +114,64 @@ def search_one(
     on_status: Callable[[Status], None] | None = None,
     pool: Pool | None = None,
 ) -> Searched:
-    """One problem's result and trace; a sampling searcher draws whole texts, as in ``bench``.
+    """One problem's result and trace; see :func:`search_each`.
 
     Raises:
         ColasearchError: The problem cannot be searched; see :func:`solve`.
     """
-    if settings.searcher in BASELINES:
-        done = draw(lm, problem, settings, on_status=on_status, pool=pool)
-    elif pool is None:
-        (done,) = search_problems(lm, [problem], settings, on_status=on_status)
-    else:
-        (done,) = pool.search([problem], settings)
+    (done,) = search_each(lm, [problem], settings, on_status=on_status, pool=pool)
     if done.error is not None:
+        raise done.error
+    return done
+
+
+def search_each(
+    lm: LatentLM,
+    problems: Sequence[Problem],
+    settings: SearchSettings,
+    *,
+    slots: int = 1,
+    on_status: Callable[[Status], None] | None = None,
+    pool: Pool | None = None,
+) -> Iterator[Searched]:
+    """Each problem as it is done, in any order; a sampling searcher draws whole texts, as in ``bench``.
+
+    Args:
+        lm: The model.
+        problems: The problems. What is wrong with one alone is in its ``Searched.error``.
+        settings: How each is searched.
+        slots: Problems searched together in this process; no result depends on it.
+        on_status: Called now and then with how far the search is.
+        pool: Workers that search in place of this process.
+
+    Raises:
+        PrerequisiteError: A server of values is down, or the model has no latent modules.
+    """
+    if not problems:
+        return
+    if settings.searcher in BASELINES:
+        for problem in problems:
+            yield _drawn(lm, problem, settings, on_status, pool)
+    elif pool is not None:
+        yield from pool.search(problems, settings)
+    else:
+        yield from search_problems(lm, problems, settings, slots=slots, on_status=on_status)
+
+
+def _drawn(
+    lm: LatentLM,
+    problem: Problem,
+    settings: SearchSettings,
+    on_status: Callable[[Status], None] | None,
+    pool: Pool | None,
+) -> Searched:
+    """Whole texts of one problem; an error that others need not share is in what comes back."""
+    try:
+        done = draw(lm, problem, settings, on_status=on_status, pool=pool)
+    except PrerequisiteError:
+        raise
+    except ColasearchError as error:
+        return Searched(problem, None, None, error)
+    if isinstance(done.error, PrerequisiteError):
         raise done.error
     return done

@@ -50,6 +50,7 @@ TASKS = {
     "math": Task("math", _math_request, branch_below=0.9),
     "countdown": Task("countdown", _countdown_request, branch_below=0.9),
     "procedural": Task("procedural", _math_request),
+    "format": Task("format", lambda problem: problem.text.strip()),
 }
 
 

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from colasearch.benchmarks.harness.arms import ArmResult, ArmSettings, Enough, Job, sample
+from colasearch.benchmarks.harness.arms import ArmResult, ArmSettings
+from colasearch.benchmarks.harness.drawing import Enough, Job, sample
 from colasearch.engine.scheduler import Searched, Status
 from colasearch.engine.settings import SearchSettings
-from colasearch.engine.verdict import OVERRULED, verdict_of, why_no_answer
+from colasearch.engine.verdict import verdict_and_stop, why_no_answer
 from colasearch.interrupts import HeldInterrupts
 from colasearch.model.latent_lm import LatentLM
 from colasearch.problem import Candidate, Problem, SolveResult, StopReason
@@ -80,9 +81,8 @@ def _here(
 
 
 def _result(lm: LatentLM, drawn: ArmResult, settings: SearchSettings, seconds: float) -> SolveResult:
-    verdict, stop = verdict_of(drawn.problem, drawn.answer), StopReason(drawn.stop)
-    if verdict and settings.stop_when_solved and stop in OVERRULED:
-        stop = StopReason.SOLVED
+    ended, can_solve = StopReason(drawn.stop), settings.stop_when_solved
+    verdict, stop = verdict_and_stop(drawn.problem, drawn.answer, ended, can_solve=can_solve)
     why = None
     if drawn.answer is None:
         why = why_no_answer(

@@ -23,7 +23,7 @@ from colasearch.model.base import BaseModel
 from colasearch.model.config import LatentConfig
 from colasearch.model.latent_lm import LatentModules, save_latents
 from colasearch.problem import LabelledProblem, Problem
-from colasearch.training.card import model_card
+from colasearch.training.trained.card import model_card
 from colasearch.verifiers import extract_answer, get_verifier
 
 PARTS = ("idm", "policy", "rest")

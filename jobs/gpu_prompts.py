@@ -23,7 +23,7 @@ from colasearch.model.ends import encode
 from colasearch.problem import Problem
 from colasearch.rows import gold_of, read_rows, text_of
 from colasearch.tasks import prompt_tokens
-from colasearch.training.documents import solution_text
+from colasearch.training.data.documents import solution_text
 
 
 def ragged(name: str, lists: Sequence[Sequence[int]]) -> dict[str, np.ndarray]:

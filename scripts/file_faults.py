@@ -203,11 +203,13 @@ def command(name: str, kinds: str, points: int | None, seed: int) -> None:
             library = compile_library(root)
             environment = {**os.environ, "LD_PRELOAD": str(library), "OMP_NUM_THREADS": "1"}
             raise SystemExit(subprocess.run([sys.executable, __file__, *sys.argv[1:]], env=environment).returncode)
+        from colasearch.benchmarks.data_sets.countdown import BENCHMARK
         from colasearch.cli.main import prepare
         from colasearch.cli.session import import_all
 
         prepare()
         import_all()
+        BENCHMARK.source()  # kept for all forks
         os.environ["COLASEARCH_CACHE"] = str(root / "cache")
         told = campaign(name, chosen, points, seed, root)
     click.echo(json.dumps(told))

@@ -90,9 +90,9 @@ def main(
     import torch
 
     from colasearch.problem import LabelledProblem, Problem
+    from colasearch.training.data.problems import load_problems
     from colasearch.training.generated.countdown import countdown_rows
-    from colasearch.training.problems import load_problems
-    from colasearch.training.shipping import Origin, ship
+    from colasearch.training.trained.shipping import Origin, ship
 
     torch.set_num_threads(threads)
     if problems is not None:

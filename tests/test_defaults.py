@@ -14,7 +14,7 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from colasearch import tasks
 from colasearch.benchmarks.measurements.transformers_greedy import by_engine, by_transformers, first_difference
-from colasearch.cli.train.rl import Problems
+from colasearch.cli.train.settings import Problems
 from colasearch.defaults import sampling_for, sampling_said, text_limit
 from colasearch.engine.settings import Sampling
 from colasearch.engine.texts.choosing import states_false
@@ -91,10 +91,10 @@ def test_the_longest_task_counts(base, monkeypatch):
 
 
 def test_training_rolls_out_to_the_same_limit(base):
-    given = Problems((), "math", 0.1, None, 1.0, 0, 0.0, 4)
+    given = Problems(data=(), task="math")
     lm = LatentLM("qwen", base, None)
-    assert given.settled(lm).max_new_tokens == text_limit(base, ["math"])
-    assert replace(given, max_new_tokens=7).settled(lm).max_new_tokens == 7
+    assert given.with_limit(lm).max_new_tokens == text_limit(base, ["math"])
+    assert replace(given, max_new_tokens=7).with_limit(lm).max_new_tokens == 7
 
 
 def thinking(special: bool, template: str = CHAT) -> Any:

@@ -150,7 +150,7 @@ def test_a_folder_with_anything_else_in_it_is_left_alone(tmp_path, name, resume)
 
 @pytest.mark.parametrize("resume", [False, True])
 def test_a_training_run_that_was_killed_at_once_is_begun_anew(tmp_path, resume):
-    from colasearch.training.loop import TrainRun
+    from colasearch.training.running.loop import TrainRun
 
     (tmp_path / f".manifest.json.tmp-{dead_pid()}").write_text("{")
     TrainRun(tmp_path, {"kind": "x", "config": {}}, resume).close()

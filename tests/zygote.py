@@ -118,11 +118,13 @@ def _read(stream: socket.socket, count: int) -> bytes:
 
 def serve(number: int) -> None:
     """Fork for what is asked on the socket ``number`` until it is closed."""
+    from colasearch.benchmarks.data_sets.countdown import BENCHMARK
     from colasearch.cli.main import prepare
     from colasearch.cli.session import import_all
 
     prepare()
     import_all()
+    BENCHMARK.source()  # kept; making the problems takes a second or two
     gc.collect()
     gc.freeze()  # a collection in a forked process would copy all memory
     with socket.socket(fileno=number) as asked:

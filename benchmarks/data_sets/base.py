@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,7 +71,7 @@ class Benchmark:
     name: str
     title: str
     task: str
-    source: Hub | Callable[[], list[Item]]
+    source: Hub | Callable[[], Sequence[Item]]
     rows: int | None
     sha256: str | None = None
     binding: bool = False

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 
 from colasearch.benchmarks.data_sets.base import Benchmark, Item, make_item, selected_sha256
 from colasearch.benchmarks.data_sets.load import DataSet
@@ -24,8 +24,9 @@ RULE_SOME = "rule: each number at most once"
 RULE_ALL = "rule: every number exactly once"
 
 
-def make(name: str, sizes: tuple[int, int], targets: tuple[int, int]) -> list[Item]:
-    """``COUNT`` different held-out problems.
+@cache
+def make(name: str, sizes: tuple[int, int], targets: tuple[int, int]) -> tuple[Item, ...]:
+    """``COUNT`` different held-out problems; made once in a process, which takes a second or two.
 
     Args:
         name: Seeds the numbers and names the problems.
@@ -48,7 +49,7 @@ def make(name: str, sizes: tuple[int, int], targets: tuple[int, int]) -> list[It
         data = {"numbers": numbers, "target": target}
         text = f"Make {target} from {', '.join(map(str, numbers))}."
         items.append(make_item(f"{name}-{len(items):03d}", text, None, "countdown", data, level=f"{size} numbers"))
-    return items
+    return tuple(items)
 
 
 def with_rule(data: DataSet, exactly: bool) -> DataSet:

@@ -84,7 +84,7 @@ def load(
 
         items, source = fetch(benchmark, report), _hub_name(benchmark.source)
     else:
-        items, source = benchmark.source(), "generated"
+        items, source = list(benchmark.source()), "generated"
     digest = items_sha256(items, benchmark.loose)
     pinned = None if benchmark.sha256 is None else digest == benchmark.sha256
     if pinned is False and benchmark.binding and data is None:

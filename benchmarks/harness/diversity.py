@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from colasearch.engine.decoding.decoder import decode, prefill
+from colasearch.engine.decoding.decoder import decode
 from colasearch.engine.decoding.draws import seeded_uniforms
 from colasearch.engine.decoding.row import Row, Rules
 from colasearch.engine.forward.actor import Actor
@@ -160,7 +160,7 @@ def _decoded(
     if how == "random codes":
         sampling = replace(sampling, temperature=EVEN)
     actor = Actor(lm, sampling, latent=how != "lm sampling")
-    features, segments = prefill(actor, [encode(base.tokenizer, prefix) for prefix in prefixes])
+    features, segments = actor.prefill([encode(base.tokenizer, prefix) for prefix in prefixes])
     rules = Rules(lambda token: False, lambda text: text[-1] in base.end_ids, tokens, rollout=True)
     for begin in range(0, len(keys), ROWS):
         batch = keys[begin : begin + ROWS]

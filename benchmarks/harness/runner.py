@@ -14,7 +14,8 @@ from typing import Any, Protocol
 
 from colasearch.benchmarks.data_sets.base import Item
 from colasearch.benchmarks.data_sets.load import DataSet, group_names
-from colasearch.benchmarks.harness.arms import ArmResult, ArmSettings, Job, sample, search
+from colasearch.benchmarks.harness.arms import ArmResult, ArmSettings, search
+from colasearch.benchmarks.harness.drawing import Job, sample
 from colasearch.benchmarks.harness.scoring import Score, Scorer, record_of
 from colasearch.benchmarks.harness.summary import GREEDY_SIMS, build
 from colasearch.benchmarks.names import BASELINES, CHOOSERS

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 
 import torch
 
-from colasearch.engine.decoding.decoder import decode, prefill
+from colasearch.engine.decoding.decoder import decode
 from colasearch.engine.decoding.draws import seeded_uniforms
 from colasearch.engine.decoding.row import Row, Rules
 from colasearch.engine.forward.actor import Actor
+from colasearch.engine.forward.heads import StateHeads
 from colasearch.engine.settings import Sampling, WorldConfig
 from colasearch.engine.texts.ends import TextEnds
 from colasearch.engine.texts.judged import values_of
@@ -54,6 +55,7 @@ class Sampler:
     Attributes:
         prompts: Prompt tokens of each problem; None for one that is too long, whose error is in ``errors``.
         errors: Why a problem cannot be sampled.
+        heads: What the model's own heads say of states.
     """
 
     def __init__(
@@ -81,13 +83,14 @@ class Sampler:
         self.lm, self.problems, self.config, self.seed = lm, list(problems), config, seed
         sampling = Sampling(top_k=1, token_top_k=1) if greedy else config.sampling
         self.actor = Actor(lm, sampling, latent=actions == "latent", poll=poll, engine=config.engine)
+        self.heads = StateHeads.of(lm, config, self.actor.latent)
         self.ends = TextEnds(lm.base.tokenizer, lm.base.end_ids)
         self.errors: dict[int, InputError] = {}
         self.prompts = [self._prompt(i) for i in range(len(self.problems))]
         self._places = [i for i, prompt in enumerate(self.prompts) if prompt is not None]
         if self._places:
             prompts = [prompt for prompt in self.prompts if prompt is not None]
-            features, segments = prefill(self.actor, prompts)
+            features, segments = self.actor.prefill(prompts)
             self._features, self._segments = features, dict(zip(self._places, segments, strict=True))
         self.in_progress: list[tuple[int, int, Row]] = []
 
@@ -144,10 +147,9 @@ class Sampler:
         if self.config.values:
             problem = self.problems[place]
             return values_of(self.config.values)([problem] * len(samples), [sample.text for sample in samples])
-        head = self.lm.latents.value if self.lm.latents is not None and self.config.value_head else None
         prompt = self.prompts[place]
-        if head is None or prompt is None or not samples:
+        if not self.heads.value_states or prompt is None or not samples:
             return None
         # As in a search, by the state before the last token: the head was trained on states that go on.
-        features, _ = prefill(self.actor, [[*prompt, *sample.tokens[:-1]] for sample in samples])
-        return [float(v) for v in head(features.hidden_BD).cpu().tolist()]
+        features, _ = self.actor.prefill([[*prompt, *sample.tokens[:-1]] for sample in samples])
+        return [float(v) for v in self.heads.values(features).tolist()]

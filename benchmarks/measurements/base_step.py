@@ -21,8 +21,8 @@ def main() -> None:
 
     from colasearch.model.base import BaseModel
     from colasearch.model.config import BaseIdentity
-    from colasearch.training.base_lm import BaseLearner, make_tokenizer, new_base
-    from colasearch.training.data import batches, load_corpus
+    from colasearch.training.base.from_scratch import BaseLearner, make_tokenizer, new_base
+    from colasearch.training.data.corpus import batches, load_corpus
     from colasearch.training.generated.countdown import CountdownConfig, countdown_rows
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -84,7 +84,8 @@ def by_transformers(model: Any, tokenizer: Any, problems: Sequence[Problem], max
 
 def by_engine(lm: LatentLM, problems: Sequence[Problem], max_tokens: int) -> list[Greedy]:
     """The greedy arm of ``bench --actions sampled``."""
-    from colasearch.benchmarks.harness.arms import ArmSettings, Job, sample
+    from colasearch.benchmarks.harness.arms import ArmSettings
+    from colasearch.benchmarks.harness.drawing import Job, sample
     from colasearch.engine.settings import WorldConfig
 
     settings = ArmSettings(actions="sampled", world=WorldConfig(max_tokens=max_tokens))

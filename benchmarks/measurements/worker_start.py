@@ -26,7 +26,7 @@ PARTS = {
     "torch": "import torch",
     "transformers, tokenizer": "from transformers import PreTrainedTokenizerFast",
     "transformers, model classes": "from transformers import LlamaForCausalLM",
-    "colasearch": "import colasearch.cluster.weights, colasearch.benchmarks.harness.arms",
+    "colasearch": "import colasearch.cluster.weights, colasearch.benchmarks.harness.drawing",
 }
 """What a worker imports, in this order."""
 _TIMED = """

@@ -50,8 +50,8 @@ def diversity(
 
     from colasearch.benchmarks.harness.diversity import compare
     from colasearch.benchmarks.harness.encoder import Encoder
+    from colasearch.model.known import DEFAULT_MODEL
     from colasearch.model.latent_lm import LatentLM
-    from colasearch.model.sources import DEFAULT_MODEL
 
     def say(text: str) -> None:
         click.echo(text, err=True)
@@ -100,7 +100,7 @@ def _prefixes(lm: object, data: Path | None, count: int, tokens: int) -> list[st
     from colasearch.benchmarks.harness.diversity import PREFIXES
     from colasearch.errors import InputError
     from colasearch.model.ends import encode
-    from colasearch.training.data import read_rows
+    from colasearch.training.data.corpus import read_rows
 
     if data is None:
         found = list(PREFIXES)

@@ -256,6 +256,8 @@ def _load(settings: BenchSettings, display: Display) -> LatentLM:
     lm = LatentLM.from_pretrained(settings.model, settings.device, settings.dtype, display.say, run_only=alone)
     if settings.actions == "latent":
         lm.require_latents()
+        if settings.values == ("q",):
+            lm.require_q()
     return lm
 
 
@@ -271,6 +273,8 @@ def _manifest(
     world = {key: value for key, value in asdict(plan.settings.world).items() if key not in RUNTIME_WORLD}
     if world["value_head"]:
         del world["value_head"]  # as in runs from before there was a choice
+    if not world["q_values"]:
+        del world["q_values"]  # the same
     if not world["values"]:
         del world["values"]  # the same
     if world.pop("choosing")["false_equations"]:

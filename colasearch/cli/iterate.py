@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from colasearch.cli.options import config_option, key_values, option, worker_options
+from colasearch.experiments.recipes.iterations import Iterations, Numbers
 
 if TYPE_CHECKING:
     from colasearch.problem import LabelledProblem
@@ -27,6 +31,26 @@ def option_texts(context: click.Context, parameter: click.Parameter, value: Any)
     """``NAME=VALUE`` texts, checked."""
     found = key_values(context, parameter, value)
     return tuple(f"{name}={json.dumps(one) if not isinstance(one, str) else one}" for name, one in found.items())
+
+
+@dataclass(frozen=True, kw_only=True)
+class IterateSettings(Numbers):
+    """``colasearch iterate``: fields are named as the flags are; ``options`` are texts ``NAME=VALUE``."""
+
+    data: tuple[Path, ...]
+    heldout_data: tuple[Path, ...] = ()
+    output: Path
+    resume: bool = False
+
+    def recipe(self, task: str) -> Iterations:
+        """Every number of the run, of problems of ``task``. A folder's path is made whole: stages run elsewhere."""
+        from colasearch.rewards import settled
+
+        folder = Path(self.model)
+        model = str(folder.resolve()) if folder.is_dir() else self.model
+        numbers = {field.name: getattr(self, field.name) for field in dataclasses.fields(Numbers)}
+        whole = {"model": model, "task": task, "reward": settled(self.reward)}
+        return Iterations(**{**numbers, **whole}, has_value=_has_value(model))
 
 
 @click.command(name="iterate", epilog=EPILOG)
@@ -98,6 +122,12 @@ def option_texts(context: click.Context, parameter: click.Parameter, value: Any)
 @option("--rl-lr", type=float, default=3e-4)
 @option("--beta", type=click.FloatRange(min=0), default=1e-3, help="Weight of the KL divergence.")
 @option("--format-weight", type=click.FloatRange(0, 1), default=0.0, help="Part of RL's reward that is for form.")
+@click.option(
+    "--reward",
+    multiple=True,
+    metavar="SPEC",
+    help="RL's reward in place of the task's verifier, as in `train rl`; may be repeated. Searches keep the verifier.",
+)
 @option("--keep", type=click.Choice(["last", "best"]), default="last", help="Which model becomes RUN/model.")
 @option("--seed", type=int, default=0)
 @option("--threads", type=COUNT, help="CPU threads [default: torch's choice].")
@@ -105,30 +135,32 @@ def option_texts(context: click.Context, parameter: click.Parameter, value: Any)
 @click.option("--output", required=True, type=PATH, help="Run folder.")
 @click.option("--resume", is_flag=True, help="Go on with the run in --output.")
 @config_option
-def command(data: tuple[Path, ...], heldout_data: tuple[Path, ...], output: Path, resume: bool, **given: Any) -> int:
+def command(**given: Any) -> int:
     """Let search and RL teach a model in turn: search, learn policy and values from the traces, do RL, measure.
 
     Each phase is a colasearch command with a folder of its own in RUN; killed anywhere, --resume goes on where it
     stopped. The summary is printed as one JSON object; RUN/report.html shows the curves.
     """
-    from colasearch.experiments.iterate_run import run_iterations
-    from colasearch.experiments.recipes.iterations import Iterations
-    from colasearch.searchers.registry import make
-    from colasearch.training.problems import load_problems, split_problems
+    return run(IterateSettings(**given))
 
-    folder = Path(given["model"])
-    if folder.is_dir():
-        given["model"] = str(folder.resolve())  # stages run in the run folder
-    problems = load_problems(data, given["task"])
-    given["task"] = problems[0].problem.task
-    how = Iterations(**given, has_value=_has_value(given["model"]))
+
+def run(settings: IterateSettings) -> int:
+    """Run the iterations as ``settings`` say; the exit code."""
+    from colasearch.experiments.iterate_run import run_iterations
+    from colasearch.searchers.registry import make
+    from colasearch.training.data.problems import load_problems, split_problems
+
+    output = settings.output
+    problems = load_problems(settings.data, settings.task)
+    how = settings.recipe(problems[0].problem.task)
     make(how.searcher, dict(_pair(one) for one in how.options))  # a wrong name must not cost the first search
-    if heldout_data:
-        train, held = problems, load_problems(heldout_data, how.task)
+    if settings.heldout_data:
+        train, held = problems, load_problems(settings.heldout_data, how.task)
     else:
         chosen, left = split_problems(problems, how.heldout)
         train, held = _pick(problems, chosen), _pick(problems, left)
-    summary = run_iterations(how, train, held, output, resume=resume, say=lambda line: click.echo(line, err=True))
+    said = partial(click.echo, err=True)
+    summary = run_iterations(how, train, held, output, resume=settings.resume, say=said)
     click.echo(f"Report: {output / 'report.html'}; model: {output / 'model'}", err=True)
     click.echo(json.dumps(summary, ensure_ascii=False))
     return 0

@@ -87,9 +87,10 @@ def add(name: str, path: Path) -> None:
     The files stay where they are. What they hold is checked now; a GGUF file is converted when it is first used.
     """
     from colasearch.errors import InputError
+    from colasearch.model.known import KNOWN
     from colasearch.model.latent_lm import latents_folder, load_latents, packaged_names
     from colasearch.model.registry import register
-    from colasearch.model.sources import KNOWN, find_base
+    from colasearch.model.sources import find_base
 
     if name in KNOWN or name in packaged_names():
         raise InputError(f"{name!r} is a model that colasearch knows; choose another name")

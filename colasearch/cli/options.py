@@ -36,7 +36,7 @@ def model_options(function: Any) -> Any:
 
 def chosen_model(named: str | None, task: str, say: Callable[[str], None]) -> str:
     """The model that the user named, else the shipped one for ``task``; says which one it took."""
-    from colasearch.model.sources import DEFAULT_MODEL, model_for
+    from colasearch.model.known import DEFAULT_MODEL, model_for
 
     if named:
         return named
@@ -94,9 +94,9 @@ def search_options(function: Any) -> Any:
             default=("head",),
             metavar="SPEC",
             callback=value_specs,
-            help="What judges leaves: head, the value head, where the model has one; rollouts, which cost more tokens; "
-            "or a reward such as FILE.py:FUNCTION, http://..., rm:NAME or prm:NAME (docs/rewards.md). Several rewards "
-            "are averaged by their weights (SPEC*WEIGHT).",
+            help="What judges leaves: head, the value head, where the model has one; q, its Q head; rollouts, which "
+            "cost more tokens; or a reward such as FILE.py:FUNCTION, http://..., rm:NAME or prm:NAME "
+            "(docs/rewards.md). Several rewards are averaged by their weights (SPEC*WEIGHT).",
         ),
         option("--max-step-tokens", type=click.IntRange(min=1), default=24, help="Longest step of a tree."),
         option(

@@ -48,8 +48,14 @@ def import_all() -> None:
         from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM, PreTrainedTokenizerFast
 
         del AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM, PreTrainedTokenizerFast
-    for name in ("benchmarks.harness.runner", "engine.scheduler", "training.base_lm", "training.loop", "training.rl"):
+    for name in (
+        *("benchmarks.harness.runner", "cli.bench_run", "engine.scheduler", "report.write"),
+        *("training.base.from_scratch", "training.running.loop", "training.reinforcement.rl"),
+    ):
         importlib.import_module(f"colasearch.{name}")
+    with contextlib.suppress(ImportError):  # charts are an extra; they take two seconds
+        for name in ("backends.backend_agg", "backends.backend_svg", "figure"):
+            importlib.import_module(f"matplotlib.{name}")
 
 
 def _here(args: Sequence[str]) -> tuple[int, str]:

@@ -97,6 +97,7 @@ class SearchCommand:
             max_step_tokens=self.max_step_tokens,
             branch_below=self.branch_below,
             value_head=self.values != ("rollouts",),
+            q_values=self.values == ("q",),
             values=external(self.values),
             choosing=Choosing.checking(self.check_steps),
             complete=self.complete,

@@ -25,7 +25,7 @@ from colasearch.cli.options import (
     worker_options,
 )
 from colasearch.cli.settings import SolveSettings
-from colasearch.cli.solve_run import AT_A_TIME, folder_options, printer, run_folder, searches, solve_all
+from colasearch.cli.solve_run import AT_A_TIME, folder_options, printer, run_folder, solve_all
 from colasearch.printable import visible
 
 if TYPE_CHECKING:
@@ -204,6 +204,7 @@ def _search(line: Line, problem: Problem, settings: SolveSettings) -> SolveResul
 def _search_all(line: Line, problems: list[Problem], settings: SolveSettings, context: click.Context) -> int:
     """Several problems, or a run folder: the exit code."""
     from colasearch.cli.again import say_how_to_go_on
+    from colasearch.solving import search_each
 
     show = printer(settings.as_json, show_result, len(problems) > 1)
     output = settings.output
@@ -214,7 +215,12 @@ def _search_all(line: Line, problems: list[Problem], settings: SolveSettings, co
             folder = run_folder(output, settings.resume, problems, search, lm, settings.model, stack)
         code = 130
         try:
-            code = solve_all(problems, searches(lm, search, pool, line.show), show, folder)
+            code = solve_all(
+                problems,
+                lambda todo: search_each(lm, todo, search, slots=AT_A_TIME, on_status=line.show, pool=pool),
+                show,
+                folder,
+            )
         finally:
             if output is not None:
                 if code in (0, 1):

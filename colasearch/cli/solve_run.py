@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -193,34 +193,8 @@ def _described(settings: SearchSettings, lm: LatentLM) -> dict[str, Any]:
     described["world"]["rows"] = 64  # results do not depend on it; as in runs from before it could be chosen
     # What --check-steps says, as in runs from before each heuristic had a switch.
     described["world"]["check_steps"] = described["world"].pop("choosing")["false_equations"]
+    if not described["world"]["q_values"]:
+        del described["world"]["q_values"]  # as in runs from before there was this choice
     if not described["world"]["values"]:
         del described["world"]["values"]  # as in runs from before values could be rewards
     return described
-
-
-def searches(
-    lm: LatentLM, settings: SearchSettings, pool: Any, on_status: Callable[[Any], None]
-) -> Callable[[Sequence[Problem]], Iterator[Searched]]:
-    """The function that searches problems, on workers where there is a pool."""
-    from colasearch.benchmarks.names import BASELINES
-    from colasearch.engine.scheduler import Searched, search_problems
-    from colasearch.errors import ColasearchError, PrerequisiteError
-    from colasearch.solving import search_one
-
-    def search(problems: Sequence[Problem]) -> Iterator[Searched]:
-        if not problems:
-            return
-        if settings.searcher in BASELINES:
-            for problem in problems:
-                try:
-                    yield search_one(lm, problem, settings, on_status=on_status, pool=pool)
-                except PrerequisiteError:
-                    raise  # a server of values that is down: what is finished is kept
-                except ColasearchError as error:
-                    yield Searched(problem, None, None, error)
-        elif pool is not None:
-            yield from pool.search(problems, settings)
-        else:
-            yield from search_problems(lm, problems, settings, slots=AT_A_TIME, on_status=on_status)
-
-    return search

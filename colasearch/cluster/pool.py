@@ -27,7 +27,8 @@ from colasearch.cluster.worker import Assignment, Report
 from colasearch.errors import ColasearchError, InputError, LostError
 
 if TYPE_CHECKING:
-    from colasearch.benchmarks.harness.arms import ArmResult, ArmSettings, Job
+    from colasearch.benchmarks.harness.arms import ArmResult, ArmSettings
+    from colasearch.benchmarks.harness.drawing import Job
     from colasearch.engine.scheduler import Searched
     from colasearch.engine.settings import SearchSettings
     from colasearch.model.latent_lm import LatentLM, LatentModules
@@ -145,7 +146,7 @@ class Pool:
             yield value if error is None else Searched(problem, None, None, error)
 
     def sample(self, jobs: Iterable[Job], arms: Sequence[str], settings: ArmSettings) -> Iterator[dict[str, ArmResult]]:
-        """Draw texts and let ``arms`` choose; yields as ``benchmarks.harness.arms.sample`` returns, in any order."""
+        """Draw texts and let ``arms`` choose; yields as ``benchmarks.harness.drawing.sample`` returns, in any order."""
         from colasearch.benchmarks.harness.arms import ArmResult
 
         for job, value, error in self.run(SampleRecipe(tuple(arms), settings), jobs):

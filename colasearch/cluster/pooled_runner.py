@@ -14,7 +14,8 @@ from typing import Any
 
 from colasearch.benchmarks.data_sets.base import Item
 from colasearch.benchmarks.data_sets.load import DataSet
-from colasearch.benchmarks.harness.arms import ArmResult, Job, search_settings, searched
+from colasearch.benchmarks.harness.arms import ArmResult, search_settings, searched
+from colasearch.benchmarks.harness.drawing import Job
 from colasearch.benchmarks.harness.runner import BATCHES_A_CHUNK, Listener, Plan, Runner
 from colasearch.benchmarks.names import BASELINES
 from colasearch.cluster.pool import Pool

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 if TYPE_CHECKING:
-    from colasearch.benchmarks.harness.arms import ArmResult, ArmSettings, Job
+    from colasearch.benchmarks.harness.arms import ArmResult, ArmSettings
+    from colasearch.benchmarks.harness.drawing import Job
     from colasearch.engine.scheduler import Searched, Status
     from colasearch.engine.settings import SearchSettings
     from colasearch.model.latent_lm import LatentLM
@@ -141,7 +142,7 @@ class SampleEngine:
 
     def step(self) -> list[tuple[int, dict[str, ArmResult]]]:
         """Draw and choose for all of them."""
-        from colasearch.benchmarks.harness.arms import sample
+        from colasearch.benchmarks.harness.drawing import sample
 
         units, self.units = self.units, []
         jobs = [job for _, job in units]

@@ -2,6 +2,7 @@
 
 * ``scheduler.py``: problems. Owns which problems are searched now, one search algorithm each; knows no tokens.
   ``record.py`` writes what a search found down as a trace, ``settings.py`` has all settings as plain numbers.
+* ``prompt.py``: from a problem to its prompt.
 * ``trees/``: the world that searchers see. Owns the nodes of all trees and what each is worth; knows neither the
   algorithm that asks nor how a batch is made up.
 * ``texts/``: what a text says. Owns where texts end, which are refuted, and the vote; knows no trees and no model.

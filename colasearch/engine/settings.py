@@ -60,6 +60,7 @@ class WorldConfig:
         branch_below: A step ends where the most probable next token has less than this probability, so that every
             node is a choice (docs/results.md compares). 0: it ends with a sentence or a line. None: as the task says.
         value_head: Whether leaves and texts are valued by the model's value head, where it has one.
+        q_values: Whether they are valued by the model's Q head, in place of all else (``engine.forward.heads``).
         values: Rewards (``colasearch.rewards``) that value leaves and texts in place of value head and rollouts; specs
             with absolute paths. Answers that a verifier can check are still valued by it.
         rollouts: Whether leaves are valued by rollouts where there is no value head. Without, an unfinished leaf is
@@ -78,6 +79,7 @@ class WorldConfig:
     max_step_tokens: int = 24
     branch_below: float | None = None
     value_head: bool = True
+    q_values: bool = False
     values: tuple[str, ...] = ()
     rollouts: bool = True
     choosing: Choosing = field(default_factory=Choosing)

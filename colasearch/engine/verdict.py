@@ -24,6 +24,17 @@ def verdict_of(problem: Problem, answer: str | None) -> bool | None:
     return checkable_verifier(problem.task).score(problem, answer).correct
 
 
+def verdict_and_stop(
+    problem: Problem, answer: str | None, stop: StopReason, *, can_solve: bool
+) -> tuple[bool | None, StopReason]:
+    """The verdict on ``answer``, and why the search ended: it may have been solved by the last text of all.
+
+    ``can_solve`` False leaves the reason as it is (``SearchSettings.stop_when_solved``).
+    """
+    verdict = verdict_of(problem, answer)
+    return verdict, StopReason.SOLVED if verdict and can_solve and stop in OVERRULED else stop
+
+
 def plural(count: int, noun: str) -> str:
     """``1 text``, ``2 texts``."""
     return f"{count} {noun}{'' if count == 1 else 's'}"

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from colasearch.errors import InputError
 from colasearch.model.adapter import is_adapter
+from colasearch.model.known import KNOWN, KnownBase
 from colasearch.model.latent_lm import latents_folder, packaged_names
 from colasearch.model.registry import forget, registered, waiting_lock
-from colasearch.model.sources import KNOWN, KnownBase, bundled_base, cached_sha256, gguf_folder, pretrained_root
+from colasearch.model.sources import bundled_base, cached_sha256, gguf_folder, pretrained_root
 from colasearch.storage.files import cache_dir
 
 WITHOUT_WEIGHTS = 700 << 20

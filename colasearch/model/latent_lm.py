@@ -2,8 +2,8 @@
 
 A checkpoint holds ``config.json``, ``model.safetensors`` (latent modules only; the base is named by SHA-256, not
 copied), ``README.md`` (the model card) and ``SHA256SUMS``; after guided fine-tuning also the changes of the base
-(``tuned.py``). A shipped model has its base with it, in the sub-folder ``base`` (``training/shipping.py``). Nothing in
-it is ever unpickled.
+(``tuned.py``). A shipped model has its base with it, in the sub-folder ``base`` (``training/trained/shipping.py``).
+Nothing in it is ever unpickled.
 """
 
 from __future__ import annotations
@@ -126,6 +126,20 @@ class LatentLM:
                 "trained folder as --model, or search over sampled actions with --actions sampled"
             )
         return self.latents
+
+    def require_q(self) -> QHead:
+        """The Q head.
+
+        Raises:
+            PrerequisiteError: The model has none.
+        """
+        head = self.require_latents().q
+        if head is None:
+            raise PrerequisiteError(
+                f"model {self.name!r} has no Q head, which --values q needs; train one with `colasearch train value "
+                "--head q` and give the trained folder as --model, or use --values head or rollouts"
+            )
+        return head
 
     def save_pretrained(self, folder: str | Path, card: str = "") -> None:
         """Write the latent modules in half precision to ``folder``, replacing a checkpoint that is there.

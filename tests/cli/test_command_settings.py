@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
 
-from colasearch.cli import bench_run, solve
+from colasearch.cli import bench_run, iterate, solve
 from colasearch.cli.main import main
 from colasearch.cli.settings import BenchSettings, SolveSettings
+from colasearch.cli.train import COMMANDS
 from colasearch.engine.forward.actor import Actor
 from colasearch.engine.settings import Sampling, WorldConfig
 from colasearch.model.latent_lm import LatentLM
@@ -72,3 +77,80 @@ def test_rows_follow_the_device_where_nothing_is_said(base, monkeypatch):
     for texts, rows in ((10, 64), (200, 200), (5000, 512)):
         monkeypatch.setattr("torch.cuda.mem_get_info", lambda device, n=texts: (2 * n * text + 1, 0))
         assert actor.rows_for(WorldConfig(max_tokens=1000)) == rows
+
+
+NEEDED = {
+    "actions": (("--data", "t.jsonl", "--output", "runs/x"), {"data": (Path("t.jsonl"),), "output": Path("runs/x")}),
+    "base": (("--data", "t.jsonl", "--output", "runs/x"), {"data": (Path("t.jsonl"),), "output": Path("runs/x")}),
+    "evaluate": (("--data", "t.jsonl"), {"data": (Path("t.jsonl"),)}),
+    "guide": (
+        ("--model", "m", "--data", "t.jsonl", "--output", "runs/x"),
+        {"model": "m", "data": (Path("t.jsonl"),), "output": Path("runs/x")},
+    ),
+    "pairs": (
+        ("--rollouts", "r.jsonl", "--model", "m", "--data", "p.jsonl", "--output", "pairs.jsonl"),
+        {"rollouts": (Path("r.jsonl"),), "model": "m", "data": (Path("p.jsonl"),), "output": Path("pairs.jsonl")},
+    ),
+    "policy": (("--model", "m", "--output", "runs/x"), {"model": "m", "output": Path("runs/x")}),
+    "problems": (("--output", "p.jsonl"), {"output": Path("p.jsonl")}),
+    "reward": (
+        ("--model", "m", "--data", "pairs.jsonl", "--output", "runs/x"),
+        {"model": "m", "data": (Path("pairs.jsonl"),), "output": Path("runs/x")},
+    ),
+    "rl": (
+        ("--model", "m", "--data", "p.jsonl", "--output", "runs/x"),
+        {"model": "m", "data": (Path("p.jsonl"),), "output": Path("runs/x")},
+    ),
+    "rollouts": (
+        ("--model", "m", "--data", "p.jsonl", "--output", "r.jsonl"),
+        {"model": "m", "data": (Path("p.jsonl"),), "output": Path("r.jsonl")},
+    ),
+    "solutions": (
+        ("--traces", "runs/b", "--data", "p.jsonl", "--output", "s.jsonl"),
+        {"traces": (Path("runs/b"),), "data": (Path("p.jsonl"),), "output": Path("s.jsonl")},
+    ),
+    "speed": (("--model", "m", "--data", "t.jsonl"), {"model": "m", "data": (Path("t.jsonl"),)}),
+    "value": (("--model", "m", "--output", "runs/x"), {"model": "m", "output": Path("runs/x")}),
+}
+"""Of each command of ``train`` the flags that it needs, and what Python says in their place."""
+
+
+def settings_class(module: ModuleType) -> type[Any]:
+    """The one class of settings that stands beside a command."""
+    (found,) = (
+        kind
+        for kind in vars(module).values()
+        if inspect.isclass(kind) and kind.__module__ == module.__name__ and kind.__name__.endswith("Settings")
+    )
+    return found
+
+
+def test_every_train_command_has_settings():
+    assert set(NEEDED) == set(COMMANDS)
+
+
+@pytest.mark.parametrize("name", NEEDED)
+def test_a_train_command_s_flags_left_out_are_the_defaults_that_python_has(monkeypatch, name):
+    module = importlib.import_module(f"colasearch.cli.train.{COMMANDS[name][0]}")
+    found = []
+    monkeypatch.setattr(module, "run", found.append)
+    flags, fields = NEEDED[name]
+    assert main(["train", name, *flags]) == 0
+    assert found == [settings_class(module)(**fields)]
+
+
+def test_flags_yaml_and_python_say_the_same_of_iterate(monkeypatch, tmp_path):
+    found = []
+    monkeypatch.setattr(iterate, "run", lambda settings: found.append(settings) or 0)
+    assert main(["iterate", "--data", "p.jsonl", "--output", "runs/x"]) == 0
+    config = tmp_path / "c.yaml"
+    config.write_text("sims: 5\nsearcher: puct\ndata: p.jsonl\noutput: runs/x\noptions: pb_c_init=2\nmodel: m\n")
+    flags = ["--data", "p.jsonl", "--output", "runs/x", "--sims", "5", "--searcher", "puct", "--model", "m"]
+    assert main(["iterate", *flags, "--option", "pb_c_init=2"]) == 0
+    assert main(["iterate", "--config", str(config)]) == 0
+    given = {"data": (Path("p.jsonl"),), "output": Path("runs/x")}
+    one = iterate.IterateSettings(**given)
+    other = iterate.IterateSettings(**given, model="m", sims=5, searcher="puct", options=("pb_c_init=2",))
+    assert found == [one, other, other]
+    recipe = other.recipe("countdown")
+    assert (recipe.model, recipe.task, recipe.sims, recipe.has_value) == ("m", "countdown", 5, True)

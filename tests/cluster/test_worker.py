@@ -11,7 +11,8 @@ import pytest
 import torch
 from toys import Squares, SquaresInBatches
 
-from colasearch.benchmarks.harness.arms import ArmSettings, Job, sample
+from colasearch.benchmarks.harness.arms import ArmSettings
+from colasearch.benchmarks.harness.drawing import Job, sample
 from colasearch.cluster import worker as module
 from colasearch.cluster.recipes import SampleRecipe, SearchRecipe
 from colasearch.cluster.weights import freeze

@@ -11,7 +11,7 @@ from colasearch.engine.forward.actor import Actor
 from colasearch.engine.scheduler import search_problems
 from colasearch.engine.settings import SearchSettings, WorldConfig
 from colasearch.problem import Problem, StopReason
-from colasearch.training.value import add_head
+from colasearch.training.values.heads import add_head
 
 PROBLEMS = [Problem.from_text(f"What is {i} + {i}?") for i in range(2)]
 WORLD = WorldConfig(max_tokens=14, max_step_tokens=4, references=0)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from colasearch.engine.decoding.decoder import decode, prefill
+from colasearch.engine.decoding.decoder import decode
 from colasearch.engine.decoding.draws import seeded_uniforms
 from colasearch.engine.decoding.row import Row, Rules
 from colasearch.engine.forward.actor import Actor
@@ -27,7 +27,7 @@ def recompute(lm: LatentLM, tokens: list[int]) -> tuple[torch.Tensor, torch.Tens
 
 
 def test_prefill_of_ragged_prompts_equals_each_alone(lm):
-    features, segments = prefill(Actor(lm, Sampling()), PROMPTS)
+    features, segments = Actor(lm, Sampling()).prefill(PROMPTS)
     for row, prompt in enumerate(PROMPTS):
         hidden, scores = recompute(lm, prompt)
         torch.testing.assert_close(features.hidden_BD[row], hidden, atol=1e-4, rtol=1e-4)
@@ -37,7 +37,7 @@ def test_prefill_of_ragged_prompts_equals_each_alone(lm):
 
 def test_fan_out_gives_the_most_probable_token_under_each_code(lm):
     actor = Actor(lm, Sampling())
-    features, _ = prefill(actor, PROMPTS)
+    features, _ = actor.prefill(PROMPTS)
     tokens = actor.fan_out(features, np.zeros((3, 8)))
     states = fan_out_states(lm.latents, lm.base, features.hidden_BD)
     assert tokens.tolist() == lm.base.logits(states).argmax(-1).tolist()
@@ -62,7 +62,7 @@ def rows_for(segments: list[torch.Tensor], length: int = 12) -> list[Row]:
 
 def test_batched_cached_decoding_equals_naive_decoding(lm):
     actor = Actor(lm, Sampling())
-    _, segments = prefill(actor, PROMPTS)
+    _, segments = actor.prefill(PROMPTS)
     rows = rows_for(segments)
     decode(actor, rows, NEVER)
     for prompt, row in zip(PROMPTS, rows, strict=True):
@@ -77,7 +77,7 @@ def test_batched_cached_decoding_equals_naive_decoding(lm):
 
 def test_a_step_can_be_continued_from_its_segments(lm):
     actor = Actor(lm, Sampling())
-    _, segments = prefill(actor, PROMPTS)
+    _, segments = actor.prefill(PROMPTS)
     rows = rows_for(segments)
     decode(actor, rows, NEVER)
     after = [Row([segments[i], row.segment], 50, seeded_uniforms(6, "x", i)) for i, row in enumerate(rows)]
@@ -88,7 +88,7 @@ def test_a_step_can_be_continued_from_its_segments(lm):
 
 def test_a_row_does_not_depend_on_its_batch_mates(lm):
     actor = Actor(lm, Sampling())
-    _, segments = prefill(actor, PROMPTS)
+    _, segments = actor.prefill(PROMPTS)
     alone = Row([segments[0]], 30, seeded_uniforms(20, "needle"))
     decode(actor, [alone], NEVER)
     for place in (0, 7, 15):
@@ -103,7 +103,7 @@ def test_a_row_does_not_depend_on_its_batch_mates(lm):
 
 def test_without_rollout_decoding_ends_with_the_step(lm):
     actor = Actor(lm, Sampling())
-    _, segments = prefill(actor, PROMPTS)
+    _, segments = actor.prefill(PROMPTS)
     rows = rows_for(segments)
     decode(actor, rows, Rules(lambda token: False, lambda tokens: False, max_step_tokens=4, rollout=False))
     assert [len(r.tokens) for r in rows] == [4, 4, 4]
@@ -112,7 +112,7 @@ def test_without_rollout_decoding_ends_with_the_step(lm):
 
 def test_a_finished_text_is_not_continued(lm):
     actor = Actor(lm, Sampling())
-    _, segments = prefill(actor, PROMPTS)
+    _, segments = actor.prefill(PROMPTS)
     rows = rows_for(segments)
     decode(actor, rows, Rules(lambda t: False, lambda tokens: len(tokens) == 2, max_step_tokens=4, rollout=True))
     for row in rows:
@@ -123,7 +123,7 @@ def test_a_finished_text_is_not_continued(lm):
 
 def test_a_full_text_is_cut_and_not_called_finished(lm):
     actor = Actor(lm, Sampling())
-    _, segments = prefill(actor, PROMPTS)
+    _, segments = actor.prefill(PROMPTS)
     row = Row([segments[0]], 30, np.zeros(2))
     decode(actor, [row], NEVER)
     assert (len(row.tokens), row.ended, row.step_tokens) == (3, False, 3)
@@ -132,7 +132,7 @@ def test_a_full_text_is_cut_and_not_called_finished(lm):
 
 def test_sampled_actions_draw_from_the_base(base):
     actor = Actor(LatentLM("plain", base, None), Sampling(token_temperature=1.0, token_top_k=0), latent=False)
-    features, _ = prefill(actor, PROMPTS)
+    features, _ = actor.prefill(PROMPTS)
     grid = np.tile((np.arange(4000) + 0.5) / 4000, (3, 1))
     tokens = actor.fan_out(features, grid)
     wanted = torch.softmax(base.logits(base.hidden(torch.tensor([PROMPTS[0]]))[0, -1]), -1)
@@ -167,7 +167,7 @@ def test_a_base_without_a_full_attention_cache_is_refused(base):
 
 def test_the_token_temperature_counts(base):
     actor = Actor(LatentLM("base", base, None), Sampling(token_temperature=1e-3, token_top_k=0), latent=False)
-    features, _ = prefill(actor, [[3, 141, 59]])
+    features, _ = actor.prefill([[3, 141, 59]])
     uniforms = torch.linspace(0.01, 0.99, 9)
     cold = actor.next_tokens(features.rows([0] * 9), uniforms).token_B
     assert set(cold.tolist()) == set(actor.greedy_tokens(features).tolist())

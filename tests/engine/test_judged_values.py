@@ -86,7 +86,8 @@ def test_majority_asks_for_no_values(lm, file):
 
 
 def test_best_of_n_takes_the_text_of_greatest_value(lm, monkeypatch, file):
-    from colasearch.benchmarks.harness.arms import ArmSettings, Job, sample
+    from colasearch.benchmarks.harness.arms import ArmSettings
+    from colasearch.benchmarks.harness.drawing import Job, sample
 
     monkeypatch.setattr("colasearch.benchmarks.harness.samples.extract_answer", lambda text, task: text[:1] or None)
     arm = ArmSettings(world=WorldConfig(max_tokens=12, values=(f"{file}:vowels",), choosing=Choosing.checking(False)))
@@ -106,14 +107,15 @@ def test_a_server_that_goes_down_ends_the_search(lm):
     values_of.cache_clear()
 
 
-@pytest.mark.parametrize("command", [("solve", "-"), ("bench", "countdown", "--limit", "2")])
+@pytest.mark.parametrize("command", [("solve", "-"), ("bench", "countdown", "--limit", "1")])
 def test_commands_take_values_from_files_and_servers(colasearch, file, tmp_path, command):
     with reward_server() as served:
         for spec in (f"{file}:vowels", f"{served.url}/get?scale=0,3"):
             more = ("--output", tmp_path / f"run{len(spec)}") if command[0] == "bench" else ()
             done = colasearch(
-                *command, *more, "--sims", "4", "--values", spec, "--json", stdin=b"Make 52 from 4, 7, 8."
-            )
+                *command, *more, "--sims", "3", "--max-tokens", "16", "--threads", "1", "--values", spec, "--json",
+                stdin=b"Make 52 from 4, 7, 8.",
+            )  # fmt: skip
             assert done.returncode == 0, done.stderr
             assert json.loads(done.stdout)["schema"] == 1
         assert served.asked

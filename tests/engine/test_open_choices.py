@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from colasearch.engine.decoding.decoder import prefill
 from colasearch.engine.forward.actor import Actor
 from colasearch.engine.scheduler import search_problems
 from colasearch.engine.settings import Choosing, Sampling, SearchSettings, WorldConfig
@@ -26,7 +25,7 @@ WORLD = WorldConfig(max_tokens=24, max_step_tokens=10, references=0, rollouts=Fa
 def most_probable_of(lm: LatentLM, tokens: list[int]) -> tuple[float, int]:
     """Greatest probability of a next token, summed over codes one by one, and that token."""
     actor = Actor(lm, Sampling())
-    features, _ = prefill(actor, [tokens])
+    features, _ = actor.prefill([tokens])
     policy = torch.softmax(features.scores_BA[0], -1)
     by_token: dict[int, float] = {}
     for code, token in enumerate(actor.fan_out(features, np.empty(0))[0].tolist()):
@@ -160,7 +159,8 @@ def test_a_search_stops_at_an_accepted_answer_only_if_it_is_told_to(judging, mon
 
 def test_a_value_head_can_be_left_aside(judging, monkeypatch):
     """Then search and baselines give what the same model gives without one."""
-    from colasearch.benchmarks.harness.arms import ArmSettings, Job, sample
+    from colasearch.benchmarks.harness.arms import ArmSettings
+    from colasearch.benchmarks.harness.drawing import Job, sample
 
     answer_with(monkeypatch, "7")
     plain = LatentLM("plain", judging.base, copy.deepcopy(judging.latents))

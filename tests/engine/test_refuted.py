@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from colasearch.benchmarks.harness.arms import ArmSettings, Job, sample
+from colasearch.benchmarks.harness.arms import ArmSettings
+from colasearch.benchmarks.harness.drawing import Job, sample
 from colasearch.engine.scheduler import search_problems
 from colasearch.engine.settings import Choosing, SearchSettings, WorldConfig
 from colasearch.engine.texts.choosing import states_false

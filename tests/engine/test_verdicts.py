@@ -9,13 +9,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from colasearch.benchmarks.harness.arms import ArmSettings, Job, sample
+from colasearch.benchmarks.harness.arms import ArmSettings
+from colasearch.benchmarks.harness.drawing import Job, sample
 from colasearch.engine.settings import SearchSettings, WorldConfig
 from colasearch.engine.texts.finished import Finished
 from colasearch.engine.texts.vote import vote
 from colasearch.engine.verdict import verdict_of, why_no_answer
+from colasearch.model.known import DEFAULT_MODEL, KNOWN, model_for
 from colasearch.model.latent_lm import LatentLM
-from colasearch.model.sources import DEFAULT_MODEL, KNOWN, model_for
 from colasearch.problem import Problem, StopReason
 from colasearch.solving import search_one, solve
 

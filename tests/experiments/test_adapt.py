@@ -26,9 +26,9 @@ from colasearch.experiments.recipes.adapting import (
     stages,
 )
 from colasearch.model.latent_lm import LatentLM
-from colasearch.training.data import load_corpus, split_heldout
-from colasearch.training.q_learning import rollout_corpus
-from colasearch.training.rollout import read_rollouts
+from colasearch.training.data.corpus import load_corpus, split_heldout
+from colasearch.training.reinforcement.rollout import read_rollouts
+from colasearch.training.values.q_learning import rollout_corpus
 
 SPEED = {
     "own_texts": True, "problems": 7000, "width": 896, "context": 32768, "vocabulary": 151936, "rows": 32,

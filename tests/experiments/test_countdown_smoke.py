@@ -23,7 +23,7 @@ from colasearch.experiments.running.stages import RECORDS_NAME
 from colasearch.model.latent_lm import LatentLM
 from colasearch.storage.records import read_records
 
-LAST = 3
+LAST = 2
 """Stages that are done again after a kill."""
 
 

@@ -18,9 +18,9 @@ from colasearch.experiments.reports.iterate_results import best_iteration, calib
 from colasearch.model.latent_lm import LatentLM
 from colasearch.problem import LabelledProblem, Problem
 from colasearch.storage.traces import Trace, TraceNode, TraceText
+from colasearch.training.from_search.solutions import solutions
+from colasearch.training.from_search.targets import outcomes_of, search_data
 from colasearch.training.generated.countdown import countdown_rows
-from colasearch.training.search_data import outcomes_of, search_data
-from colasearch.training.solutions import solutions
 
 PROBLEMS = [LabelledProblem(Problem.from_text(f"What is {i} + {i}?"), str(2 * i)) for i in range(14)]
 
@@ -163,12 +163,12 @@ def test_solutions_are_the_right_texts_once_each_the_most_probable_first():
 
 
 def test_a_model_learns_the_solutions_that_its_own_search_found(tmp_path):
-    problems = [LabelledProblem(p, "") for p in countdown_problems(8)]
+    problems = [LabelledProblem(p, "") for p in countdown_problems(6)]
     how = Iterations(
-        "countdown-tiny", task="countdown", iterations=1, problems_per_iteration=6, searcher="puct", sims=16,
+        "countdown-tiny", task="countdown", iterations=1, problems_per_iteration=4, searcher="puct", sims=16,
         eval_sims=2, max_tokens=60, guide_epochs=1, guide_tune="full", rl_rounds=0, value_epochs=1, threads=1,
     )  # fmt: skip
-    summary = run_iterations(how, problems[:6], problems[6:], tmp_path / "run", say=lambda line: None)
+    summary = run_iterations(how, problems[:4], problems[4:], tmp_path / "run", say=lambda line: None)
     found = summary["iterations"][1]["searched"]["correct"]
     (rows,) = (tmp_path / "run" / "stages").glob("*-solutions-1/solutions.jsonl")
     solved = {json.loads(line)["problem"] for line in rows.read_text().splitlines()}
@@ -246,9 +246,8 @@ def run(model: Path, folder: Path, stop_at: str | None = None, resume: bool = Fa
 
 def test_an_interrupted_run_ends_as_an_undisturbed_one(model_folder, tmp_path):
     whole = run(model_folder, tmp_path / "whole")
-    for stop in ("policy-1: iteration", "rl: 1/2"):  # before a stage, and inside one
-        with pytest.raises(Interrupted):
-            run(model_folder, tmp_path / "cut", stop, resume=(tmp_path / "cut").exists())
+    with pytest.raises(Interrupted):
+        run(model_folder, tmp_path / "cut", "rl: 1/2")  # inside a stage
     assert not (tmp_path / "cut" / "summary.json").exists()
     resumed = run(model_folder, tmp_path / "cut", resume=True)
     assert {**resumed, "times": None} == {**whole, "times": None}
@@ -272,3 +271,23 @@ def test_an_interrupted_run_ends_as_an_undisturbed_one(model_folder, tmp_path):
     assert "Calibration of values" in page
     with pytest.raises(InputError, match="not empty"):
         run(model_folder, tmp_path / "whole")
+
+
+def test_a_reward_of_ones_own_pays_rl_alone_and_its_file_is_found_from_the_run_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text("def f(problems, texts):\n    return [0.5] * len(texts)\n")
+    Path("p.jsonl").write_text("".join(json.dumps({"problem": f"{n}+1?", "answer": n + 1}) + "\n" for n in range(40)))
+    seen = {}
+
+    def run(how, train, held, output, **options):
+        seen["how"], seen["plan"] = how, stages(how, len(train))
+        return {}
+
+    monkeypatch.setattr("colasearch.experiments.iterate_run.run_iterations", run)
+    given = ["--data", "p.jsonl", "--output", "run", "--reward", "mine.py:f*2", "--reward", "verifier:math"]
+    result = CliRunner().invoke(command, given)
+    assert result.exception is None, result.output
+    assert seen["how"].reward == (f"{tmp_path.resolve() / 'mine.py'}:f*2", "verifier:math")
+    for stage in seen["plan"]:
+        paid = [value for flag, value in zip(stage.args, stage.args[1:], strict=False) if flag == "--reward"]
+        assert paid == (list(seen["how"].reward) if stage.name.startswith("rl-") else [])

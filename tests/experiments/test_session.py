@@ -125,7 +125,7 @@ def test_the_process_ends_with_the_run(tmp_path):
 def wide_folder(wide_base, tmp_path_factory) -> Path:
     """A checkpoint whose results are bit for bit the same in any batch."""
     from colasearch.model.latent_lm import new_latents, save_latents
-    from colasearch.training.value import add_head
+    from colasearch.training.values.heads import add_head
 
     modules = new_latents(wide_base, seed=1, num_codes=8)
     add_head(modules, "value", seed=0)

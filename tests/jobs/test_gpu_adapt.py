@@ -19,7 +19,8 @@ JOBS = Path(__file__).resolve().parent.parent.parent / "jobs"
 PROBLEMS = [{"problem": f"What is {i} + {i}?", "solution": f"It is {2 * i}.", "answer": str(2 * i)} for i in range(24)]
 PLAN = {
     "rows": 16, "length": 24, "samples": 2, "texts": 60, "own": [1.0, 0.5], "written": [0.3, 0.2], "value": 0.3,
-    "value_width": 8, "test": 60, "test_samples": 2, "batch_tokens": 512, "micro_tokens": 256,
+    "value_width": 8, "test": 60, "test_samples": 2, "batch_tokens": 512, "micro_tokens": 256, "code_size": 0.5,
+    "below": 0.95, "share": 0.1,
     "sizes": {"num_codes": 8, "policy_layers": 1, "policy_ffn": 16},
 }  # fmt: skip
 
@@ -59,13 +60,21 @@ def qwen(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def beside_the_scripts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A script finds what stands beside it, as where Python runs it."""
+    monkeypatch.syspath_prepend(JOBS)
+
+
 def test_the_writer_s_greedy_texts_are_those_of_transformers(qwen):
-    ours, length = script("gpu_adapt"), 20
-    base = ours.from_folder(qwen)
+    from gpu_session.weights import from_folder
+    from gpu_session.writer import Writer
+
+    base, length = from_folder(qwen), 20
     model = Qwen2ForCausalLM.from_pretrained(qwen, dtype=torch.float32)
     generator = torch.Generator().manual_seed(1)
     prompts = [torch.randint(1, 250, (n,), generator=generator).tolist() for n in (3, 11, 7, 1, 9, 12, 5)]
-    writer = ours.Writer(base, 3, 12, length, [0])  # fewer rows than prompts: places are taken over
+    writer = Writer(base, 3, 12, length, [0])  # fewer rows than prompts: places are taken over
     found = writer.write(prompts, 0.0, float("inf"))
     for number, prompt in enumerate(prompts):
         made = model.generate(torch.tensor([prompt]), do_sample=False, max_new_tokens=length)[0, len(prompt) :]
@@ -106,8 +115,9 @@ def test_a_session_s_files_become_a_model_and_grades(qwen, tmp_path, monkeypatch
     ("text", "same"), [("\\boxed{1,000}", "1000"), ("so \\boxed{\\frac{1}{2}} it is", "\\dfrac{1}{2}"), ("none", "")]
 )
 def test_the_session_s_own_reading_of_answers(text, same):
-    ours = script("gpu_adapt")
-    assert ours.plain(ours.boxed(text)) == ours.plain(same)
+    from gpu_session.answers import boxed, plain
+
+    assert plain(boxed(text)) == plain(same)
 
 
 def test_the_plan_for_the_real_session_fits_its_limit():

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import fnmatch
 import json
-import os
 import re
+import socket
 import subprocess
 import sys
 import tomllib
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from colasearch.cli.main import main
 from colasearch.model.sources import pretrained_root
 from colasearch.storage.files import check_sums, sha256_of
 from colasearch.verifiers.countdown import evaluate_expression
@@ -25,25 +26,26 @@ pytestmark = pytest.mark.skipif(
     reason=f"{FOLDER} is not there: countdown-tiny has not been trained and shipped yet (scripts/ship_model.py)",
 )
 
-NO_NETWORK = """
-import socket, sys
-def refuse(*args, **kwargs):
-    raise AssertionError(f"network was used: {args}")
-socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse
-from colasearch.cli.main import main
-sys.exit(main(sys.argv[1:]))
-"""
-
 
 @pytest.fixture
-def offline(tmp_path):
-    """The command line with an empty cache and no network."""
+def offline(tmp_path, monkeypatch, capsys):
+    """The command line with an empty cache and no network; gives standard output."""
 
-    def run(*args: object) -> subprocess.CompletedProcess:
-        environment = {**os.environ, "COLASEARCH_CACHE": str(tmp_path / "cache"), "HF_HOME": str(tmp_path / "hf")}
-        environment.pop("HF_HUB_OFFLINE", None)
-        given = [sys.executable, "-c", NO_NETWORK, *map(str, args), "--threads", "1"]
-        return subprocess.run(given, env=environment, capture_output=True, text=True, check=False, cwd=tmp_path)
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise AssertionError(f"network was used: {args}")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    for name in ("create_connection", "getaddrinfo"):
+        monkeypatch.setattr(socket, name, refuse)
+    monkeypatch.setenv("COLASEARCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+
+    def run(*args: object) -> str:
+        code = main([*map(str, args), "--threads", "1"])
+        said = capsys.readouterr()
+        assert code == 0, said.err
+        return said.out
 
     return run
 
@@ -91,34 +93,27 @@ def test_models_lists_it():
 
 def test_it_solves_the_example_of_the_readme_without_network(offline):
     example = ROOT / "examples" / "countdown.json"
-    done = offline("solve", example, "--model", "countdown-tiny", "--json")
-    assert done.returncode == 0, done.stderr
-    result = json.loads(done.stdout)
+    out = offline("solve", example, "--model", "countdown-tiny", "--json")
+    result = json.loads(out)
     assert (result["task"], result["model"], result["stop"]) == ("countdown", "countdown-tiny", "solved")
     given = json.loads(example.read_text())
     assert set(re.findall(r"\d+", result["answer"])) <= set(map(str, given["numbers"]))
     assert evaluate_expression(result["answer"])[0] == given["target"]
     shown = offline("solve", example, "--model", "countdown-tiny")
-    assert (
-        f"Answer: {result['answer']}\n        to make 24 from 3, 5, 9\n        accepted by the verifier" in shown.stdout
-    )
+    assert f"Answer: {result['answer']}\n        to make 24 from 3, 5, 9\n        accepted by the verifier" in shown
 
 
 def test_it_runs_a_benchmark_without_network(offline, tmp_path):
-    done = offline(
-        "bench", "countdown", "--model", "countdown-tiny", "--limit", 5, "--sims", 16, "--output", tmp_path / "run"
-    )
-    assert done.returncode == 0, done.stderr
+    offline("bench", "countdown", "--model", "countdown-tiny", "--limit", 3, "--sims", 16, "--output", tmp_path / "run")
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
-    assert (summary["n"], summary["complete"], summary["data"]["pinned"]) == (5, True, True)
+    assert (summary["n"], summary["complete"], summary["data"]["pinned"]) == (3, True, True)
     assert not any(arm["errors"] for arm in summary["arms"].values())
     assert summary["arms"]["gumbel"]["oracle"]["correct"] >= 1
 
 
 def test_its_base_works_alone(offline):
-    done = offline(
+    out = offline(
         "solve", ROOT / "examples" / "countdown.json", "--model", "countdown-tiny", "--actions", "sampled",
         "--sims", 8, "--json",
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["generated_tokens"] > 0
+    assert json.loads(out)["generated_tokens"] > 0

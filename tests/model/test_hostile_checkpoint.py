@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from colasearch.errors import CorruptFileError
 from colasearch.model.latent_lm import load_latents
 from colasearch.storage.files import write_sums
-from colasearch.training.loop import LoopConfig, TrainRun, fit
+from colasearch.training.running.loop import LoopConfig, TrainRun, fit
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from colasearch.model.latent_lm import LatentLM
 from colasearch.model.output import OutputMap
 from colasearch.problem import Problem
 from colasearch.tasks import prompt_tokens
-from colasearch.training.data import load_corpus
+from colasearch.training.data.corpus import load_corpus
 
 
 @pytest.fixture

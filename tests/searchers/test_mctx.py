@@ -1,174 +1,86 @@
-"""Differential tests against mctx: same world, same visits, same order of expansion, same values."""
+"""Differential tests against mctx: same world, same visits, same order of expansion, same values.
+
+JAX takes longest to compile mctx. So what mctx finds is recorded (``record_mctx.py``); every case is compared with the
+record, and with mctx itself under ``--slow``.
+"""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterator
-from typing import Any
+import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from worlds import TableWorld
+from record_mctx import CASES, RECORD, Case, Found, blocks, ours, tables_hash, theirs
 
-from colasearch.searchers import Outcome, run
-
-jax = pytest.importorskip("jax", reason="mctx and JAX are not installed: pip install '.[dev]'")
-mctx = pytest.importorskip("mctx", reason="mctx is not installed: pip install '.[dev]'")
-
-TREES = 256
+RECORDED = json.loads(RECORD.read_text())["cases"]
+QUICK = [case for case in CASES if not case.slow]
+LIVE = Case("gumbel", 12, 8, 0.99, 4, {"max_num_considered_actions": 4})
+"""The one that mctx itself runs each time."""
 
 
-@pytest.fixture(autouse=True)
-def _double_precision() -> Iterator[None]:
-    """In float32 the two programs round differently; in float64 they must agree to 1e-9."""
-    before = jax.config.jax_enable_x64
-    jax.config.update("jax_enable_x64", True)
-    yield
-    jax.config.update("jax_enable_x64", before)
+def name_of(case: Case) -> str:
+    return case.name
 
 
-@functools.cache
-def compiled(algorithm: str, sims: int, options: tuple[tuple[str, Any], ...]) -> Any:
-    """mctx's search over table worlds, jitted once a configuration; tables, starts and discount are arguments."""
-    jnp = jax.numpy
-    policy = {"puct": mctx.muzero_policy, "gumbel": mctx.gumbel_muzero_policy}[algorithm]
-
-    def step(tables: Any, key: Any, action: Any, state: Any) -> Any:
-        after_SA, logits_SA, reward_SA, value_S, terminal_S, discount = tables
-        after = jnp.where(terminal_S[state], state, after_SA[state, action])
-        reward = jnp.where(terminal_S[state], 0.0, reward_SA[state, action])
-        weight = jnp.where(terminal_S[after], 0.0, discount)
-        return mctx.RecurrentFnOutput(
-            reward=reward, discount=weight, prior_logits=logits_SA[after], value=value_S[after]
-        ), after
-
-    @jax.jit
-    def search(tables: Any, starts: Any) -> Any:
-        root = mctx.RootFnOutput(prior_logits=tables[1][starts], value=tables[3][starts], embedding=starts)
-        return policy(
-            tables, jax.random.PRNGKey(0), root, step, num_simulations=sims,
-            invalid_actions=jnp.isneginf(root.prior_logits), **dict(options),
+def assert_same_blocks(mine: list[tuple[str, float, float]], recorded: list[tuple[str, float, float]]) -> None:
+    assert [row[0] for row in mine] == [row[0] for row in recorded], "visits, order of expansion or choice"
+    for place in (1, 2):
+        np.testing.assert_allclose(
+            [row[place] for row in mine], [row[place] for row in recorded], rtol=0, atol=1e-9
         )  # fmt: skip
 
-    return search
+
+def assert_same(mine: Found, other: Found) -> None:
+    np.testing.assert_array_equal(mine.visits_BA, other.visits_BA)
+    np.testing.assert_allclose(mine.value_B, other.value_B, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(mine.policy_BA, other.policy_BA, rtol=0, atol=1e-9)
+    assert mine.order_B == other.order_B
+    np.testing.assert_array_equal(mine.choice_B, other.choice_B)
 
 
-def mctx_search(algorithm: str, world: TableWorld, starts: list[int], sims: int, **options: Any) -> Any:
-    jnp = jax.numpy
-    search = compiled(algorithm, sims, tuple(options.items()))
-    tables = (world.next_SA, world.logits_SA, world.reward_SA, world.value_S, world.terminal_S, world.discount)
-    return search(jax.tree.map(jnp.asarray, tables), jnp.asarray(starts))
+@pytest.mark.parametrize("case", QUICK, ids=name_of)
+def test_our_search_equals_the_record_of_mctx(case: Case) -> None:
+    recorded = RECORDED[case.name]
+    assert tables_hash(case) == recorded["tables"], "another world: python tests/searchers/record_mctx.py"
+    found = blocks(ours(case))
+    assert len(found) == -(-case.trees // 16)
+    assert_same_blocks(found, recorded["blocks"])
 
 
-def expansions(parents: np.ndarray, actions: np.ndarray, over: np.ndarray) -> list[tuple[int, int]]:
-    """(parent, action) in the order of expansion, without mctx's copies of nodes below a terminal one."""
-    number = {0: 0}
-    order = []
-    for node in range(1, len(parents)):
-        above = int(parents[node])
-        if above in number and not over[above]:
-            number[node] = len(number)
-            order.append((number[above], int(actions[node])))
-    return order
+def test_mctx_itself_finds_the_same() -> None:
+    pytest.importorskip("mctx", reason="mctx and JAX are not installed: pip install '.[dev]'")
+    assert_same(ours(LIVE), theirs(LIVE))
 
 
-def assert_same(world: TableWorld, theirs: Any, ours: Outcome) -> None:
-    tree = theirs.search_tree
-    summary = tree.summary()
-    np.testing.assert_array_equal(np.asarray(summary.visit_counts), ours.visits_BA)
-    np.testing.assert_allclose(np.asarray(summary.value), ours.value_B, rtol=0, atol=1e-9)
-    np.testing.assert_allclose(np.asarray(theirs.action_weights), ours.policy_target_BA, rtol=0, atol=1e-9)
-    parents, actions = np.asarray(tree.parents), np.asarray(tree.action_from_parent)
-    over = world.terminal_S[np.asarray(tree.embeddings)]
-    for place in range(len(ours.sims_B)):
-        size = int(ours.tree.size_B[place])
-        mine = list(zip(ours.tree.parents[place, 1:size], ours.tree.actions[place, 1:size], strict=True))
-        assert mine == expansions(parents[place], actions[place], over[place])
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+@pytest.mark.parametrize("case", CASES, ids=name_of)
+def test_mctx_itself_finds_the_same_and_the_record_is_true(case: Case) -> None:
+    pytest.importorskip("mctx", reason="mctx and JAX are not installed: pip install '.[dev]'")
+    found = theirs(case)
+    assert_same(ours(case), found)
+    if not case.slow:
+        assert_same_blocks(blocks(found), RECORDED[case.name]["blocks"])
 
 
-def q_options(transform: str) -> Any:
-    if transform == "by_min_max":
-        return functools.partial(mctx.qtransform_by_min_max, min_value=0.0, max_value=1.0)
-    return mctx.qtransform_by_parent_and_siblings
-
-
-@functools.cache
-def world_of(seed: int, discount: float) -> TableWorld:
-    # Rewards around 0 keep searches from running down one path, which costs mctx minutes a run.
-    return TableWorld(seed, discount=discount, rewards=(-0.3, 0.3))
-
-
-Q_TRANSFORM = {name: q_options(name) for name in ("by_parent_and_siblings", "by_min_max")}
-SLOW = (pytest.mark.slow, pytest.mark.timeout(1500))
-
-CASES = [
-    pytest.param(64, 1.0, TREES),
-    pytest.param(64, 0.99, TREES),
-    pytest.param(64, -1.0, 64),
-    pytest.param(256, 0.99, 16),
-    pytest.param(256, 1.0, TREES, marks=SLOW),
-    pytest.param(256, 0.99, TREES, marks=SLOW),
-]
-
-
-@pytest.mark.parametrize(("sims", "discount", "trees"), CASES)
-@pytest.mark.parametrize("transform", ["by_parent_and_siblings", "by_min_max"])
-def test_puct_equals_mctx(transform: str, sims: int, discount: float, trees: int) -> None:
-    world = world_of(11, discount)
-    starts = world.starts(trees)
-    theirs = mctx_search("puct", world, starts, sims, dirichlet_fraction=0.0, qtransform=Q_TRANSFORM[transform])
-    assert_same(world, theirs, run("puct", world, starts, sims=sims, q_transform=transform))
-
-
-@pytest.mark.parametrize(("sims", "discount", "trees"), CASES)
-@pytest.mark.parametrize("considered", [16, 64])
-def test_gumbel_equals_mctx(considered: int, sims: int, discount: float, trees: int) -> None:
-    world = world_of(12, discount)
-    starts = world.starts(trees)
-    theirs = mctx_search("gumbel", world, starts, sims, max_num_considered_actions=considered)
-    ours = run(
-        "gumbel", world, starts, sims=sims, max_num_considered_actions=considered,
-        root_gumbel=np.asarray(theirs.search_tree.extra_data.root_gumbel),
-    )  # fmt: skip
-    assert_same(world, theirs, ours)
-    np.testing.assert_array_equal(np.asarray(theirs.action), ours.best_action_B)
-
-
-def test_gumbel_options_mean_what_they_mean_in_mctx() -> None:
-    world = world_of(13, 0.9)
-    starts = world.starts(64)
-    transform = functools.partial(
-        mctx.qtransform_completed_by_mix_value,
-        value_scale=0.4, maxvisit_init=7.0, rescale_values=False, use_mixed_value=False,
-    )  # fmt: skip
-    theirs = mctx_search(
-        "gumbel", world, starts, 32, gumbel_scale=0.0, max_num_considered_actions=8, qtransform=transform
-    )
-    ours = run(
-        "gumbel", world, starts, sims=32, gumbel_scale=0.0, max_num_considered_actions=8,
-        value_scale=0.4, maxvisit_init=7.0, rescale_values=False, use_mixed_value=False,
-    )  # fmt: skip
-    assert_same(world, theirs, ours)
-
-
-def test_puct_constants_and_depth_cap_mean_what_they_mean_in_mctx() -> None:
-    world = world_of(14, 0.9)
-    starts = world.starts(64)
-    theirs = mctx_search(
-        "puct", world, starts, 48, dirichlet_fraction=0.0, pb_c_init=2.5, pb_c_base=10.0, max_depth=2
-    )  # fmt: skip
-    ours = run("puct", world, starts, sims=48, pb_c_init=2.5, pb_c_base=10.0, max_depth=2)
-    np.testing.assert_array_equal(np.asarray(theirs.search_tree.summary().visit_counts), ours.visits_BA)
-    np.testing.assert_allclose(np.asarray(theirs.search_tree.summary().value), ours.value_B, rtol=0, atol=1e-9)
+def test_the_record_is_of_these_cases() -> None:
+    assert set(RECORDED) == {case.name for case in QUICK}
+    assert len({case.name for case in CASES}) == len(CASES)
 
 
 def test_the_comparison_can_fail() -> None:
-    """A world that differs in one reward, or noise that differs in one entry, is noticed."""
-    world = world_of(12, 1.0)
-    starts = world.starts(64)
-    theirs = mctx_search("gumbel", world, starts, 64, max_num_considered_actions=16)
-    noise = np.asarray(theirs.search_tree.extra_data.root_gumbel).copy()
-    noise[0, int(np.argmin(world.logits_SA[starts[0]] == -np.inf))] += 30.0
-    ours = run("gumbel", world, starts, sims=64, root_gumbel=noise)
-    with pytest.raises(AssertionError):
-        assert_same(world, theirs, ours)
+    """Noise that differs in one entry is noticed, and so is a value or a target that is off by a hundred-millionth."""
+    case = next(case for case in QUICK if case.algorithm == "gumbel" and case.trees == 64)
+    recorded, found = RECORDED[case.name]["blocks"], ours(case)
+    noise_BA = case.noise_BA
+    noise_BA[0, int(np.argmin(case.world.logits_SA[case.starts[0]] == -np.inf))] += 30.0
+    value_B, policy_BA = found.value_B.copy(), found.policy_BA.copy()
+    value_B[20] += 1e-8
+    policy_BA[20, 5] += 1e-8
+    wrong = [ours(case, noise_BA), replace(found, value_B=value_B), replace(found, policy_BA=policy_BA)]
+    for one in wrong:
+        with pytest.raises(AssertionError):
+            assert_same_blocks(blocks(one), recorded)
+        with pytest.raises(AssertionError):
+            assert_same(one, found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ DESCENTS = ["gumbel", "puct", "uct", "widening"]
 
 
 def examples(count: int) -> settings:
+    """``count`` random worlds; under ``--slow`` ten times as many."""
+    count *= 10 if "--slow" in sys.argv else 1
     return settings(
         max_examples=count, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
     )  # fmt: skip
@@ -81,7 +84,7 @@ def check_tree(world: TableWorld, out: Outcome, sims: int) -> None:
         assert not out.policy_target_BA[place][tree.prior[place, 0] == 0].any()
 
 
-@examples(700)
+@examples(200)
 @given(st.data())
 def test_counts_add_up_for_every_algorithm(data: st.DataObject) -> None:
     algorithm = data.draw(st.sampled_from(sorted(ALGORITHMS)))
@@ -95,7 +98,7 @@ def test_counts_add_up_for_every_algorithm(data: st.DataObject) -> None:
     assert not search.asked_B.any()
 
 
-@examples(300)
+@examples(90)
 @given(st.data())
 def test_values_stay_within_the_bounds_of_the_rewards(data: st.DataObject) -> None:
     algorithm = data.draw(st.sampled_from(sorted(ALGORITHMS)))
@@ -110,7 +113,7 @@ def test_values_stay_within_the_bounds_of_the_rewards(data: st.DataObject) -> No
     assert (out.tree.q <= 1 + 1e-12).all()
 
 
-@examples(400)
+@examples(120)
 @given(st.data())
 def test_tell_in_any_order_and_twice_gives_the_same_tree(data: st.DataObject) -> None:
     algorithm = data.draw(st.sampled_from(sorted(ALGORITHMS)))
@@ -134,7 +137,7 @@ def test_tell_in_any_order_and_twice_gives_the_same_tree(data: st.DataObject) ->
     same_tree(straight, shuffled)
 
 
-@examples(300)
+@examples(90)
 @given(st.data())
 def test_batch_mates_change_nothing(data: st.DataObject) -> None:
     algorithm = data.draw(st.sampled_from(sorted(ALGORITHMS)))
@@ -161,7 +164,7 @@ def test_batch_mates_change_nothing(data: st.DataObject) -> None:
     assert alone.best_action_B[0] == together.best_action_B[place]
 
 
-@examples(400)
+@examples(120)
 @given(st.data())
 def test_puct_and_gumbel_equal_a_naive_serial_search(data: st.DataObject) -> None:
     algorithm = data.draw(st.sampled_from(["puct", "gumbel"]))
@@ -179,7 +182,7 @@ def test_puct_and_gumbel_equal_a_naive_serial_search(data: st.DataObject) -> Non
         assert mine == naive.expanded
 
 
-@examples(200)
+@examples(60)
 @given(st.data())
 def test_parallel_machinery_with_one_leaf_equals_the_serial_tree(data: st.DataObject) -> None:
     """With the in-flight counters at work but one leaf at a time, every bit is that of the serial search."""
@@ -210,7 +213,7 @@ def test_growing_the_arrays_changes_nothing(algorithm: str, flying: int) -> None
     world = TableWorld(21, states=500, actions=5, terminal=0.05, discount=0.9)
     searches = []
     for capacity in (2, 1000):
-        _, search = begin(algorithm, world, world.starts(4), sims=150, leaves_in_flight=flying)
+        _, search = begin(algorithm, world, world.starts(4), sims=60, leaves_in_flight=flying)
         tree = search.tree
         for name, array in list(vars(tree).items()):
             if name.endswith(("_BN", "_BNA")):  # as if the search had started with this capacity

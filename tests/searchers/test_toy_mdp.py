@@ -21,7 +21,12 @@ def world() -> ExactMdp:
 
 def hits_and_error(algorithm: str, sims: int, **options: Any) -> tuple[int, float]:
     """Seeds in which the best action was chosen, and mean distance of the root value from the optimal one."""
-    out = run(algorithm, world(), list(range(SEEDS)), sims=sims, **options)
+    return searched(algorithm, sims, tuple(options.items()))
+
+
+@cache
+def searched(algorithm: str, sims: int, options: tuple[tuple[str, Any], ...]) -> tuple[int, float]:
+    out = run(algorithm, world(), list(range(SEEDS)), sims=sims, **dict(options))
     best = np.array([world().q_A(seed).argmax() for seed in range(SEEDS)])
     return int((out.best_action_B == best).sum()), float(np.abs(out.value_B - world().optimal_BS[:, 0]).mean())
 

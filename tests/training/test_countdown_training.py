@@ -13,11 +13,11 @@ from colasearch.model.base import BaseModel
 from colasearch.model.ends import encode
 from colasearch.problem import LabelledProblem, Problem
 from colasearch.tasks import prompt_tokens
-from colasearch.training.base_lm import BaseLearner, make_tokenizer, new_base, save_base
-from colasearch.training.data import batches, load_corpus
+from colasearch.training.base.from_scratch import BaseLearner, make_tokenizer, new_base, save_base
+from colasearch.training.data.corpus import batches, load_corpus
+from colasearch.training.data.problems import Reward
 from colasearch.training.generated.countdown import CountdownConfig, attempt, countdown_rows, split_of
-from colasearch.training.loop import LoopConfig, TrainRun, fit
-from colasearch.training.problems import Reward
+from colasearch.training.running.loop import LoopConfig, TrainRun, fit
 from colasearch.verifiers.countdown import evaluate_expression
 
 

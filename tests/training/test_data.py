@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from colasearch.errors import InputError
 from colasearch.model.latent_lm import LatentLM
-from colasearch.training.data import (
+from colasearch.training.data.corpus import (
     Document,
     batches,
     first_texts,
@@ -114,7 +114,7 @@ def test_a_document_longer_than_the_limit_still_gets_a_group():
 
 def test_texts_that_a_base_wrote_are_documents_and_a_problem_s_are_held_out_together(base_folder, tmp_path):
     from colasearch.cli.train.rollouts import command
-    from colasearch.training.rollout import read_rollouts
+    from colasearch.training.reinforcement.rollout import read_rollouts
 
     rows = [{"problem": f"{i}+{i}?", "answer": str(i)} for i in range(12)]
     data, log = tmp_path / "problems.jsonl", tmp_path / "rollouts.jsonl"

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from colasearch.training.estimators import generalised_advantages, group_credit, kl_to_go, surrogate
+from colasearch.training.reinforcement.estimators import generalised_advantages, group_credit, kl_to_go, surrogate
 
 ACTIONS, STEPS = 3, 2
 SEQUENCES = list(itertools.product(range(ACTIONS), repeat=STEPS))

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from colasearch.training.fluency import base_cross_entropy, fluency, sample_texts
+from colasearch.training.latent_actions.fluency import base_cross_entropy, fluency, sample_texts
 
 PROMPTS = [[5, 9, 40], [8, 100, 30, 7], [77, 1]] * 40
 

@@ -11,12 +11,12 @@ import torch
 
 from colasearch.errors import CorruptFileError, InputError
 from colasearch.model.latent_lm import LatentLM
-from colasearch.training.cloning import PolicyCloner
-from colasearch.training.data import Corpus, batches, load_corpus
-from colasearch.training.guidance import GuidedTuner, idm_codes, responses
-from colasearch.training.hidden_cache import hidden_states
-from colasearch.training.loop import LoopConfig, TrainRun, fit
-from colasearch.training.tuning import TunableBase, Tuning, linear_names, lora_rank_for
+from colasearch.training.base.guidance import GuidedTuner, idm_codes, responses
+from colasearch.training.base.tuning import TunableBase, Tuning, linear_names, lora_rank_for
+from colasearch.training.data.corpus import Corpus, batches, load_corpus
+from colasearch.training.data.hidden_cache import hidden_states
+from colasearch.training.latent_actions.cloning import PolicyCloner
+from colasearch.training.running.loop import LoopConfig, TrainRun, fit
 
 TUNINGS = [Tuning("full"), Tuning("layers", layers=(-1,)), Tuning("lora", rank=2, alpha=4.0)]
 

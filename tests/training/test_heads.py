@@ -10,10 +10,9 @@ import torch
 
 from colasearch.errors import InputError
 from colasearch.model.value import QHead
-from colasearch.training.loop import LoopConfig, TrainRun, fit
-from colasearch.training.q_learning import DoubleQLearner, Transitions, returns_of_codes
-from colasearch.training.rl import Episode
-from colasearch.training.value import (
+from colasearch.training.reinforcement.rl import Episode
+from colasearch.training.running.loop import LoopConfig, TrainRun, fit
+from colasearch.training.values.heads import (
     HeadLearner,
     Texts,
     ValueData,
@@ -22,6 +21,7 @@ from colasearch.training.value import (
     plan_of,
     within_problems,
 )
+from colasearch.training.values.q_learning import DoubleQLearner, Transitions, returns_of_codes
 
 
 def fit_head(learner: HeadLearner, count: int, rate: float = 3e-2, steps: int = 300) -> None:

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from colasearch.model.base import BaseModel
-from colasearch.training import hidden_cache
-from colasearch.training.data import Corpus, Document
-from colasearch.training.hidden_cache import hidden_states
+from colasearch.training.data import hidden_cache
+from colasearch.training.data.corpus import Corpus, Document
+from colasearch.training.data.hidden_cache import hidden_states
 
 
 class Idle(BaseModel):

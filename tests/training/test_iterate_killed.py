@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from colasearch.model.latent_lm import LatentLM, save_latents
-from colasearch.training.value import add_head
+from colasearch.training.values.heads import add_head
 
 STAGES = ("check-0", "search-1", "policy-1", "value-1", "rl-1", "check-1")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from colasearch.training.loop import LoopConfig, TrainRun, fit
+from colasearch.training.running.loop import LoopConfig, TrainRun, fit
 
 
 def _train(folder: Path, resume: bool, die_at: int | None = None) -> list[dict[str, float]]:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from colasearch.model.latent_lm import load_latents
-from colasearch.training.data import load_corpus
-from colasearch.training.hidden_cache import FreshStates, hidden_states
+from colasearch.training.data.corpus import load_corpus
+from colasearch.training.data.hidden_cache import FreshStates, hidden_states
 
 
 @pytest.fixture

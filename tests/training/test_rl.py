@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import json
 
@@ -13,11 +14,11 @@ from colasearch.errors import InputError
 from colasearch.model.config import BaseIdentity, LatentConfig
 from colasearch.model.latent_lm import LatentLM
 from colasearch.model.policy import Policy, sample_codes, sampling_log_probs
-from colasearch.training.agents import LatentAgent, TokenAgent
-from colasearch.training.estimators import ALGORITHMS
-from colasearch.training.loop import LoopConfig, TrainRun, fit
-from colasearch.training.rl import Episode, RLConfig, RLLearner, rounds
-from colasearch.training.tuning import TunableBase, Tuning
+from colasearch.training.base.tuning import TunableBase, Tuning
+from colasearch.training.reinforcement.agents import LatentAgent, TokenAgent
+from colasearch.training.reinforcement.estimators import ALGORITHMS
+from colasearch.training.reinforcement.rl import Episode, RLConfig, RLLearner, rounds
+from colasearch.training.running.loop import LoopConfig, TrainRun, fit
 
 WIDTH, CODES = 16, 4
 GOAL = (2, 0, 3)
@@ -45,7 +46,9 @@ class ToyWorld:
         self.policy: Policy | None = None
         self.seed = 0
 
-    def vector(self, codes: tuple[int, ...]) -> torch.Tensor:
+    @staticmethod
+    @functools.cache
+    def vector(codes: tuple[int, ...]) -> torch.Tensor:
         generator = torch.Generator().manual_seed(sum((c + 1) * 5**i for i, c in enumerate(codes)))
         return torch.randn(WIDTH, generator=generator)
 
@@ -55,30 +58,37 @@ class ToyWorld:
         right = next((i for i, (a, b) in enumerate(zip(codes, GOAL, strict=True)) if a != b), 3)
         return (0.0, 0.1, 0.4, 1.0)[right]
 
-    def play(self, uniforms: torch.Tensor | None, temperature: float = 1.0, top_k: int = 0) -> tuple[int, ...]:
+    def hidden(self, codes: tuple[int, ...]) -> torch.Tensor:
+        """The states after each code, from the one before the first."""
+        return torch.stack([self.vector(codes[:i]) for i in range(len(codes) + 1)])
+
+    @torch.no_grad()
+    def play(self, uniforms_NS: torch.Tensor, temperature: float = 1.0, top_k: int = 0) -> list[tuple[int, ...]]:
+        """Codes of each row of random numbers."""
+        played: list[tuple[int, ...]] = [()] * len(uniforms_NS)
+        for uniforms_N in uniforms_NS.T:
+            scores = self.policy(torch.stack([self.hidden(codes) for codes in played]))[:, -1]
+            drawn = sample_codes(sampling_log_probs(scores, temperature, top_k), uniforms_N)
+            played = [(*codes, code) for codes, code in zip(played, drawn.tolist(), strict=True)]
+        return played
+
+    @torch.no_grad()
+    def greedy(self) -> tuple[int, ...]:
         codes: tuple[int, ...] = ()
-        with torch.no_grad():
-            for t in range(self.steps):
-                hidden = torch.stack([self.vector(codes[:i]) for i in range(t + 1)])[None]
-                scores = self.policy(hidden)[:, -1]
-                if uniforms is None:
-                    codes = (*codes, int(scores.argmax()))
-                else:
-                    drawn = sample_codes(sampling_log_probs(scores, temperature, top_k), uniforms[t : t + 1])
-                    codes = (*codes, int(drawn))
+        for _ in range(self.steps):
+            codes = (*codes, int(self.policy(self.hidden(codes)[None])[0, -1].argmax()))
         return codes
 
     def collect(self, group: int, temperature: float = 1.0, top_k: int = 0):
         def run(problems, round_number: int) -> list[Episode]:
-            greedy = self.reward(self.play(None))
+            greedy = self.reward(self.greedy())
+            seeds = [self.seed * 10**6 + round_number * 1000 + problem for problem in problems]
+            uniforms = [torch.rand(group, self.steps, generator=torch.Generator().manual_seed(s)) for s in seeds]
+            played = self.play(torch.cat(uniforms), temperature, top_k)
             episodes = []
-            for problem in problems:
-                generator = torch.Generator().manual_seed(self.seed * 10**6 + round_number * 1000 + problem)
-                for _ in range(group):
-                    codes = self.play(torch.rand(self.steps, generator=generator), temperature, top_k)
-                    hidden = torch.stack([self.vector(codes[:i]) for i in range(self.steps + 1)])
-                    tokens = (0, *codes)
-                    episodes.append(Episode(problem, tokens, 1, codes, self.reward(codes), greedy, hidden_TD=hidden))
+            for i, codes in enumerate(played):
+                given = (problems[i // group], (0, *codes), 1, codes, self.reward(codes), greedy)
+                episodes.append(Episode(*given, hidden_TD=self.hidden(codes)))
             return episodes
 
         return run
@@ -115,9 +125,9 @@ def test_a_bandit_is_solved(algorithm, tmp_path):
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_a_three_step_decision_process_is_solved(algorithm, tmp_path):
     world, learner = make(3, RLConfig(algorithm, group=4, beta=0.0))
-    assert world.play(None) != GOAL
+    assert world.greedy() != GOAL
     train(learner, tmp_path / "run", 80, lr=1e-2)
-    assert world.play(None) == GOAL
+    assert world.greedy() == GOAL
     rewards = [
         json.loads(line)["reward"] for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[:-1]
     ]
@@ -262,8 +272,7 @@ def test_the_learner_s_expected_gradient_is_the_objective_s(algorithm):
             p.add_(0.1 * torch.randn(p.shape, generator=torch.Generator().manual_seed(p.numel())))
 
     def episode(codes: tuple[int, ...]) -> Episode:
-        hidden = torch.stack([world.vector(codes[:i]) for i in range(3)])
-        return Episode(0, (0, *codes), 1, codes, payoff[codes], payoff[0, 0], hidden_TD=hidden)
+        return Episode(0, (0, *codes), 1, codes, payoff[codes], payoff[0, 0], hidden_TD=world.hidden(codes))
 
     episodes = [episode(s) for s in sequences]
     total = agent.score(episodes).log_probs_NL.sum(1)
@@ -309,9 +318,8 @@ class Merged:
 
     def episode(self, codes: tuple[int, ...]) -> Episode:
         tokens = self.tokens(codes)
-        hidden = torch.stack([self.world.vector(tokens[:i]) for i in range(3)])
         payoff = float(torch.rand((), generator=torch.Generator().manual_seed(2 * tokens[0] + tokens[1])))
-        return Episode(0, (0, *tokens), 1, codes, payoff, 0.5, hidden_TD=hidden)
+        return Episode(0, (0, *tokens), 1, codes, payoff, 0.5, hidden_TD=self.world.hidden(tokens))
 
     def gradients(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Of every sequence of codes (ascent), their probabilities, and the log-probabilities of their tokens."""
@@ -330,7 +338,7 @@ class Merged:
         """Of the sequences of two tokens, by adding up codes."""
         rows = []
         for tokens in itertools.product(range(2), repeat=2):
-            hidden = torch.stack([self.world.vector(tokens[:i]) for i in range(2)])[None]
+            hidden = self.world.hidden(tokens[:1])[None]
             log_probs = torch.log_softmax(self.policy(hidden)[0], -1)
             parts = [log_probs[i].masked_fill(t != LEADS_TO, -torch.inf).logsumexp(-1) for i, t in enumerate(tokens)]
             rows.append(parts[0] + parts[1])

@@ -13,11 +13,11 @@ from colasearch.errors import CorruptFileError, InputError
 from colasearch.model.latent_lm import LatentLM, world_model_states
 from colasearch.model.policy import sample_codes, sampling_log_probs
 from colasearch.problem import LabelledProblem, Problem
-from colasearch.training.agents import LatentAgent, TokenAgent
-from colasearch.training.problems import Reward, load_problems, split_problems
-from colasearch.training.rl import RLConfig, RLLearner
-from colasearch.training.rollout import Roller, RolloutConfig, RolloutLog, read_rollouts
-from colasearch.training.tuning import TunableBase, Tuning, mixed_precision
+from colasearch.training.base.tuning import TunableBase, Tuning, mixed_precision
+from colasearch.training.data.problems import Reward, load_problems, split_problems
+from colasearch.training.reinforcement.agents import LatentAgent, TokenAgent
+from colasearch.training.reinforcement.rl import RLConfig, RLLearner
+from colasearch.training.reinforcement.rollout import Roller, RolloutConfig, RolloutLog, read_rollouts
 
 PROBLEMS = [LabelledProblem(Problem.from_text(f"{i}+1?"), str(i + 1)) for i in range(6)]
 

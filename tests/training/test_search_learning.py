@@ -13,10 +13,10 @@ from colasearch.model.latent_lm import LatentLM
 from colasearch.model.value import QHead, ValueHead
 from colasearch.problem import Problem
 from colasearch.storage.traces import Trace
-from colasearch.training.hidden_cache import hidden_states
-from colasearch.training.search_data import find_traces, improved_policy, search_data
-from colasearch.training.search_policy import SearchPolicyLearner, group_loss
-from colasearch.training.value import (
+from colasearch.training.data.hidden_cache import hidden_states
+from colasearch.training.from_search.policy import SearchPolicyLearner, group_loss
+from colasearch.training.from_search.targets import find_traces, improved_policy, search_data
+from colasearch.training.values.heads import (
     HeadLearner,
     add_head,
     q_data,
@@ -153,17 +153,17 @@ def test_the_policy_learns_root_and_interior_targets(own, traces, tmp_path):
     data = search_data(traces)
     states = hidden_states(own.base, data.corpus, lambda a, b: None, tmp_path / "h")
     modules = own.require_latents()
-    learner = SearchPolicyLearner(modules, states, data.nodes, min_visits=2, micro_tokens=128)
+    learner = SearchPolicyLearner(modules, states, data.nodes, min_visits=2, micro_tokens=512)
     documents = sorted(learner.by_document)
     kept = [n for nodes in learner.by_document.values() for n in nodes]
     roots = sum(data.corpus.documents[n.document].prompt == n.position + 1 for n in kept)
     assert roots == len(traces)
     assert len(kept) > roots  # interior nodes too
     before = learner.evaluate(documents)
-    optimizer = torch.optim.AdamW(learner.parameters(), lr=1e-2, weight_decay=0.0)
-    for step in range(60):
+    optimizer = torch.optim.AdamW(learner.parameters(), lr=3e-2, weight_decay=0.0)
+    for step in range(20):
         optimizer.zero_grad()
-        learner.accumulate(documents, step, 60)
+        learner.accumulate(documents, step, 20)
         optimizer.step()
     after = learner.evaluate(documents)
     assert after["nodes"] == len(kept)
@@ -180,14 +180,14 @@ def test_the_policy_before_holds_the_policy_back_wherever_texts_go(model_folder,
     def learned(beta: float) -> dict[str, float]:
         lm = LatentLM.from_pretrained(str(model_folder), "cpu", "float32")
         states = hidden_states(lm.base, data.corpus, lambda a, b: None, tmp_path / "h")
-        learner = SearchPolicyLearner(lm.require_latents().float(), states, data.nodes, micro_tokens=128, beta=beta)
+        learner = SearchPolicyLearner(lm.require_latents().float(), states, data.nodes, micro_tokens=512, beta=beta)
         documents = sorted(learner.by_document)
         start = learner.evaluate(documents)
         assert start["drift"] == pytest.approx(0, abs=1e-6)
-        optimizer = torch.optim.AdamW(learner.parameters(), lr=1e-2, weight_decay=0.0)
-        for step in range(40):
+        optimizer = torch.optim.AdamW(learner.parameters(), lr=2e-2, weight_decay=0.0)
+        for step in range(14):
             optimizer.zero_grad()
-            learner.accumulate(documents, step, 40)
+            learner.accumulate(documents, step, 14)
             optimizer.step()
         end = learner.evaluate(documents)
         assert end["kl"] < start["kl"]  # it does learn

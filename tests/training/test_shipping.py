@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 import stat
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from click.testing import CliRunner, Result
 from safetensors.torch import load_file, save_file
 
 from colasearch.errors import CorruptFileError, InputError, PrerequisiteError
@@ -18,12 +20,18 @@ from colasearch.model.base import BaseModel
 from colasearch.model.latent_lm import LatentLM, save_latents, world_model_states
 from colasearch.problem import LabelledProblem, Problem
 from colasearch.storage.files import check_sums, write_sums
-from colasearch.training.shipping import Origin, greedy_texts, ship
-from colasearch.training.tuning import TunableBase, Tuning
+from colasearch.training.base.tuning import TunableBase, Tuning
+from colasearch.training.trained.shipping import Origin, greedy_texts, ship
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "scripts" / "ship_model.py"
 TOKENS = torch.tensor([[5, 60, 7, 80, 9]])
+
+
+@pytest.fixture(autouse=True)
+def short_texts(monkeypatch):
+    """Greedy texts are most of the time; the tiny models' say all that they have to say early."""
+    monkeypatch.setattr("colasearch.training.trained.shipping.GREEDY_TOKENS", 24)
 
 
 @pytest.fixture
@@ -214,15 +222,21 @@ def test_a_damaged_base_inside_a_model_is_noticed(model_folder, problems, origin
 
 
 def test_the_script_exports_and_asks_for_what_the_card_needs(model_folder, tmp_path):
-    def run(*args: object) -> subprocess.CompletedProcess:
-        given = [sys.executable, str(SCRIPT), str(model_folder), "tiny-one", "--into", str(tmp_path), *map(str, args)]
-        return subprocess.run(given, capture_output=True, text=True, check=False)
+    spec = importlib.util.spec_from_file_location("ship_model", SCRIPT)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    given = [str(model_folder), "tiny-one", "--into", str(tmp_path)]
 
-    assert run().returncode == 2
+    def run(*args: object) -> Result:
+        return CliRunner().invoke(script.main, [*given, *map(str, args)])
+
+    bare = subprocess.run([sys.executable, str(SCRIPT), *given], capture_output=True, text=True, check=False)
+    assert bare.returncode == 2
+    assert "--command" in bare.stderr
     done = run("--command", "colasearch train x", "--data", SCRIPT, "--count", 2, "--commit", "abc")
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.output
     assert "problems: 2" in done.stdout
     assert "commit abc" in (tmp_path / "tiny-one" / "README.md").read_text()
     refused = run("--command", "x", "--data", SCRIPT, "--task", "math")
-    assert refused.returncode == 2
+    assert refused.exit_code == 2
     assert "needs --problems" in refused.stderr

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from colasearch.problem import LabelledProblem, Problem
-from colasearch.training.problems import load_problems
-from colasearch.training.rewards import SpecReward
+from colasearch.training.data.problems import load_problems
+from colasearch.training.reinforcement.rewards import SpecReward
 
 FILE = """
 def vowels(problems, texts):

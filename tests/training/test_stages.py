@@ -11,12 +11,12 @@ import torch
 
 from colasearch.errors import CorruptFileError, InputError, PrerequisiteError
 from colasearch.model.latent_lm import new_latents, world_model_states
-from colasearch.training.actions import STAGE_1_PARTS, ActionLearner, ActionsConfig
-from colasearch.training.cloning import PolicyCloner
-from colasearch.training.data import batches, load_corpus
-from colasearch.training.evaluate import evaluate, mixture_kl
-from colasearch.training.hidden_cache import hidden_states
-from colasearch.training.loop import LoopConfig, TrainRun, fit, learning_rate
+from colasearch.training.data.corpus import batches, load_corpus
+from colasearch.training.data.hidden_cache import hidden_states
+from colasearch.training.latent_actions.actions import STAGE_1_PARTS, ActionLearner, ActionsConfig
+from colasearch.training.latent_actions.cloning import PolicyCloner
+from colasearch.training.latent_actions.evaluate import evaluate, mixture_kl
+from colasearch.training.running.loop import LoopConfig, TrainRun, fit, learning_rate
 
 SETTINGS = ActionsConfig(micro_tokens=256, revive_every=3)
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from colasearch.errors import InputError
-from colasearch.training import token_store
-from colasearch.training.data import batches, load_corpus, split_heldout
-from colasearch.training.documents import Layout
+from colasearch.training.data import token_store
+from colasearch.training.data.corpus import batches, load_corpus, split_heldout
+from colasearch.training.data.documents import Layout
 
 ROWS = [
     {"problem": "What is 1 + 1?", "solution": "It is 2.\n#### 2"},

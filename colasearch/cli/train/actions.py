@@ -3,27 +3,72 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from colasearch.cli.train.common import (
+from colasearch.cli.train.loading import load
+from colasearch.cli.train.on_text import train_on_text
+from colasearch.cli.train.options import (
     COUNT,
-    Batches,
-    Run,
-    Source,
-    Where,
     batch_options,
     data_options,
-    load,
     loop_options,
     mixture_option,
     states_option,
-    take,
-    train_on_text,
 )
+from colasearch.cli.train.settings import StageSettings
+
+if TYPE_CHECKING:
+    from colasearch.training.latent_actions.actions import ActionsConfig
 
 DEPTH, WIDTH = click.IntRange(1, 64), click.IntRange(1, 1 << 18)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ActionsSettings(StageSettings):
+    """``colasearch train actions``: fields are named as the flags are."""
+
+    model: str = "smollm2-135m"
+    codes: int = 64
+    output_form: Literal["residual", "subtractive"] = "residual"
+    idm_layers: int = 1
+    policy_layers: int = 2
+    merge_layers: int | None = None
+    merge_ffn: int | None = None
+    idm_ffn: int | None = None
+    policy_ffn: int | None = None
+    temperature: float = 2.0
+    final_temperature: float = 1.0
+    entropy_weight: float = 0.001
+    code_size: float = 0.5
+    usage_weight: float = 0.02
+    revive_every: int = 50
+    keep_codes: bool = False
+
+    def learning(self) -> ActionsConfig:
+        """What the learner is told."""
+        from colasearch.training.latent_actions.actions import ActionsConfig
+
+        return ActionsConfig(
+            self.temperature,
+            self.final_temperature,
+            self.entropy_weight,
+            self.usage_weight,
+            self.revive_every,
+            self.micro_tokens,
+        )
+
+    def shape(self) -> dict[str, Any]:
+        """Of new modules; sizes that are not given are left to them."""
+        sizes = {name: getattr(self, name) for name in ("merge_layers", "merge_ffn", "idm_ffn", "policy_ffn")}
+        return {
+            "num_codes": self.codes,
+            "output_form": self.output_form,
+            "idm_layers": self.idm_layers,
+            "policy_layers": self.policy_layers,
+            **{name: size for name, size in sizes.items() if size is not None},
+        }
 
 
 @click.command("actions")
@@ -44,6 +89,13 @@ DEPTH, WIDTH = click.IntRange(1, 64), click.IntRange(1, 1 << 18)
 @click.option("--temperature", default=2.0, show_default=True, help="Gumbel-softmax temperature at the start.")
 @click.option("--final-temperature", default=1.0, show_default=True, help="... and at the end.")
 @click.option("--entropy-weight", default=0.001, show_default=True, help="Published per-token entropy term.")
+@click.option(
+    "--code-size",
+    type=click.FloatRange(0),
+    default=0.5,
+    show_default=True,
+    help="Size of the codes' vectors at the start, in that of the base's hidden states; 0: the published size.",
+)
 @click.option("--usage-weight", default=0.02, show_default=True, help="Entropy of the marginal use of codes.")
 @click.option("--revive-every", default=50, show_default=True, help="Steps between revivals of dead codes; 0: never.")
 @click.option(
@@ -52,72 +104,46 @@ DEPTH, WIDTH = click.IntRange(1, 64), click.IntRange(1, 1 << 18)
     help="Go on from the model's own modules, as they are, on its base as it is; shape options do not apply. Its value "
     "and Q heads are left out.",
 )
-def command(
-    model: str,
-    keep_codes: bool,
-    codes: int,
-    output_form: str,
-    idm_layers: int,
-    policy_layers: int,
-    merge_layers: int | None,
-    merge_ffn: int | None,
-    idm_ffn: int | None,
-    policy_ffn: int | None,
-    temperature: float,
-    final_temperature: float,
-    entropy_weight: float,
-    usage_weight: float,
-    revive_every: int,
-    keep: str,
-    mixture_positions: int,
-    **common: Any,
-) -> None:
+def command(**given: Any) -> None:
     """Stage 1: inverse dynamics model, codebook and merge head, with the base frozen.
 
     Several processes (torchrun, accelerate launch) share each batch and walk the same curve.
 
     Of a model whose base `train guide` has tuned (give it --base-weight 1), new codes are learned on the tuned base.
     """
-    from colasearch.model.latent_lm import new_latents
-    from colasearch.training.actions import ActionLearner, ActionsConfig
+    run(ActionsSettings(**given))
 
-    source, where = take(Source, common), take(Where, common)
-    how, batching = take(Run, common), take(Batches, common)
-    settings = ActionsConfig(
-        temperature, final_temperature, entropy_weight, usage_weight, revive_every, batching.micro_tokens
-    )
-    loaded = load(model, where, parallel=True)
-    shape: dict[str, Any] = {
-        "num_codes": codes,
-        "output_form": output_form,
-        "idm_layers": idm_layers,
-        "policy_layers": policy_layers,
-    }
-    sizes = {"merge_layers": merge_layers, "merge_ffn": merge_ffn, "idm_ffn": idm_ffn, "policy_ffn": policy_ffn}
-    shape |= {name: size for name, size in sizes.items() if size is not None}
+
+def run(settings: ActionsSettings) -> None:
+    """Train as ``settings`` say."""
+    from colasearch.model.latent_lm import new_latents
+    from colasearch.training.latent_actions.actions import ActionLearner
+    from colasearch.training.latent_actions.start import size_codes, state_size
+
+    learning = settings.learning()
+    loaded = load(settings.model, settings, parallel=True)
+    shape = settings.shape()
     before = None if loaded.latents is None else loaded.latents.config
-    if keep_codes:
+    if settings.keep_codes:
         modules, shape = _own_modules(loaded), {"keep_codes": True}
     else:
-        modules = new_latents(loaded.base, how.seed, **shape)
+        modules = new_latents(loaded.base, settings.seed, **shape)
+        if settings.code_size:
+            size_codes(modules, settings.code_size * state_size(loaded.base, loaded.base.vocab_size))
+        shape["code_size"] = settings.code_size
     if before is not None and before.tuned is not None:
         # The changes stay with the model, whose base is still the one that they change.
         tuned = dataclasses.replace(before.tuned, codes_after=True)
         stages = {kind: stage for kind, stage in before.training.items() if kind == "guide"}
         modules.config = dataclasses.replace(modules.config, base=before.base, tuned=tuned, training=stages)
     loaded.latents = modules
-    config = {"model": model, **shape, **dataclasses.asdict(settings)}
+    config = {"model": settings.model, **shape, **dataclasses.asdict(learning)}
     train_on_text(
         "actions",
         loaded,
-        source,
-        where,
-        how,
-        batching,
+        settings,
         config,
-        lambda states, codes, ranks: ActionLearner(modules, loaded.base, states, settings, how.seed, ranks),
-        keep,
-        mixture_positions,
+        lambda states, codes, ranks: ActionLearner(modules, loaded.base, states, learning, settings.seed, ranks),
     )
 
 

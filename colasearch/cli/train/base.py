@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
 import click
 
-from colasearch.cli.train.common import (
-    COUNT,
-    Bar,
-    Batches,
-    Run,
-    Source,
-    Where,
-    batch_options,
-    data_options,
-    loop_options,
-    split,
-    take,
-)
+from colasearch.cli.train.bar import Bar
+from colasearch.cli.train.loading import split
+from colasearch.cli.train.options import COUNT, batch_options, data_options, loop_options
+from colasearch.cli.train.settings import TextRun
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaseSettings(TextRun):
+    """``colasearch train base``: fields are named as the flags are, ``half`` is ``--bfloat16``."""
+
+    warmup_steps: int = 100
+    epochs: int = 4
+    micro_tokens: int = 8192
+    width: int = 192
+    layers: int = 6
+    heads: int = 6
+    context: int = 256
+    half: bool = False
+
+    def shape(self) -> dict[str, int]:
+        """Of the base."""
+        return {"width": self.width, "layers": self.layers, "heads": self.heads, "context": self.context}
 
 
 @click.command("base")
@@ -31,65 +41,69 @@ from colasearch.cli.train.common import (
 @click.option("--heads", type=COUNT, default=6, show_default=True)
 @click.option("--context", type=COUNT, default=256, show_default=True, help="Longest text, in tokens.")
 @click.option("--bfloat16", "half", is_flag=True, help="Passes in bfloat16: faster on CPUs that compute in it.")
-def command(width: int, layers: int, heads: int, context: int, half: bool, **common: Any) -> None:
+def command(**given: Any) -> None:
     """Train a small Llama over characters from scratch, for experiments on one machine.
 
     Its folder is a base for `train actions`, `solve --actions sampled` and `train rl --on tokens`.
     """
+    run(BaseSettings(**given))
+
+
+def run(settings: BaseSettings) -> None:
+    """Train as ``settings`` say."""
     import torch
 
     from colasearch.model.base import pick_device
     from colasearch.storage.files import sha256_of
-    from colasearch.training.base_lm import BaseLearner, make_tokenizer, new_base, save_base
-    from colasearch.training.data import batches, load_corpus, read_rows
-    from colasearch.training.loop import fit, manifest
+    from colasearch.training.base.from_scratch import BaseLearner, make_tokenizer, new_base, save_base
+    from colasearch.training.data.corpus import batches, load_corpus, read_rows
+    from colasearch.training.running.loop import fit, manifest
 
-    source, where = take(Source, common), take(Where, common)
-    how, batching = take(Run, common), take(Batches, common)
-    if where.threads:
-        torch.set_num_threads(where.threads)
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
     texts = (
         str(row.get(key, ""))
-        for path in source.data
+        for path in settings.data
         for row in read_rows(path)
         for key in ("text", "problem", "solution")
     )
-    shape = {"width": width, "layers": layers, "heads": heads, "context": context}
-    base = new_base(make_tokenizer(texts), how.seed, **shape)
-    base.model.to(pick_device(where.device))
-    corpus = load_corpus(source.data, base.tokenizer, base.end_id, min(source.max_tokens, context))
-    train, held = split(corpus, source.heldout)
-    learner = BaseLearner(base, corpus.documents, batching.micro_tokens, half)
+    base = new_base(make_tokenizer(texts), settings.seed, **settings.shape())
+    base.model.to(pick_device(settings.device))
+    most = min(settings.max_tokens, settings.context)
+    corpus = load_corpus(settings.data, base.tokenizer, base.end_id, most)
+    train, held = split(corpus, settings.heldout)
+    learner = BaseLearner(base, corpus.documents, settings.micro_tokens, settings.half)
     parameters = sum(p.numel() for p in learner.parameters())
     config = {
-        **source.describe(),
-        **shape,
-        "bfloat16": half,
-        "epochs": batching.epochs,
-        "batch_tokens": batching.batch_tokens,
+        **settings.describe(),
+        **settings.shape(),
+        "bfloat16": settings.half,
+        "epochs": settings.epochs,
+        "batch_tokens": settings.batch_tokens,
         "parameters": parameters,
         "corpus": corpus.sha256,
     }
-    loop = how.loop(beta2=0.95)
-    run = how.open(manifest("base", config, loop))
+    loop = settings.loop(beta2=0.95)
+    opened = settings.open(manifest("base", config, loop))
     with Bar("base") as bar:
         result = fit(
-            run,
+            opened,
             base.model,
             learner.parameters(),
             loop,
-            plan=lambda epoch: batches(corpus.documents, train, batching.batch_tokens, how.seed, epoch),
-            epochs=batching.epochs,
+            plan=lambda epoch: batches(corpus.documents, train, settings.batch_tokens, settings.seed, epoch),
+            epochs=settings.epochs,
             accumulate=learner.accumulate,
             evaluate=lambda: learner.evaluate(held),
             progress=bar.step,
         )
-    save_base(base, how.output / "model")
+    target = settings.output / "model"
+    save_base(base, target)
     report = {
         "schema": 1,
         "kind": "base",
-        "model": str(how.output / "model"),
-        "sha256": sha256_of(how.output / "model" / "model.safetensors"),
+        "model": str(target),
+        "sha256": sha256_of(target / "model.safetensors"),
         "parameters": parameters,
         "heldout": result,
     }

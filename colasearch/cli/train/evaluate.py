@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import click
 
-from colasearch.cli.train.common import (
-    PathType,
-    Source,
-    Where,
-    corpus_of,
-    data_options,
-    frozen_codes,
-    load,
-    mixture_option,
-    states_of,
-    take,
-)
+from colasearch.cli.train.loading import corpus_of, frozen_codes, load, states_of
+from colasearch.cli.train.options import PathType, data_options, mixture_option
+from colasearch.cli.train.settings import Source
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateSettings(Source):
+    """``colasearch train evaluate``: fields are named as the flags are, ``as_json`` is ``--json``."""
+
+    model: str = "smollm2-135m"
+    limit: int | None = None
+    samples: int = 0
+    mixture_positions: int = 256
+    output: Path | None = None
+    as_json: bool = False
 
 
 @click.command("evaluate")
@@ -28,38 +33,41 @@ from colasearch.cli.train.common import (
 @mixture_option
 @click.option("--output", type=PathType, help="Also write the JSON object to this file.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(
-    model: str, limit: int | None, samples: int, mixture_positions: int, output: Any, as_json: bool, **common: Any
-) -> None:
+def command(**given: Any) -> None:
     """Measure a trained model on held-out text."""
+    run(EvaluateSettings(**given))
+
+
+def run(settings: EvaluateSettings) -> None:
+    """Measure as ``settings`` say."""
     import json
 
     from colasearch.storage.files import write_atomic
-    from colasearch.training.data import Corpus, split_heldout
-    from colasearch.training.evaluate import evaluate
+    from colasearch.training.data.corpus import Corpus, split_heldout
+    from colasearch.training.latent_actions.evaluate import evaluate
 
-    source, where = take(Source, common), take(Where, common)
-    loaded = load(model, where)
+    loaded = load(settings.model, settings)
     modules = loaded.require_latents()
-    corpus = corpus_of(loaded, source)
-    _, held = split_heldout(corpus, source.heldout)
+    corpus = corpus_of(loaded, settings)
+    _, held = split_heldout(corpus, settings.heldout)
     if not held:
-        raise click.UsageError(f"none of {len(corpus.documents)} texts is held out at --heldout {source.heldout}")
-    chosen = Corpus([corpus.documents[i] for i in held[:limit]], f"{corpus.sha256} heldout {source.heldout} {limit}")
-    codes = frozen_codes(loaded, where, chosen)
+        raise click.UsageError(f"none of {len(corpus.documents)} texts is held out at --heldout {settings.heldout}")
+    name = f"{corpus.sha256} heldout {settings.heldout} {settings.limit}"
+    chosen = Corpus([corpus.documents[i] for i in held[: settings.limit]], name)
+    codes = frozen_codes(loaded, settings, chosen)
     indices = range(len(chosen.documents))
     states = states_of(loaded, chosen)
-    result = evaluate(modules, loaded.base, states, indices, mixture_positions, given_codes=codes)
-    prompts = [d.tokens[: d.prompt] for d in chosen.documents if d.prompt][:samples]
+    result = evaluate(modules, loaded.base, states, indices, settings.mixture_positions, given_codes=codes)
+    prompts = [d.tokens[: d.prompt] for d in chosen.documents if d.prompt][: settings.samples]
     if prompts:
-        from colasearch.training.fluency import fluency
+        from colasearch.training.latent_actions.fluency import fluency
 
         result.update(fluency(loaded, prompts))
-    report = json.dumps({"schema": 1, "kind": "evaluate", "model": model, "heldout": result})
-    if output is not None:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(output, report + "\n")
-    if as_json:
+    report = json.dumps({"schema": 1, "kind": "evaluate", "model": settings.model, "heldout": result})
+    if settings.output is not None:
+        settings.output.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(settings.output, report + "\n")
+    if settings.as_json:
         click.echo(report)
         return
     for key, value in result.items():

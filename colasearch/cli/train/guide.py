@@ -3,50 +3,52 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, Literal
 
 import click
 
-from colasearch.cli.train.common import (
-    COUNT,
-    Bar,
-    Batches,
-    Run,
-    Source,
-    Where,
-    batch_options,
-    corpus_of,
-    data_options,
-    finish,
-    frozen_codes,
-    load,
-    loop_options,
-    split,
-    states_of,
-    take,
-    together,
-)
+from colasearch.cli.train.bar import Bar
+from colasearch.cli.train.loading import corpus_of, frozen_codes, load, split, states_of
+from colasearch.cli.train.on_text import finish
+from colasearch.cli.train.options import COUNT, batch_options, data_options, loop_options, tuning_options
+from colasearch.cli.train.settings import TextRun, Tuned
 
 
-def parse_layers(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, ...]:
-    """``-2,-1`` as numbers."""
-    try:
-        return tuple(int(part) for part in value.split(",") if part.strip())
-    except ValueError:
-        raise click.BadParameter(f"{value!r} is no list of layer numbers; write for example 28,29 or -2,-1") from None
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GuideSettings(TextRun, Tuned):
+    """``colasearch train guide``: fields are named as the flags are, ``codes_from`` is ``--codes``."""
 
+    model: str
+    lr: float = 1e-4
+    warmup_steps: int = 20
+    epochs: int = 1
+    micro_tokens: int = 2048
+    codes_from: Literal["idm", "policy"] = "policy"
+    base_weight: float = 0.0
+    clone_epochs: int = 1
+    clone_lr: float = 1e-3
 
-tuning_options = together(
-    click.option(
-        "--tune",
-        type=click.Choice(["lora", "layers", "full"]),
-        default="lora",
-        show_default=True,
-        help="Low-rank changes (needs pip install '.[lora]'), chosen layers, or the whole base.",
-    ),
-    click.option("--layers", default="", callback=parse_layers, help="Layers for --tune layers, as -2,-1."),
-    click.option("--rank", type=COUNT, default=16, show_default=True, help="Rank for --tune lora."),
-)
+    def with_dtype(self) -> GuideSettings:
+        """With the element type in which weights of the base can train, where the user gave none."""
+        if self.dtype == "auto" and self.tune != "lora":
+            # Updates of 1e-5 vanish in weights of half precision; passes still run in bfloat16 where that is fast.
+            return dataclasses.replace(self, dtype="float32")
+        return self
+
+    def record(self) -> dict[str, Any]:
+        """What a run's results depend on."""
+        return {
+            "model": self.model,
+            **self.describe(),
+            "epochs": self.epochs,
+            "batch_tokens": self.batch_tokens,
+            "micro_tokens": self.micro_tokens,
+            **dataclasses.asdict(self.tuning()),
+            "codes": self.codes_from,
+            "base_weight": self.base_weight,
+            "clone_epochs": self.clone_epochs,
+            "clone_lr": self.clone_lr,
+        }
 
 
 @click.command("guide")
@@ -72,96 +74,76 @@ tuning_options = together(
 )
 @click.option("--clone-epochs", type=COUNT, default=1, show_default=True, help="Epochs of cloning after FTA-I.")
 @click.option("--clone-lr", default=1e-3, show_default=True, help="Learning rate of that cloning.")
-def command(
-    model: str,
-    tune: Any,
-    layers: tuple[int, ...],
-    rank: int,
-    codes_from: str,
-    base_weight: float,
-    clone_epochs: int,
-    clone_lr: float,
-    **common: Any,
-) -> None:
+def command(**given: Any) -> None:
     """Fine-tune the base to write solutions under given latent actions (FTA-I, FTA-P).
 
     The latent modules stay frozen, and only the tokens of solutions count. The changed weights are saved in the model
     folder and merged into the base when it is loaded.
     """
-    from colasearch.training.data import batches
-    from colasearch.training.guidance import GuidedTuner, idm_codes, responses
-    from colasearch.training.loop import fit
-    from colasearch.training.tuning import TunableBase, Tuning
+    run(GuideSettings(**given))
 
-    source, where = take(Source, common), take(Where, common)
-    how, batching = take(Run, common), take(Batches, common)
-    if where.dtype == "auto" and tune != "lora":
-        # Updates of 1e-5 vanish in weights of half precision; passes still run in bfloat16 where that is fast.
-        where = dataclasses.replace(where, dtype="float32")
-    loaded = load(model, where)
+
+def run(settings: GuideSettings) -> None:
+    """Train as ``settings`` say."""
+    from colasearch.training.base.guidance import GuidedTuner, idm_codes, responses
+    from colasearch.training.base.tuning import TunableBase
+    from colasearch.training.data.corpus import batches
+    from colasearch.training.running.loop import fit
+
+    settings = settings.with_dtype()
+    loaded = load(settings.model, settings)
     loaded.require_latents()
-    tuning = Tuning(tune, layers, rank, 2.0 * rank)
-    config = {
-        "model": model,
-        **source.describe(),
-        **dataclasses.asdict(batching),
-        **dataclasses.asdict(tuning),
-        "codes": codes_from,
-        "base_weight": base_weight,
-        "clone_epochs": clone_epochs,
-        "clone_lr": clone_lr,
-    }
-    corpus = responses(corpus_of(loaded, source))
-    train, held = split(corpus, source.heldout, measured=False)
+    config = settings.record()
+    corpus = responses(corpus_of(loaded, settings))
+    train, held = split(corpus, settings.heldout, measured=False)
     codes = None
-    if codes_from == "idm":
-        codes = frozen_codes(loaded, where, corpus) or idm_codes(loaded.require_latents(), states_of(loaded, corpus))
-    loop = how.loop(weight_decay=0.0, beta2=0.95)
-    run = how.start("guide", loaded, config, loop)
-    tunable = TunableBase(loaded, tuning, how.seed)
-    tuner = GuidedTuner(loaded, tunable, corpus.documents, codes, batching.micro_tokens, base_weight)
+    if settings.codes_from == "idm":
+        codes = frozen_codes(loaded, settings, corpus) or idm_codes(loaded.require_latents(), states_of(loaded, corpus))
+    loop = settings.loop(weight_decay=0.0, beta2=0.95)
+    opened = settings.start("guide", loaded, config, loop)
+    tunable = TunableBase(loaded, settings.tuning(), settings.seed)
+    tuner = GuidedTuner(loaded, tunable, corpus.documents, codes, settings.micro_tokens, settings.base_weight)
     before = tuner.evaluate(held) if held else {}
     with Bar("guide") as bar:
         fit(
-            run,
+            opened,
             tunable.model,
             tuner.parameters(),
             loop,
-            plan=lambda epoch: batches(corpus.documents, train, batching.batch_tokens, how.seed, epoch),
-            epochs=batching.epochs,
+            plan=lambda epoch: batches(corpus.documents, train, settings.batch_tokens, settings.seed, epoch),
+            epochs=settings.epochs,
             accumulate=tuner.accumulate,
             evaluate=lambda: tuner.evaluate(held) if held else {},
             progress=bar.step,
         )
     trained = tunable.size
-    tunable.finish(how.output / "tuned")
+    tunable.finish(settings.output / "tuned")
     if codes is not None:
-        _clone_again(loaded, corpus, codes, train, how, batching, clone_epochs, clone_lr)
+        _clone_again(loaded, corpus, codes, train, settings)
     result = tuner.evaluate(held) if held else {}
     result.update({f"before_{key}": value for key, value in before.items() if key != "tokens"})
-    finish("guide", loaded, how, config, result, trained_parameters=trained)
+    finish("guide", loaded, settings, config, result, trained_parameters=trained)
 
 
-def _clone_again(
-    loaded: Any, corpus: Any, codes: Any, train: list[int], how: Run, batching: Batches, epochs: int, lr: float
-) -> None:
+def _clone_again(loaded: Any, corpus: Any, codes: Any, train: list[int], settings: GuideSettings) -> None:
     """The policy learns to predict the frozen base's IDM codes from the tuned base's states."""
-    from colasearch.training.cloning import PolicyCloner
-    from colasearch.training.data import batches
-    from colasearch.training.loop import fit
+    from colasearch.training.data.corpus import batches
+    from colasearch.training.latent_actions.cloning import PolicyCloner
+    from colasearch.training.running.loop import fit
 
     modules = loaded.require_latents()
-    part = dataclasses.replace(how, output=how.output / "clone", lr=lr, resume=True)
+    epochs = settings.clone_epochs
+    part = dataclasses.replace(settings, output=settings.output / "clone", lr=settings.clone_lr, resume=True)
     loop = part.loop()
-    run = part.start("clone", loaded, {"epochs": epochs}, loop)
-    cloner = PolicyCloner(modules, states_of(loaded, corpus), batching.micro_tokens, codes, loaded.base)
+    opened = part.start("clone", loaded, {"epochs": epochs}, loop)
+    cloner = PolicyCloner(modules, states_of(loaded, corpus), settings.micro_tokens, codes, loaded.base)
     with Bar("clone") as bar:
         fit(
-            run,
+            opened,
             modules,
             cloner.parameters(),
             loop,
-            plan=lambda epoch: batches(corpus.documents, train, batching.batch_tokens, how.seed, epoch),
+            plan=lambda epoch: batches(corpus.documents, train, settings.batch_tokens, settings.seed, epoch),
             epochs=epochs,
             accumulate=cloner.accumulate,
             evaluate=dict,

@@ -2,30 +2,45 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
-from colasearch.cli.train.common import (
+from colasearch.cli.train.bar import Bar
+from colasearch.cli.train.loading import load, states_of
+from colasearch.cli.train.on_text import finish, train_on_text
+from colasearch.cli.train.options import (
     COUNT,
-    Bar,
-    Batches,
     PathType,
-    Run,
-    Source,
-    Where,
     batch_options,
     data_options,
-    finish,
-    load,
     loop_options,
     mixture_option,
-    states_of,
     states_option,
-    take,
-    train_on_text,
 )
+from colasearch.cli.train.settings import StageSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicySettings(StageSettings):
+    """``colasearch train policy``: fields are named as the flags are."""
+
+    data: tuple[Path, ...] = ()
+    traces: tuple[Path, ...] = ()
+    targets: Literal["completed", "visits"] = "completed"
+    min_visits: int = 2
+    beta: float = 0.0
+
+    def check(self) -> None:
+        """Check what one flag alone does not show.
+
+        Raises:
+            UsageError: There are not texts or traces, or there are both.
+        """
+        if bool(self.traces) == bool(self.data):
+            raise click.UsageError("give either --data (texts, to clone the IDM's codes) or --traces (searches)")
 
 
 @click.command("policy")
@@ -53,99 +68,81 @@ from colasearch.cli.train.common import (
 @batch_options()
 @states_option
 @mixture_option
-def command(
-    model: str,
-    traces: tuple[Path, ...],
-    targets: Any,
-    min_visits: int,
-    beta: float,
-    keep: str,
-    mixture_positions: int,
-    **common: Any,
-) -> None:
+def command(**given: Any) -> None:
     """Stage 2: the policy clones the inverse dynamics model's codes (--data); or learns from search (--traces).
 
     With --data, several processes (torchrun, accelerate launch) share each batch and walk the same curve.
     """
-    from colasearch.training.cloning import PolicyCloner
+    run(PolicySettings(**given))
 
-    source, where = take(Source, common), take(Where, common)
-    how, batching = take(Run, common), take(Batches, common)
-    if bool(traces) == bool(source.data):
-        raise click.UsageError("give either --data (texts, to clone the IDM's codes) or --traces (searches)")
-    loaded = load(model, where, parallel=not traces)
+
+def run(settings: PolicySettings) -> None:
+    """Train as ``settings`` say."""
+    from colasearch.training.latent_actions.cloning import PolicyCloner
+
+    settings.check()
+    loaded = load(settings.model, settings, parallel=not settings.traces)
     modules = loaded.require_latents()
-    if traces:
-        _from_search(loaded, model, traces, targets, min_visits, beta, source, how, batching)
+    if settings.traces:
+        _from_search(loaded, settings)
         return
+    micro_tokens = settings.micro_tokens
     train_on_text(
         "policy",
         loaded,
-        source,
-        where,
-        how,
-        batching,
-        {"model": model, "micro_tokens": batching.micro_tokens},
-        lambda states, codes, ranks: PolicyCloner(modules, states, batching.micro_tokens, codes, loaded.base, ranks),
-        keep,
-        mixture_positions,
+        settings,
+        {"model": settings.model, "micro_tokens": micro_tokens},
+        lambda states, codes, ranks: PolicyCloner(modules, states, micro_tokens, codes, loaded.base, ranks),
     )
 
 
-def _from_search(
-    loaded: Any,
-    model: str,
-    paths: tuple[Path, ...],
-    targets: Any,
-    min_visits: int,
-    beta: float,
-    source: Source,
-    how: Run,
-    batching: Batches,
-) -> None:
+def _from_search(loaded: Any, settings: PolicySettings) -> None:
     from colasearch.storage.traces import Trace
-    from colasearch.training.data import batches
-    from colasearch.training.loop import fit
-    from colasearch.training.problems import is_heldout
-    from colasearch.training.search_data import find_traces, search_data
-    from colasearch.training.search_policy import SearchPolicyLearner
+    from colasearch.training.data.corpus import batches
+    from colasearch.training.data.problems import is_heldout
+    from colasearch.training.from_search.policy import SearchPolicyLearner
+    from colasearch.training.from_search.targets import find_traces, search_data
+    from colasearch.training.running.loop import fit
 
     modules = loaded.require_latents()
-    data = search_data((Trace.read(file) for path in paths for file in find_traces(path)), targets)
+    files = (file for path in settings.traces for file in find_traces(path))
+    data = search_data((Trace.read(file) for file in files), settings.targets)
+    states = states_of(loaded, data.corpus)
     learner = SearchPolicyLearner(
-        modules, states_of(loaded, data.corpus), data.nodes, min_visits, batching.micro_tokens, beta
+        modules, states, data.nodes, settings.min_visits, settings.micro_tokens, settings.beta
     )
-    held = [i for i, nodes in sorted(learner.by_document.items()) if is_heldout(nodes[0].problem, source.heldout)]
+    held = [i for i, nodes in sorted(learner.by_document.items()) if is_heldout(nodes[0].problem, settings.heldout)]
     train = [i for i in sorted(learner.by_document) if i not in set(held)]
     if not train:
         raise click.UsageError(
-            f"the traces have {len(held)} paths, and at --heldout {source.heldout} none is left to train on; give more "
-            "problems or another --heldout"
+            f"the traces have {len(held)} paths, and at --heldout {settings.heldout} none is left to train on; give "
+            "more problems or another --heldout"
         )
     config = {
-        "model": model,
-        "traces": [p.name for p in paths],
-        "targets": targets,
-        "min_visits": min_visits,
-        "beta": beta,
+        "model": settings.model,
+        "traces": [p.name for p in settings.traces],
+        "targets": settings.targets,
+        "min_visits": settings.min_visits,
+        "beta": settings.beta,
         "nodes": sum(len(nodes) for nodes in learner.by_document.values()),
-        "heldout": source.heldout,
-        "epochs": batching.epochs,
-        "batch_tokens": batching.batch_tokens,
+        "heldout": settings.heldout,
+        "epochs": settings.epochs,
+        "batch_tokens": settings.batch_tokens,
     }
-    loop = how.loop()
-    run = how.start("search-policy", loaded, config, loop)
+    loop = settings.loop()
+    opened = settings.start("search-policy", loaded, config, loop)
     before = learner.evaluate(held) if held else {}
     with Bar("policy from search") as bar:
         result = fit(
-            run,
+            opened,
             modules,
             learner.parameters(),
             loop,
-            plan=lambda epoch: batches(data.corpus.documents, train, batching.batch_tokens, how.seed, epoch),
-            epochs=batching.epochs,
+            plan=lambda epoch: batches(data.corpus.documents, train, settings.batch_tokens, settings.seed, epoch),
+            epochs=settings.epochs,
             accumulate=learner.accumulate,
             evaluate=lambda: learner.evaluate(held) if held else {},
             progress=bar.step,
         )
-    finish("search-policy", loaded, how, config, {**result, **({"before_kl": before["kl"]} if before else {})})
+    result = {**result, **({"before_kl": before["kl"]} if before else {})}
+    finish("search-policy", loaded, settings, config, result)

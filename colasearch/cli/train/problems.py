@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import click
 
-from colasearch.cli.train.common import COUNT, PathType
+from colasearch.cli.train.options import COUNT, PathType
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProblemsSettings:
+    """``colasearch train problems``: fields are named as the flags are."""
+
+    output: Path
+    count: int = 30_000
+    seed: int = 0
+    kind: Literal["words", "stories", "countdown"] = "words"
+    split: Literal["train", "heldout"] = "train"
+    skill: float = 0.2
 
 
 @click.command("problems")
@@ -35,8 +49,13 @@ from colasearch.cli.train.common import COUNT, PathType
     show_default=True,
     help="Countdown: probability that an attempt in a solution works.",
 )
-def command(count: int, seed: int, output: Path, kind: str, split: str, skill: float) -> None:
+def command(**given: Any) -> None:
     """Make problems with worked solutions, to train on with --data."""
+    run(ProblemsSettings(**given))
+
+
+def run(settings: ProblemsSettings) -> None:
+    """Make problems as ``settings`` say."""
     import json
 
     from colasearch.storage.files import write_atomic
@@ -44,10 +63,11 @@ def command(count: int, seed: int, output: Path, kind: str, split: str, skill: f
     from colasearch.training.generated.story_grammar.problems import stories
     from colasearch.training.generated.word_templates.problems import word_problems
 
+    count, seed, output = settings.count, settings.seed, settings.output
     rows = (
-        countdown_rows(count, seed, split, CountdownConfig(skill=skill))
-        if kind == "countdown"
-        else (stories if kind == "stories" else word_problems)(count, seed)
+        countdown_rows(count, seed, settings.split, CountdownConfig(skill=settings.skill))
+        if settings.kind == "countdown"
+        else (stories if settings.kind == "stories" else word_problems)(count, seed)
     )
     output.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(output, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))

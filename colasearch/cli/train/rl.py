@@ -5,166 +5,55 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from colasearch.cli.train.common import (
+from colasearch.cli.train.bar import Bar
+from colasearch.cli.train.loading import load
+from colasearch.cli.train.on_text import finish
+from colasearch.cli.train.options import (
     COUNT,
-    Bar,
-    PathType,
-    Run,
-    Where,
     base_options,
-    finish,
-    load,
+    level_option,
     loop_options,
-    take,
-    together,
+    policy_option,
+    problem_options,
+    tuning_options,
 )
-from colasearch.cli.train.guide import tuning_options
+from colasearch.cli.train.settings import Problems, Run, Tuned
 
 if TYPE_CHECKING:
-    from colasearch.training.rl import RLConfig
+    from colasearch.training.reinforcement.estimators import Algorithm
+    from colasearch.training.reinforcement.rl import RLConfig
 
 CRITIC_RATE = 10.0
 """PPO's critic starts from nothing, so it learns this many times faster than the policy."""
 
-problem_options = together(
-    click.option(
-        "--data", multiple=True, required=True, type=PathType, help="jsonl, JSON array or CSV: problem and answer."
-    ),
-    click.option(
-        "--task",
-        default=None,
-        help="Prompt and verifier [default: countdown for rows with numbers and a target, else math].",
-    ),
-    click.option(
-        "--heldout",
-        type=click.FloatRange(0, 1, max_open=True),
-        default=0.1,
-        show_default=True,
-        help="Share of problems never trained on.",
-    ),
-    click.option(
-        "--max-new-tokens", type=COUNT, default=None, help="Longest rollout [default: by model and task, as in solve]."
-    ),
-    click.option("--temperature", type=click.FloatRange(0, min_open=True), default=1.0, show_default=True),
-    click.option("--top-k", type=click.IntRange(min=0), default=0, show_default=True, help="0: no truncation."),
-    click.option(
-        "--reward",
-        multiple=True,
-        metavar="SPEC",
-        help="Reward in place of the task's verifier, such as FILE.py:FUNCTION, http://..., rm:NAME (docs/rewards.md); "
-        "several are averaged by their weights (SPEC*WEIGHT), each is logged.",
-    ),
-    click.option("--format-weight", default=0.0, show_default=True, help="Part of the reward that is for form."),
-    click.option("--rows", type=COUNT, default=64, show_default=True, help="Most rollouts decoded in one batch."),
-)
 
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Problems:
-    """What ``problem_options`` gives."""
-
-    data: tuple[Path, ...]
-    task: str | None
-    heldout: float
-    max_new_tokens: int | None
-    temperature: float
-    top_k: int
-    format_weight: float
-    rows: int
-    reward: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        from colasearch.rows import read_rows
-        from colasearch.training.problems import task_of
-
-        if self.task is None:
-            # Part of what a run's results depend on, so it is decided before anything else is done.
-            object.__setattr__(self, "task", task_of([row for path in self.data for row in read_rows(path)]))
-
-    def load(self) -> tuple[Any, list[int], list[int]]:
-        """The problems, and the indices of those to train on and of those held out."""
-        from colasearch.training.problems import load_problems, split_problems
-
-        problems = load_problems(self.data, self.task, gold=not self.reward)
-        train, held = split_problems(problems, self.heldout)
-        if not train:
-            raise click.UsageError(
-                f"{len(problems)} problems leave none to train on at --heldout {self.heldout}; give more"
-            )
-        click.echo(f"{len(train)} problems to train on, {len(held)} held out", err=True)
-        return problems, train, held
-
-    def settled(self, lm: Any) -> Problems:
-        """With the limit of ``lm`` on a rollout's length, where the user gave none."""
-        from colasearch.defaults import text_limit
-
-        assert self.task is not None
-        return dataclasses.replace(self, max_new_tokens=self.max_new_tokens or text_limit(lm.base, [self.task]))
-
-    def roller(self, lm: Any, problems: Any, seed: int, **changes: Any) -> Any:
-        """What rolls them out."""
-        from colasearch.training.problems import Reward
-        from colasearch.training.rewards import SpecReward
-        from colasearch.training.rollout import Roller, RolloutConfig
-
-        task = problems[0].problem.task
-        assert self.max_new_tokens is not None
-        config = RolloutConfig(
-            max_tokens=self.max_new_tokens,
-            temperature=self.temperature,
-            top_k=self.top_k,
-            rows=self.rows,
-            seed=seed,
-            **changes,
-        )
-        reward = SpecReward(self.reward, self.format_weight) if self.reward else Reward(task, self.format_weight)
-        return Roller(lm, problems, reward, config, form=Reward(task, 1.0))
-
-    def describe(self) -> dict[str, Any]:
-        """The part that a run's results depend on."""
-        from colasearch.rewards import hashes_of
-
-        told = {**dataclasses.asdict(self), "data": [p.name for p in self.data], "rewards": hashes_of(self.reward)}
-        # Runs from before there was a choice have no such keys.
-        return {key: value for key, value in told.items() if self.reward or key not in ("reward", "rewards")}
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class RLSettings:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RLSettings(Problems, Run, Tuned):
     """``colasearch train rl``: fields are named as the flags are, ``level`` is ``--on``."""
 
     model: str
-    level: str
-    algorithm: Any
-    group: int
-    batch: int
-    epochs: int
-    rounds: int | None
-    updates: int
-    beta: float
-    clip: float
-    gae_lambda: float
-    keep_rollouts: bool
-    micro_tokens: int | None
-    merge_codes: int
-    tune: Any
-    layers: tuple[int, ...]
-    rank: int
-    match_policy: bool
-    where: Where
-    problems: Problems
-    run: Run
-
-    @classmethod
-    def of(cls, options: dict[str, Any]) -> RLSettings:
-        """Settings of the command's options by name."""
-        parts = {"where": take(Where, options), "problems": take(Problems, options), "run": take(Run, options)}
-        return cls(**options, **parts)
+    lr: float = 1e-4
+    warmup_steps: int = 5
+    save_every: int = 10
+    evaluate_every: int = 50
+    level: Literal["codes", "tokens"] = "codes"
+    algorithm: Algorithm = "grpo"
+    group: int = 4
+    batch: int = 16
+    epochs: int = 1
+    rounds: int | None = None
+    updates: int = 1
+    beta: float = 1e-3
+    clip: float = 0.2
+    gae_lambda: float = 1.0
+    keep_rollouts: bool = False
+    micro_tokens: int | None = None
+    merge_codes: int = 0
+    match_policy: bool = False
 
     def check(self) -> None:
         """Check what one flag alone does not show.
@@ -177,7 +66,7 @@ class RLSettings:
 
     def learning(self) -> RLConfig:
         """What the algorithm is told."""
-        from colasearch.training.rl import RLConfig
+        from colasearch.training.reinforcement.rl import RLConfig
 
         return RLConfig(
             algorithm=self.algorithm,
@@ -195,18 +84,11 @@ class RLSettings:
 
 
 @click.command("rl")
-@click.option("--model", required=True, help="Model folder with a trained policy (or any base, with --on tokens).")
+@policy_option
 @base_options
 @problem_options
 @loop_options(lr=1e-4, warmup_steps=5, save_every=10, evaluate_every=50)
-@click.option(
-    "--on",
-    "level",
-    type=click.Choice(["codes", "tokens"]),
-    default="codes",
-    show_default=True,
-    help="What is chosen by the policy that trains: latent codes, or tokens (the control).",
-)
+@level_option("What is chosen by the policy that trains: latent codes, or tokens (the control).")
 @click.option("--algorithm", type=click.Choice(["grpo", "rloo", "remax", "ppo"]), default="grpo", show_default=True)
 @click.option("--group", type=COUNT, default=4, show_default=True, help="Rollouts a problem.")
 @click.option("--batch", type=COUNT, default=16, show_default=True, help="Problems a round.")
@@ -227,39 +109,39 @@ class RLSettings:
 )
 @tuning_options
 @click.option("--match-policy", is_flag=True, help="--on tokens: the rank that trains as much as the policy has.")
-def command(**options: Any) -> None:
+def command(**given: Any) -> None:
     """Improve the policy by reward: GRPO, RLOO, ReMax or PPO over latent codes, or over tokens as control.
 
     On codes only the policy trains. On tokens the base trains: low-rank changes, chosen layers or all of it.
     """
-    run_rl(RLSettings.of(options))
+    run(RLSettings(**given))
 
 
-def run_rl(settings: RLSettings) -> None:
+def run(settings: RLSettings) -> None:
     """Train as ``settings`` say."""
-    from colasearch.training.loop import fit
-    from colasearch.training.rl import RLLearner
-    from colasearch.training.rl import rounds as plan_of
-    from colasearch.training.rollout import RolloutLog
+    from colasearch.training.reinforcement.rl import RLLearner
+    from colasearch.training.reinforcement.rl import rounds as plan_of
+    from colasearch.training.reinforcement.rollout import RolloutLog
+    from colasearch.training.running.loop import fit
 
+    settings = settings.with_task()
     settings.check()
-    where, given, how = settings.where, settings.problems, settings.run
     algorithm = settings.learning()
     algorithm.check()
-    loaded = load(settings.model, where)
+    loaded = load(settings.model, settings)
     # Weights packed in half precision would draw from another distribution than the one that is trained.
     loaded.base.packed = False
-    given = given.settled(loaded)
-    problems, train, held = given.load()
-    roller = given.roller(
+    settings = settings.with_limit(loaded)
+    problems, train, held = settings.problems()
+    roller = settings.roller(
         loaded,
         problems,
-        how.seed,
+        settings.seed,
         latent=settings.level == "codes",
         group=settings.group,
         greedy_baseline=settings.algorithm == "remax",
     )
-    log = RolloutLog(how.output / "rollouts.jsonl")
+    log = RolloutLog(settings.output / "rollouts.jsonl")
 
     def collect(indices: Any, round_number: int) -> Any:
         episodes = roller.collect([train[i] for i in indices], round_number)
@@ -268,12 +150,12 @@ def run_rl(settings: RLSettings) -> None:
         return episodes
 
     agent, tunable = _agent(loaded, collect, settings)
-    learner = RLLearner(agent, algorithm, width=loaded.base.hidden_size, seed=how.seed)
+    learner = RLLearner(agent, algorithm, width=loaded.base.hidden_size, seed=settings.seed)
     trained = sum(p.numel() for p in agent.parameters())
     config = {
         "model": settings.model,
         "on": settings.level,
-        **given.describe(),
+        **settings.describe(),
         **dataclasses.asdict(algorithm),
         "batch": settings.batch,
         "epochs": settings.epochs,
@@ -283,22 +165,22 @@ def run_rl(settings: RLSettings) -> None:
         "trained_parameters": trained,
     }
     updates = settings.updates
-    plan = plan_of(len(train), settings.batch, updates, how.seed)
+    plan = plan_of(len(train), settings.batch, updates, settings.seed)
     epochs, rounds = settings.epochs_of(len(train)), settings.rounds
     schedule = [part for epoch in range(epochs) for part in plan(epoch)][: rounds and rounds * updates]
     # A checkpoint between two updates on the same rollouts could not be gone on with.
-    loop = how.loop(
+    loop = settings.loop(
         weight_decay=0.0,
         beta2=0.95,
         log_every=1,
-        save_every=how.save_every * updates,
-        evaluate_every=how.evaluate_every * updates,
+        save_every=settings.save_every * updates,
+        evaluate_every=settings.evaluate_every * updates,
     )
-    run = how.start("rl", loaded, config, loop)
+    opened = settings.start("rl", loaded, config, loop)
     before = roller.evaluate(held) if held else {}
     with Bar("rl") as bar:
         result = fit(
-            run,
+            opened,
             learner.holder,
             learner.parameters(),
             loop,
@@ -312,46 +194,42 @@ def run_rl(settings: RLSettings) -> None:
         )
     result = {**result, **{f"before_{key}": value for key, value in before.items() if key != "problems"}}
     if loaded.latents is None:
-        _save_plain(loaded, tunable, how, result, trained)
+        _save_plain(loaded, tunable, settings, result, trained)
         return
     if tunable is not None:
-        tunable.finish(how.output / "tuned")
-    finish("rl", loaded, how, config, result, trained_parameters=trained)
+        tunable.finish(settings.output / "tuned")
+    finish("rl", loaded, settings, config, result, trained_parameters=trained)
 
 
-def _agent(
-    loaded: Any,
-    collect: Any,
-    settings: RLSettings,
-) -> tuple[Any, Any]:
+def _agent(loaded: Any, collect: Any, settings: RLSettings) -> tuple[Any, Any]:
     """What is trained, and the tunable base where that is it."""
     from colasearch.engine.forward.actor import Actor
     from colasearch.engine.settings import Sampling
-    from colasearch.training.agents import LatentAgent, TokenAgent
-    from colasearch.training.tuning import TunableBase, Tuning, lora_rank_for
+    from colasearch.training.base.tuning import TunableBase, lora_rank_for
+    from colasearch.training.reinforcement.agents import LatentAgent, TokenAgent
 
     if loaded.latents is not None:
         loaded.latents.requires_grad_(False)
-    given, merge_codes = settings.problems, settings.merge_codes
+    merge_codes = settings.merge_codes
     if settings.level == "codes":
         policy = loaded.require_latents().policy
         tokens_under = Actor(loaded, Sampling()).tokens_under if merge_codes else None
-        sampler = (given.temperature, given.top_k)
+        sampler = (settings.temperature, settings.top_k)
         return LatentAgent(policy, collect, *sampler, loaded.base, tokens_under, merge_codes), None
-    rank = settings.rank
+    rank = None
     if settings.match_policy:
         size = sum(p.numel() for p in loaded.require_latents().policy.parameters())
         rank = lora_rank_for(loaded.base, size)
-    tunable = TunableBase(loaded, Tuning(settings.tune, settings.layers, rank, 2.0 * rank), settings.run.seed)
-    return TokenAgent(loaded.base, tunable, collect, given.temperature, given.top_k), tunable
+    tunable = TunableBase(loaded, settings.tuning(rank), settings.seed)
+    return TokenAgent(loaded.base, tunable, collect, settings.temperature, settings.top_k), tunable
 
 
-def _save_plain(loaded: Any, tunable: Any, how: Run, result: dict[str, float], trained: int) -> None:
+def _save_plain(loaded: Any, tunable: Any, settings: RLSettings, result: dict[str, float], trained: int) -> None:
     """A base without latent modules is saved as a base."""
-    from colasearch.training.base_lm import save_base
+    from colasearch.training.base.from_scratch import save_base
 
     tunable.merge()
-    target = how.output / "model"
+    target = settings.output / "model"
     save_base(loaded.base, target)
     report = {"schema": 1, "kind": "rl", "model": str(target), "heldout": result, "trained_parameters": trained}
     click.echo(json.dumps(report))

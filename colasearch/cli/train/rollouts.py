@@ -4,67 +4,80 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
 
 import click
 
-from colasearch.cli.train.common import COUNT, Bar, PathType, Where, base_options, load, take
-from colasearch.cli.train.rl import Problems, problem_options
+from colasearch.cli.train.bar import Bar
+from colasearch.cli.train.loading import load
+from colasearch.cli.train.options import COUNT, PathType, base_options, level_option, policy_option, problem_options
+from colasearch.cli.train.settings import Problems
 
 FEW_TOKENS = 50
 """Of a text, for how many are begun together towards --most-tokens."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class RolloutsSettings(Problems):
+    """``colasearch train rollouts``: fields are named as the flags are, ``level`` is ``--on``."""
+
+    model: str
+    output: Path
+    samples: int = 16
+    level: Literal["codes", "tokens"] = "codes"
+    most_tokens: int | None = None
+    skip_long: bool = False
+    seed: int = 0
+
+    def together(self) -> int:
+        """Problems begun together."""
+        # Enough texts that the batch is seldom short of rows, few enough that little is lost with an interruption.
+        if self.most_tokens is None:
+            return max(1, 8 * self.rows // self.samples)
+        # ... nor much more than is asked for.
+        return min(max(1, self.rows // self.samples), 1 + self.most_tokens // (self.samples * FEW_TOKENS))
+
+
 @click.command("rollouts")
-@click.option("--model", required=True, help="Model folder with a trained policy (or any base, with --on tokens).")
+@policy_option
 @base_options
 @problem_options
 @click.option("--samples", type=COUNT, default=16, show_default=True, help="Rollouts a problem.")
-@click.option(
-    "--on",
-    "level",
-    type=click.Choice(["codes", "tokens"]),
-    default="codes",
-    show_default=True,
-    help="What is drawn: latent codes, or the base's own tokens (texts to learn codes on).",
-)
+@level_option("What is drawn: latent codes, or the base's own tokens (texts to learn codes on).")
 @click.option("--most-tokens", type=COUNT, default=None, help="Stop once so many tokens of text are logged.")
 @click.option("--skip-long", is_flag=True, help="Leave out problems whose prompts leave no room for a text.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--output", required=True, type=PathType, help="jsonl file; problems that it holds are skipped.")
-def command(
-    model: str,
-    samples: int,
-    level: str,
-    most_tokens: int | None,
-    skip_long: bool,
-    seed: int,
-    output: Any,
-    **common: Any,
-) -> None:
+def command(**given: Any) -> None:
     """Sample texts over latent codes (or tokens) and log them, for `train value --rollouts` and `train actions --data`.
 
     Started again with the same options it goes on where it was stopped.
     """
-    from colasearch.training.rollout import RolloutLog, read_rollouts, that_fit
+    run(RolloutsSettings(**given))
 
-    where, given = take(Where, common), take(Problems, common)
-    loaded = load(model, where, to_train=False)
-    given = given.settled(loaded)
-    problems, _, _ = given.load()
-    if skip_long:
-        problems = that_fit(loaded.base, problems, given.max_new_tokens)
-    latent = level == "codes"
+
+def run(settings: RolloutsSettings) -> None:
+    """Sample as ``settings`` say."""
+    from colasearch.training.reinforcement.rollout import RolloutLog, read_rollouts, that_fit
+
+    settings = settings.with_task()
+    loaded = load(settings.model, settings, to_train=False)
+    settings = settings.with_limit(loaded)
+    problems, _, _ = settings.problems()
+    if settings.skip_long:
+        assert settings.max_new_tokens is not None
+        problems = that_fit(loaded.base, problems, settings.max_new_tokens)
+    latent = settings.level == "codes"
     if latent:
         loaded.require_latents()
-    roller = given.roller(loaded, problems, seed, group=samples, states=False, latent=latent)
+    samples, output, most_tokens = settings.samples, settings.output, settings.most_tokens
+    roller = settings.roller(loaded, problems, settings.seed, group=samples, states=False, latent=latent)
     output.parent.mkdir(parents=True, exist_ok=True)
     known = read_rollouts(output) if output.exists() else []
     done = Counter(problem for problem, _ in known)
-    # Enough texts that the batch is seldom short of rows, few enough that little is lost with an interruption.
-    together = max(1, 8 * given.rows // samples)
-    if most_tokens is not None:  # nor much more than is asked for
-        together = min(max(1, given.rows // samples), 1 + most_tokens // (samples * FEW_TOKENS))
+    together = settings.together()
     first = next((n for n, labelled in enumerate(problems) if done[labelled.problem.id] < samples), len(problems))
     first -= first % together  # the same groups as undisturbed, so that --most-tokens stops after the same one
     log = RolloutLog(output)

@@ -4,25 +4,74 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
-from colasearch.cli.train.common import (
-    COUNT,
-    Bar,
-    PathType,
-    Run,
-    Where,
-    base_options,
-    finish,
-    judge_of,
-    load,
-    loop_options,
-    states_of,
-    take,
-)
+from colasearch.cli.train.bar import Bar
+from colasearch.cli.train.judging import judge_of
+from colasearch.cli.train.loading import load, states_of
+from colasearch.cli.train.on_text import finish
+from colasearch.cli.train.options import COUNT, PathType, base_options, loop_options
+from colasearch.cli.train.settings import Run, Where
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValueSettings(Where, Run):
+    """``colasearch train value``: fields are named as the flags are."""
+
+    model: str
+    traces: tuple[Path, ...] = ()
+    rollouts: tuple[Path, ...] = ()
+    head: Literal["value", "q"] = "value"
+    data: tuple[Path, ...] = ()
+    warmup_steps: int = 20
+    save_every: int = 500
+    epochs: int = 20
+    batch: int = 256
+    heldout: float = 0.1
+    value_hidden: int = 128
+    within_problems: bool = False
+    most_states: int | None = None
+    method: Literal["dqn", "returns"] = "dqn"
+    discount: float = 1.0
+    sync_every: int = 50
+
+    def check(self) -> None:
+        """Check what one flag alone does not show.
+
+        Raises:
+            UsageError: There are not traces or rollouts, there are both, or a flag is of another kind of learning.
+        """
+        if self.data and (not self.traces or self.head == "q"):
+            raise click.UsageError("--data tells true rewards of --traces to the value head; leave it out here")
+        if bool(self.traces) == bool(self.rollouts):
+            raise click.UsageError("give either --traces or --rollouts: what the heads are to learn from")
+        if self.within_problems and (not self.rollouts or self.head == "q"):
+            raise click.UsageError("--within-problems is for the value head and --rollouts; leave it out here")
+
+    def record(self, states: int) -> dict[str, Any]:
+        """What a run's results depend on, with the number of states that the head learns from."""
+        return {
+            "model": self.model,
+            "traces": [p.name for p in self.traces],
+            "rollouts": [p.name for p in self.rollouts],
+            "data": [p.name for p in self.data],
+            "states": states,
+            "head": self.head,
+            "epochs": self.epochs,
+            "batch": self.batch,
+            "heldout": self.heldout,
+            "value_hidden": self.value_hidden,
+            # As in manifests from before there was a choice, so that their runs resume.
+            **({"within_problems": True} if self.within_problems else {}),
+            **({"most_states": self.most_states} if self.most_states is not None else {}),
+            "method": self.method,
+            "discount": self.discount,
+            "sync_every": self.sync_every,
+        }
 
 
 @click.command("value")
@@ -67,46 +116,27 @@ from colasearch.cli.train.common import (
 )
 @click.option("--discount", type=click.FloatRange(0, 1), default=1.0, show_default=True, help="For double DQN.")
 @click.option("--sync-every", type=COUNT, default=50, show_default=True, help="Steps between target renewals (DQN).")
-def command(
-    model: str,
-    traces: tuple[Path, ...],
-    rollouts: tuple[Path, ...],
-    head: str,
-    data: tuple[Path, ...],
-    epochs: int,
-    batch: int,
-    heldout: float,
-    value_hidden: int,
-    within_problems: bool,
-    most_states: int | None,
-    method: str,
-    discount: float,
-    sync_every: int,
-    **common: Any,
-) -> None:
+def command(**given: Any) -> None:
     """Train the value head or the Q head from search traces or from logged rollouts; nothing else changes."""
-    from colasearch.training.loop import fit
-    from colasearch.training.problems import is_heldout
-    from colasearch.training.value import add_head, plan_of
+    run(ValueSettings(**given))
 
-    if data and (not traces or head == "q"):
-        raise click.UsageError("--data tells true rewards of --traces to the value head; leave it out here")
-    if bool(traces) == bool(rollouts):
-        raise click.UsageError("give either --traces or --rollouts: what the heads are to learn from")
-    if within_problems and (not rollouts or head == "q"):
-        raise click.UsageError("--within-problems is for the value head and --rollouts; leave it out here")
-    where, how = take(Where, common), take(Run, common)
-    loaded = load(model, where)
+
+def run(settings: ValueSettings) -> None:
+    """Train as ``settings`` say."""
+    from colasearch.training.data.problems import is_heldout
+    from colasearch.training.running.loop import fit
+    from colasearch.training.values.heads import add_head, plan_of
+
+    settings.check()
+    loaded = load(settings.model, settings)
     modules = loaded.require_latents()
+    head, heldout = settings.head, settings.heldout
 
     def fresh(start: float) -> None:
-        add_head(modules, head, how.seed, value_hidden, start)
+        add_head(modules, head, settings.seed, settings.value_hidden, start)
 
-    holder, learner, owners = (
-        _from_traces(loaded, traces, data, head, fresh)
-        if traces
-        else _from_rollouts(loaded, rollouts, head, method, discount, sync_every, within_problems, most_states, fresh)
-    )
+    make = _from_traces if settings.traces else _from_rollouts
+    holder, learner, owners = make(loaded, settings, fresh)
     held = [i for i, problem in enumerate(owners) if is_heldout(problem, heldout)]
     train = [i for i, problem in enumerate(owners) if not is_heldout(problem, heldout)]
     if not train:
@@ -115,106 +145,79 @@ def command(
             "another --heldout"
         )
     click.echo(f"{len(train)} states to train on, {len(held)} held out", err=True)
-    config = {
-        "model": model,
-        "traces": [p.name for p in traces],
-        "rollouts": [p.name for p in rollouts],
-        "data": [p.name for p in data],
-        "states": len(owners),
-        "head": head,
-        "epochs": epochs,
-        "batch": batch,
-        "heldout": heldout,
-        "value_hidden": value_hidden,
-        # As in manifests from before there was a choice, so that their runs resume.
-        **({"within_problems": True} if within_problems else {}),
-        **({"most_states": most_states} if most_states is not None else {}),
-        "method": method,
-        "discount": discount,
-        "sync_every": sync_every,
-    }
-    loop = how.loop()
-    run = how.start("value", loaded, config, loop)
+    config = settings.record(len(owners))
+    loop = settings.loop()
+    opened = settings.start("value", loaded, config, loop)
     measures = (held, train) if hasattr(learner, "predict") else (held,)
     with Bar(head) as bar:
         result = fit(
-            run,
+            opened,
             holder,
             learner.parameters(),
             loop,
-            plan=lambda epoch: plan_of(train, batch, how.seed, epoch),
-            epochs=epochs,
+            plan=lambda epoch: plan_of(train, settings.batch, settings.seed, epoch),
+            epochs=settings.epochs,
             accumulate=learner.accumulate,
             evaluate=lambda: learner.evaluate(*measures) if held else {},
             progress=bar.step,
             after_step=getattr(learner, "after_step", None),
         )
-    finish("value" if head == "value" else "q", loaded, how, config, result)
+    finish("value" if head == "value" else "q", loaded, settings, config, result)
 
 
-def _from_traces(
-    loaded: Any, paths: tuple[Path, ...], labels: tuple[Path, ...], head: str, fresh: Callable[[float], None]
-) -> tuple[Any, Any, list[str]]:
+def _from_traces(loaded: Any, settings: ValueSettings, fresh: Callable[[float], None]) -> tuple[Any, Any, list[str]]:
     """What is saved, the learner, and each state's problem; a ``fresh`` head starts at the mean of its targets."""
     from colasearch.storage.traces import Trace
-    from colasearch.training.search_data import find_traces, search_data
-    from colasearch.training.value import HeadLearner, q_data, value_data
+    from colasearch.training.from_search.targets import find_traces, search_data
+    from colasearch.training.values.heads import HeadLearner, q_data, value_data
 
-    modules = loaded.require_latents()
-    data = search_data(
-        (Trace.read(file) for path in paths for file in find_traces(path)), judge=judge_of(labels) if labels else None
-    )
+    modules, head = loaded.require_latents(), settings.head
+    files = (file for path in settings.traces for file in find_traces(path))
+    data = search_data((Trace.read(file) for file in files), judge=judge_of(settings.data) if settings.data else None)
     states = states_of(loaded, data.corpus)
     table = value_data(states, data.nodes) if head == "value" else q_data(states, data.nodes, modules.config.num_codes)
     fresh(table.mean())
     return modules, HeadLearner(modules, head, table), [node.problem for node in data.nodes]
 
 
-def _from_rollouts(
-    loaded: Any,
-    paths: tuple[Path, ...],
-    head: str,
-    method: str,
-    discount: float,
-    sync_every: int,
-    within: bool,
-    most_states: int | None,
-    fresh: Callable[[float], None],
-) -> tuple[Any, Any, list[str]]:
-    from colasearch.training.q_learning import (
+def _from_rollouts(loaded: Any, settings: ValueSettings, fresh: Callable[[float], None]) -> tuple[Any, Any, list[str]]:
+    from colasearch.training.reinforcement.rollout import read_rollouts
+    from colasearch.training.values.heads import HeadLearner, within_problems
+    from colasearch.training.values.q_learning import (
         DoubleQLearner,
         final_rewards,
         returns_of_codes,
         rollout_corpus,
         transitions,
     )
-    from colasearch.training.rollout import read_rollouts
-    from colasearch.training.value import HeadLearner, within_problems
 
     modules = loaded.require_latents()
-    found = [row for path in paths for row in read_rollouts(path)]
+    head, method = settings.head, settings.method
+    found = [row for path in settings.rollouts for row in read_rollouts(path)]
     if not found:
-        raise click.UsageError(f"{', '.join(map(str, paths))} holds no rollouts; make some with `train rollouts`")
+        raise click.UsageError(
+            f"{', '.join(map(str, settings.rollouts))} holds no rollouts; make some with `train rollouts`"
+        )
     texts = _texts(found)
-    if within:  # before the hidden states, which are what takes time
+    if settings.within_problems:  # before the hidden states, which are what takes time
         found = [found[text] for text in texts.told_apart()]
         texts = _texts(found)
     states = states_of(loaded, rollout_corpus([episode for _, episode in found]))
-    if most_states is not None:  # the hidden states of all are those of stage 1, so are there already
-        found = first_states(found, most_states)
+    if settings.most_states is not None:  # the hidden states of all are those of stage 1, so are there already
+        found = first_states(found, settings.most_states)
         texts = _texts(found)
     episodes = [episode for _, episode in found]
     owners = [problem for problem, episode in found for _ in episode.actions]
     data = transitions(states, episodes)
     table = final_rewards(data, episodes)
-    if within:
+    if settings.within_problems:
         table, _ = within_problems(table, texts)
     fresh(table.mean())
     if head == "q" and method == "returns":
         table = returns_of_codes(data, episodes, modules.config.num_codes)
     if head == "value" or method == "returns":
         return modules, HeadLearner(modules, head, table, texts if head == "value" else None), owners
-    learner = DoubleQLearner(modules.requires_grad_(False).q, data, discount, sync_every)
+    learner = DoubleQLearner(modules.requires_grad_(False).q, data, settings.discount, settings.sync_every)
     return learner.holder, learner, owners
 
 
@@ -225,7 +228,7 @@ def first_states(found: list[tuple[str, Any]], most: int) -> list[tuple[str, Any
 
 
 def _texts(found: Sequence[tuple[str, Any]]) -> Any:
-    from colasearch.training.value import Texts
+    from colasearch.training.values.heads import Texts
 
     problems, episodes = zip(*found, strict=True)
     return Texts(problems, [len(e.actions) for e in episodes], [e.reward for e in episodes])

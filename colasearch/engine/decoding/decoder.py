@@ -19,7 +19,6 @@ from colasearch.engine.decoding.row import Row, Rules
 from colasearch.engine.forward.actor import Actor
 from colasearch.engine.forward.features import Features
 from colasearch.engine.memory.interfaces import Place
-from colasearch.engine.memory.shape import Segment
 from colasearch.errors import ResourceError
 
 CHECKED_BRANCH_BELOW = 0.999
@@ -282,8 +281,3 @@ def decode(actor: Actor, rows: Sequence[Row], rules: Rules, at_once: int | None 
     while len(decoder):
         decoder.step()
     decoder.take_done()
-
-
-def prefill(actor: Actor, prompts: Sequence[Sequence[int]]) -> tuple[Features, list[Segment]]:
-    """Encode prompts in one go; features after the last token and each prompt's keys and values."""
-    return actor.prefill(prompts)

@@ -12,13 +12,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import torch
 
 from colasearch.engine.decoding.decoder import Decoder
 from colasearch.engine.decoding.draws import seeded_uniforms
 from colasearch.engine.decoding.row import Row, Rules
 from colasearch.engine.forward.actor import Actor
 from colasearch.engine.forward.features import Features
+from colasearch.engine.forward.heads import StateHeads
 from colasearch.engine.settings import WorldConfig
 from colasearch.engine.texts.choosing import Checks
 from colasearch.engine.texts.ends import TextEnds
@@ -29,7 +29,7 @@ from colasearch.engine.trees.table import NodeTable
 from colasearch.errors import InputError
 from colasearch.model.latent_lm import LatentLM
 from colasearch.problem import Problem
-from colasearch.tasks import Task, get_task, prompt_tokens
+from colasearch.tasks import Task, get_task
 from colasearch.verifiers import canonical_key, extract_answer, is_checkable
 
 
@@ -61,9 +61,8 @@ class Forest:
         self.decoder = Decoder(self.actor, self.actor.rows_for(config))
         self.trees: dict[int, TreeState] = {}
         self.judge = values_of(config.values) if config.values else None
-        has_head = lm.latents is not None and config.value_head and self.judge is None
-        self.value_head = lm.latents.value if lm.latents is not None and has_head else None
-        self._rollout = config.rollouts and self.value_head is None and self.judge is None
+        self.heads = StateHeads.of(lm, config, self.actor.latent)
+        self._rollout = config.rollouts and not self.heads.value_states and self.judge is None
         ends = self.ends
         self._to_end = Rules(
             ends.is_boundary, ends.is_finished, config.max_step_tokens, rollout=True, record=ends.writing
@@ -87,15 +86,11 @@ class Forest:
         """Every finished text of the trees in progress, tree by tree."""
         return [text for tree in self.trees.values() for text in tree.finished]
 
-    def open(self, problems: Sequence[Problem]) -> list[int]:
-        """Begin trees; returns their numbers. Their roots' evaluations come from ``advance``.
+    def open(self, problems: Sequence[Problem], prompts: Sequence[tuple[int, ...]]) -> list[int]:
+        """Begin trees, each with its prompt; returns their numbers. Their roots' evaluations come from ``advance``.
 
         Prompts are encoded together, and once for all trees with the same prompt.
-
-        Raises:
-            InputError: A prompt leaves no room for an answer in the base's context; nothing has begun then.
         """
-        prompts = [self.check(problem) for problem in problems]
         self.table.encode(prompts)
         begun: list[int] = []
         for problem, prompt in zip(problems, prompts, strict=True):
@@ -117,33 +112,19 @@ class Forest:
             return
         root = self.nodes[tree.root]
         root.next_token_A, root.prior_A = first_A, softmax(self._prior_logits(tree.root_features)[0])
-        if self.value_head is not None:
-            self.nodes[tree.root].value = float(self._head_values(tree.root_features)[0])
-            self._roots.append(self._root_evaluation(number, self.nodes[tree.root].value))
+        q_BA = self.heads.q_values(tree.root_features)
+        root.q_A = None if q_BA is None else q_BA[0]
+        if self.heads.value_states:
+            root.value = float(self.heads.values(tree.root_features)[0])
+            self._roots.append(self._root_evaluation(number, root.value))
         elif self.judge is not None:
             value = self._judged([tree.root])[0] if self.config.rollouts else 0.0
             self.nodes[tree.root].value = value
             self._roots.append(self._root_evaluation(number, value))
-        elif self.config.references:
+        elif self.config.references and (self.config.rollouts or not is_checkable(tree.problem.task)):
             self._submit_references(number)
         else:
             self._roots.append(self._root_evaluation(number, 0.0))
-
-    def check(self, problem: Problem) -> tuple[int, ...]:
-        """The problem's prompt.
-
-        Raises:
-            InputError: It leaves no room for an answer in the base's context, or the task is unknown.
-        """
-        prompt = tuple(prompt_tokens(self.lm.base.tokenizer, problem))
-        context = self.lm.base.context_length
-        if len(prompt) + self.config.max_tokens > context:
-            raise InputError(
-                f"problem {problem.id}: its prompt has {len(prompt)} tokens and --max-tokens is "
-                f"{self.config.max_tokens}, but the context of {self.lm.base.identity.name} holds {context}; "
-                "shorten the problem, lower --max-tokens, or use a model with a longer context"
-            )
-        return prompt
 
     def submit(self, states: np.ndarray, actions: np.ndarray) -> list[int]:
         """Ask for edges; returns a ticket for each. Their evaluations come from ``advance``."""
@@ -272,11 +253,12 @@ class Forest:
             if row.features is not None and not row.broken and not self.nodes[number].refuted
         ]
         place = iter(range(len(live)))
-        fan = prior = values = None
+        fan = prior = values = q_BA = None
         if live:
             features = Features.join([part for _, part in live])
             fan, prior = self._fan_out(features, [number for number, _ in live]), self._prior_logits(features)
             values = self._leaf_values(features, [number for number, _ in live])
+            q_BA = self.heads.q_values(features)
         done = []
         judged = self._judged_texts([row for row, _ in leaves if row.ended and not row.broken])
         blank = np.zeros(self.actor.num_actions)
@@ -302,6 +284,7 @@ class Forest:
             node.next_token_A = fan[k]
             # Without what is left out: how probable a text is does not depend on what the search would try.
             node.prior_A = softmax(prior[k])
+            node.q_A = None if q_BA is None else q_BA[k]
             node.value = value = text_value if values is None else float(values[k])
             done.append(Evaluation(row.tree, job.ticket, number, 0.0, False, logits_A, value))
         return done
@@ -334,7 +317,7 @@ class Forest:
         """Values of open nodes; None where their rollouts give them, or nobody looks at them."""
         if self.judge is not None:
             return self._judged(numbers) if self.config.rollouts else None
-        return None if self.value_head is None else self._head_values(features)
+        return self.heads.values(features) if self.heads.value_states else None
 
     def _judged(self, numbers: Sequence[int]) -> list[float]:
         """What the rewards say of nodes' texts so far."""
@@ -354,8 +337,8 @@ class Forest:
         """Record a finished text; a value head judges it by the state before its last token, a reward as a whole."""
         tree = self.trees[row.tree]
         text = self.ends.decode((*row.before, *row.tokens))
-        if self.value_head is not None:
-            judged = self.nodes[job.parent].value if row.last is None else float(self._head_values(row.last)[0])
+        if self.heads.value_states:
+            judged = self.nodes[job.parent].value if row.last is None else float(self.heads.values(row.last)[0])
         return tree.finish(
             text,
             extract_answer(text, tree.problem.task),
@@ -384,12 +367,6 @@ class Forest:
             return np.zeros((len(features.hidden_BD), self.actor.num_actions))
         scores: np.ndarray = features.scores_BA.float().cpu().numpy()
         return scores / self.config.sampling.temperature
-
-    def _head_values(self, features: Features) -> np.ndarray:
-        assert self.value_head is not None
-        with torch.inference_mode():
-            values: np.ndarray = self.value_head(features.hidden_BD).float().cpu().numpy()
-        return values
 
     # Roots and their reference rollouts.
 

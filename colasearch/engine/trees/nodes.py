@@ -38,6 +38,7 @@ class Node:
         refuted: Its text states something false, so nothing follows.
         prior_A: Probability of each action here; None when nothing can follow.
         path_probability: Product of the probabilities of the edges from the root to here.
+        q_A: What the Q head says of each action here; None without a Q head, or when nothing can follow.
     """
 
     tree: int
@@ -52,6 +53,7 @@ class Node:
     refuted: bool = False
     prior_A: np.ndarray | None = None
     path_probability: float = 1.0
+    q_A: np.ndarray | None = None
 
 
 @dataclass(slots=True)

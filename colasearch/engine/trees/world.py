@@ -13,6 +13,7 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 
+from colasearch.engine.prompt import prompt_of
 from colasearch.engine.trees.forest import Forest
 from colasearch.engine.trees.nodes import Evaluation, Node
 from colasearch.problem import Problem
@@ -30,7 +31,7 @@ class LatentWorld(Forest):
         Raises:
             InputError: A prompt leaves no room for an answer in the base's context.
         """
-        trees = self.open(problems)
+        trees = self.open(problems, [prompt_of(self.lm.base, one, self.config.max_tokens) for one in problems])
         done = {e.tree: e for e in self._run(len(problems))}
         rows = [done[tree] for tree in trees]
         return (
@@ -65,6 +66,17 @@ class LatentWorld(Forest):
         blank = np.zeros(self.actor.num_actions, dtype=np.int64)
         tokens = [self.nodes[int(s)].next_token_A for s in np.asarray(states)]
         return np.stack([blank if t is None else t for t in tokens])
+
+    def q_BA(self, states: np.ndarray) -> np.ndarray | None:
+        """``[B, A]`` the Q head's value of each code in each state, 0 where nothing can follow; None without a Q head.
+
+        What leads to the same child (``equal_actions``) may have several values here.
+        """
+        if self.heads.q is None:
+            return None
+        blank = np.zeros(self.actor.num_actions, np.float32)
+        found = [self.nodes[int(s)].q_A for s in np.asarray(states)]
+        return np.stack([blank if q_A is None else q_A for q_A in found])
 
     def tokens(self, states: np.ndarray) -> np.ndarray:
         """Tokens generated to make and evaluate each state."""

@@ -30,21 +30,20 @@ from colasearch.experiments.running.stages import Stage, Stages
 from colasearch.problem import LabelledProblem
 
 if TYPE_CHECKING:
-    from colasearch.training.estimators import Algorithm
+    from colasearch.training.reinforcement.estimators import Algorithm
 
 DATA, MODEL, METRICS = "data", "model", "metrics.jsonl"
 TRAIN, FIRST, HELDOUT = "train.jsonl", "first.jsonl", "heldout.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
-class Iterations:
-    """Every number of a run.
+class Numbers:
+    """Every number of a run that a user may give.
 
     Attributes:
         model: Known name, folder or hub name; with a policy.
-        has_value: Whether it has a value head; else ``samples`` rollouts each of as many problems as an iteration
-            searches (``data/first.jsonl``) give it one.
-        task: Prompt and verifier.
+        samples: Rollouts a problem for a first value head, where there is none.
+        task: Prompt and verifier; None: what the problems are.
         iterations: How many.
         problems_per_iteration: Problems searched in each; slices of the training problems do not overlap until all
             have been searched.
@@ -59,6 +58,7 @@ class Iterations:
         value_epochs, value_lr, value_targets: Of learning the value head: ``outcome`` (mean true reward of the finished
             texts below a state) or ``backed-up`` (what the search came to believe).
         algorithm, rl_rounds, rl_batch, rl_group, rl_lr, beta, format_weight: Of RL; no rounds leave it out.
+        reward: Specs of RL's reward in place of the task's verifier, with absolute paths.
         eval_sims: Simulations on held-out problems.
         heldout: Share of the problems that is held out, where no held-out problems are given.
         keep: ``last`` or ``best``: which iteration's model becomes RUN/model; best by held-out greedy accuracy.
@@ -66,10 +66,9 @@ class Iterations:
         workers, ray_address: Ray workers of searches; not part of the results.
     """
 
-    model: str
-    has_value: bool = True
+    model: str = "smollm2-135m"
     samples: int = 4
-    task: str = "math"
+    task: str | None = None
     iterations: int = 3
     problems_per_iteration: int = 500
     searcher: str = "gumbel"
@@ -99,6 +98,7 @@ class Iterations:
     rl_lr: float = 3e-4
     beta: float = 1e-3
     format_weight: float = 0.0
+    reward: tuple[str, ...] = ()
     eval_sims: int = 64
     heldout: float = 0.1
     keep: str = "last"
@@ -106,6 +106,20 @@ class Iterations:
     threads: int | None = None
     workers: int | None = None
     ray_address: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Iterations(Numbers):
+    """The same, with what model and problems say.
+
+    Attributes:
+        has_value: Whether the model has a value head; else ``samples`` rollouts each of as many problems as an
+            iteration searches (``data/first.jsonl``) give it one.
+        task: Prompt and verifier.
+    """
+
+    task: str = "math"
+    has_value: bool = True
 
     def check(self) -> None:
         """Check the numbers.
@@ -125,7 +139,7 @@ class Iterations:
             )
         if self.rl_rounds:
             # What RL would refuse must not cost the search before it.
-            from colasearch.training.rl import RLConfig
+            from colasearch.training.reinforcement.rl import RLConfig
 
             RLConfig(algorithm=self.algorithm, group=self.rl_group, beta=self.beta).check()
 
@@ -238,6 +252,7 @@ def _rl(how: Iterations, number: int, folder: str) -> tuple[object, ...]:
         *("--algorithm", how.algorithm, "--rounds", how.rl_rounds, "--batch", how.rl_batch, "--group", how.rl_group),
         *("--rows", min(128, how.rl_batch * how.rl_group), *_limit("--max-new-tokens", how), "--lr", how.rl_lr),
         *("--beta", how.beta, "--format-weight", how.format_weight, "--heldout", 0),
+        *(part for one in how.reward for part in ("--reward", one)),
         # Another seed each time, or every iteration would roll out the same problems in the same order.
         *("--seed", how.seed * 1000 + number, *threads),
     )

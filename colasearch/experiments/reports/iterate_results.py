@@ -159,8 +159,8 @@ def calibration(traces: Iterable[Trace], problems: Sequence[LabelledProblem]) ->
         with the means of both; the mean squared difference over nodes; and that of always saying the mean. None of
         these where there is no node.
     """
-    from colasearch.training.problems import Reward
-    from colasearch.training.search_data import outcomes_of
+    from colasearch.training.data.problems import Reward
+    from colasearch.training.from_search.targets import outcomes_of
 
     labelled = {one.problem.text: one for one in problems}
     rewards: dict[str, Reward] = {}

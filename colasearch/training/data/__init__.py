@@ -1,0 +1,1 @@
+"""What is learned from: texts as tokens, the base's hidden states of them, problems with answers."""

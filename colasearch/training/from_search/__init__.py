@@ -1,0 +1,1 @@
+"""What the traces of searches teach: targets for policy and heads, and worked solutions to fine-tune on."""

@@ -1,0 +1,1 @@
+"""Value and Q heads, from search or from logged rollouts."""
