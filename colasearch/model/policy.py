@@ -84,8 +84,9 @@ def sample_several(log_probs_BK: Tensor, uniforms_BA: Tensor) -> Tensor:
         kept_BW = log_probs_BK.topk(width, sorted=False).indices.sort(-1).values
         places = _drawn(log_probs_BK.gather(-1, kept_BW), uniforms_BA)
         return kept_BW.gather(-1, places)
-    parts = zip(log_probs_BK.split(DRAWN_TOGETHER), uniforms_BA.split(DRAWN_TOGETHER), strict=True)
-    return torch.cat([_drawn(log_probs, uniforms) for log_probs, uniforms in parts])
+    starts = range(0, len(log_probs_BK), DRAWN_TOGETHER)
+    parts = [slice(start, start + DRAWN_TOGETHER) for start in starts]
+    return torch.cat([_drawn(log_probs_BK[part], uniforms_BA[part]) for part in parts])
 
 
 def _drawn(log_probs_BK: Tensor, uniforms_BA: Tensor) -> Tensor:
