@@ -30,8 +30,7 @@ from colasearch.errors import ColasearchError
 from colasearch.model.latent_lm import LatentLM
 from colasearch.problem import Candidate, Problem, StopReason
 from colasearch.storage.traces import Trace, TraceNode, TraceText
-from colasearch.tasks import get_task
-from colasearch.verifiers import canonical_key, checkable_verifier, is_checkable
+from colasearch.tasks import answer_key, checkable_verifier, get_task, is_checkable
 
 EAGER = 0.6
 """Share of the texts that a budget seems to have room for that are drawn together. Below 1, so that hardly ever a text
@@ -320,7 +319,7 @@ def _scores(drawn: _Drawn, sampler: Sampler, place: int, references: int) -> lis
         by_text = iter(values)
         return [next(by_text) * factor if fine else 0.0 for fine, factor in zip(sound, likely, strict=True)]
     first = drawn.samples[:references]
-    keys = [canonical_key(s.answer, problem.task) if s.answer is not None else None for s in drawn.samples]
+    keys = [answer_key(s.answer, problem.task) if s.answer is not None else None for s in drawn.samples]
     agreeing = Counter(key for key, fine in zip(keys[:references], sound, strict=False) if fine)
     return [
         factor * (1 + agreeing[key]) / (2 + len(first)) if fine else 0.0
@@ -342,7 +341,7 @@ def _choose(
     groups: dict[Hashable, list[int]] = {}
     for index, one in enumerate(drawn.samples):
         if one.answer is not None:
-            groups.setdefault(canonical_key(one.answer, job.problem.task), []).append(index)
+            groups.setdefault(answer_key(one.answer, job.problem.task), []).append(index)
     if arm == "best_of_n":
         ranked = sorted(groups.values(), key=lambda group: -max(scores[i] for i in group))
         weights = [max(scores[i] for i in group) for group in ranked]

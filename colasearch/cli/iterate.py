@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from colasearch.cli.options import config_option, key_values, option, worker_options
+from colasearch.cli.tasks import task_options
 
 if TYPE_CHECKING:
     from colasearch.problem import LabelledProblem
@@ -34,11 +35,7 @@ def option_texts(context: click.Context, parameter: click.Parameter, value: Any)
 @click.option("--data", multiple=True, required=True, type=PATH, help="Problems to learn from, with answers.")
 @click.option("--heldout-data", multiple=True, type=PATH, help="Problems to measure on [default: some of --data].")
 @option("--heldout", type=click.FloatRange(0, 1), default=0.1, help="Share of --data that is held out.")
-@option(
-    "--task",
-    type=click.Choice(["math", "countdown"]),
-    help="Prompt and verifier [default: countdown for rows with numbers and a target, else math].",
-)
+@task_options
 @option("--iterations", type=COUNT, default=3, help="How many.")
 @option("--problems-per-iteration", type=COUNT, default=500, help="Problems searched in each.")
 @option("--searcher", default="gumbel", help="Search algorithm: gumbel, puct, ...")
@@ -113,14 +110,23 @@ def command(data: tuple[Path, ...], heldout_data: tuple[Path, ...], output: Path
     """
     from colasearch.experiments.iterate_run import run_iterations
     from colasearch.experiments.recipes.iterations import Iterations
+    from colasearch.rows import read_rows
     from colasearch.searchers.registry import make
+    from colasearch.tasks import get_task, settled, task_of
     from colasearch.training.problems import load_problems, split_problems
 
     folder = Path(given["model"])
     if folder.is_dir():
         given["model"] = str(folder.resolve())  # stages run in the run folder
+    prompt, columns = given.pop("prompt"), given.pop("columns")
+    task = given["task"] or task_of([row for path in data for row in read_rows(path, columns)])
+    given["task"] = settled(task, prompt=prompt, columns=columns)
+    if given["guide_epochs"] and get_task(given["task"]).style not in ("chat", "think"):
+        raise click.UsageError(
+            f"--guide-epochs trains the base on prompts in the style chat (or think), and --prompt is {prompt}; give "
+            "--guide-epochs 0, or another style"
+        )
     problems = load_problems(data, given["task"])
-    given["task"] = problems[0].problem.task
     how = Iterations(**given, has_value=_has_value(given["model"]))
     make(how.searcher, dict(_pair(one) for one in how.options))  # a wrong name must not cost the first search
     if heldout_data:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from colasearch.cli.tasks import task_options
 from colasearch.cli.train.common import (
     COUNT,
     Bar,
@@ -35,11 +37,7 @@ problem_options = together(
     click.option(
         "--data", multiple=True, required=True, type=PathType, help="jsonl, JSON array or CSV: problem and answer."
     ),
-    click.option(
-        "--task",
-        default=None,
-        help="Prompt and verifier [default: countdown for rows with numbers and a target, else math].",
-    ),
+    task_options,
     click.option(
         "--heldout",
         type=click.FloatRange(0, 1, max_open=True),
@@ -77,14 +75,16 @@ class Problems:
     format_weight: float
     rows: int
     reward: tuple[str, ...] = ()
+    prompt: str | None = None
+    columns: Mapping[str, str] | None = None
 
     def __post_init__(self) -> None:
         from colasearch.rows import read_rows
-        from colasearch.training.problems import task_of
+        from colasearch.tasks import settled, task_of
 
-        if self.task is None:
-            # Part of what a run's results depend on, so it is decided before anything else is done.
-            object.__setattr__(self, "task", task_of([row for path in self.data for row in read_rows(path)]))
+        # Part of what a run's results depend on, so it is decided before anything else is done.
+        task = self.task or task_of([row for path in self.data for row in read_rows(path, self.columns)])
+        object.__setattr__(self, "task", settled(task, prompt=self.prompt, columns=self.columns))
 
     def load(self) -> tuple[Any, list[int], list[int]]:
         """The problems, and the indices of those to train on and of those held out."""
@@ -108,6 +108,7 @@ class Problems:
 
     def roller(self, lm: Any, problems: Any, seed: int, **changes: Any) -> Any:
         """What rolls them out."""
+        from colasearch.tasks import get_task
         from colasearch.training.problems import Reward
         from colasearch.training.rewards import SpecReward
         from colasearch.training.rollout import Roller, RolloutConfig
@@ -122,14 +123,20 @@ class Problems:
             seed=seed,
             **changes,
         )
-        reward = SpecReward(self.reward, self.format_weight) if self.reward else Reward(task, self.format_weight)
+        form = get_task(task).form
+        reward = SpecReward(self.reward, self.format_weight, form) if self.reward else Reward(task, self.format_weight)
         return Roller(lm, problems, reward, config, form=Reward(task, 1.0))
 
     def describe(self) -> dict[str, Any]:
         """The part that a run's results depend on."""
         from colasearch.rewards import hashes_of
+        from colasearch.tasks import hashes_of as task_hashes
 
         told = {**dataclasses.asdict(self), "data": [p.name for p in self.data], "rewards": hashes_of(self.reward)}
+        del told["prompt"], told["columns"]  # the task names them
+        assert self.task is not None
+        if files := task_hashes([self.task]):
+            told["tasks"] = files
         # Runs from before there was a choice have no such keys.
         return {key: value for key, value in told.items() if self.reward or key not in ("reward", "rewards")}
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from colasearch.cli.tasks import TASK_HELP
 from colasearch.cli.train.common import COUNT, PathType, judge_of
 
 
@@ -15,7 +16,7 @@ from colasearch.cli.train.common import COUNT, PathType, judge_of
 @click.option(
     "--data", multiple=True, required=True, type=PathType, help="The problems searched, with answers (jsonl)."
 )
-@click.option("--task", help="math or countdown [default: countdown for rows with numbers and a target, else math].")
+@click.option("--task", metavar="TASK", help=TASK_HELP)
 @click.option("--most", type=COUNT, default=2, show_default=True, help="Texts of one problem, the most probable first.")
 @click.option("--output", required=True, type=PathType, help="jsonl file to write.")
 def command(traces: tuple[Path, ...], data: tuple[Path, ...], task: str | None, most: int, output: Path) -> None:
@@ -27,10 +28,12 @@ def command(traces: tuple[Path, ...], data: tuple[Path, ...], task: str | None, 
     from colasearch.errors import InputError
     from colasearch.storage.files import write_atomic
     from colasearch.storage.traces import Trace
+    from colasearch.tasks import settled
     from colasearch.training.problems import load_problems
     from colasearch.training.search_data import find_traces
     from colasearch.training.solutions import solutions
 
+    task = task and settled(task)
     problems = {one.problem.text: one for one in load_problems(data, task)}
     files = [file for path in traces for file in find_traces(path)]
     rows = solutions((Trace.read(file) for file in files), problems, judge_of(data), most)

@@ -44,6 +44,7 @@ from colasearch.cli.train.common import (
     help="With --traces: problems with answers (jsonl). Values are then mean true rewards of the finished texts below "
     "a state, not what the search believed.",
 )
+@click.option("--task", metavar="TASK", help="With --data: the traces' task, where it is a file (docs/tasks.md).")
 @loop_options(lr=1e-3, warmup_steps=20, save_every=500, evaluate_every=500)
 @click.option("--epochs", type=COUNT, default=20, show_default=True)
 @click.option("--batch", type=COUNT, default=256, show_default=True, help="States in one update.")
@@ -73,6 +74,7 @@ def command(
     rollouts: tuple[Path, ...],
     head: str,
     data: tuple[Path, ...],
+    task: str | None,
     epochs: int,
     batch: int,
     heldout: float,
@@ -85,10 +87,13 @@ def command(
     **common: Any,
 ) -> None:
     """Train the value head or the Q head from search traces or from logged rollouts; nothing else changes."""
+    from colasearch.tasks import settled
     from colasearch.training.loop import fit
     from colasearch.training.problems import is_heldout
     from colasearch.training.value import add_head, plan_of
 
+    if task is not None:
+        settled(task)  # what traces name is looked at only where the user names it
     if data and (not traces or head == "q"):
         raise click.UsageError("--data tells true rewards of --traces to the value head; leave it out here")
     if bool(traces) == bool(rollouts):
