@@ -327,7 +327,7 @@ def _manifest(
         "dtype": str(lm.base.dtype).removeprefix("torch."),
         "traces": plan.traces,
     }
-    if given.task or given.prompt:
+    if given.task or given.prompt or given.columns:
         settings["tasks"] = sorted({item.problem.task for item in data.items})
     folder = latents_folder(given.model or "")
     hashes = {

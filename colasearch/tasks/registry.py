@@ -85,7 +85,9 @@ def settled(ref: str, *, prompt: str | None = None, columns: Mapping[str, str] |
         path = options["prompt"].partition(":")[2]
         options["prompt"] = f"{FEW_SHOT}:{Path(path).expanduser().resolve()}"
     whole = _joined(base, options)
-    get_task(whole)
+    examples = style_of(get_task(whole).prompt)[1]
+    if examples and not Path(examples).is_file():
+        raise InputError(f"the examples {examples} of {FEW_SHOT} do not exist; give a jsonl file of solved problems")
     return whole
 
 
