@@ -305,7 +305,7 @@ def test_a_list_of_chat_messages_is_the_prompt_as_it_stands():
 
 def test_iterations_of_a_file_s_task_name_it_in_every_stage_that_judges(file):
     ref = tasks.settled(f"{file}:told")
-    plan = {stage.name: " ".join(map(str, stage.command)) for stage in stages(Iterations("m", task=ref), 10)}
+    plan = {stage.name: " ".join(map(str, stage.args)) for stage in stages(Iterations("m", task=ref), 10)}
     for name in ("check-0", "search-1", "value-1", "rl-1"):
         assert f"--task {ref}" in plan[name], name
     assert plan["search-1"].startswith("bench rows ")
