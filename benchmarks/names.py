@@ -17,6 +17,8 @@ BENCHMARKS = {
     "svamp": "SVAMP, 1,000 one-step word problems.",
 }
 
+ROWS = "rows"
+"""The benchmark that is whatever rows ``--data`` has; ``bench --data FILE`` is short for it."""
 CHOOSERS = ("majority", "best_of_n", "weighted_vote")
 """Arms that choose among the same independent texts."""
 BASELINES = ("greedy", *CHOOSERS)

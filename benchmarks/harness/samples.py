@@ -23,8 +23,7 @@ from colasearch.engine.texts.judged import values_of
 from colasearch.errors import InputError
 from colasearch.model.latent_lm import LatentLM
 from colasearch.problem import Problem
-from colasearch.tasks import prompt_tokens
-from colasearch.verifiers import extract_answer
+from colasearch.tasks import answer_of, prompt_tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +132,7 @@ class Sampler:
 
     def _sample(self, place: int, row: Row) -> Sample:
         text = self.ends.decode(row.tokens)
-        answer = extract_answer(text, self.problems[place].task) if row.ended else None
+        answer = answer_of(text, self.problems[place].task) if row.ended else None
         cut = not row.ended and not row.broken and len(row.tokens) >= self.config.max_tokens
         return Sample(tuple(row.tokens), text, answer, row.ended, row.broken, cut)
 

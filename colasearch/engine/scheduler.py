@@ -39,7 +39,7 @@ from colasearch.searchers.options import DescentOptions
 from colasearch.searchers.programs import branches_of
 from colasearch.searchers.registry import Algorithm
 from colasearch.storage.traces import Trace
-from colasearch.verifiers import is_checkable
+from colasearch.tasks import is_checkable
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from colasearch.problem import Problem, StopReason
-from colasearch.verifiers import checkable_verifier, is_checkable
+from colasearch.tasks import checkable_verifier, is_checkable
 
 OVERRULED = (StopReason.BUDGET, StopReason.EXHAUSTED, StopReason.MAX_TOKENS, StopReason.EARLY)
 """Reasons that give way to ``solved`` where a verifier has accepted the answer after all."""

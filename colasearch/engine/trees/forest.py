@@ -29,8 +29,7 @@ from colasearch.engine.trees.table import NodeTable
 from colasearch.errors import InputError
 from colasearch.model.latent_lm import LatentLM
 from colasearch.problem import Problem
-from colasearch.tasks import Task, get_task
-from colasearch.verifiers import canonical_key, extract_answer, is_checkable
+from colasearch.tasks import Task, answer_key, answer_of, get_task, is_checkable
 
 
 class Forest:
@@ -326,7 +325,7 @@ class Forest:
             judged = self.nodes[job.parent].value if row.last is None else float(self._head_values(row.last)[0])
         return tree.finish(
             text,
-            extract_answer(text, tree.problem.task),
+            answer_of(text, tree.problem.task),
             job.order,
             self.checks,
             judged=judged,
@@ -391,11 +390,11 @@ class Forest:
         tree.reference_rows = {}
         # Count all answers before any text is valued: a value must not depend on which rollout ended first.
         texts = [(self.ends.decode(r.tokens), order) for r, order in rows.items() if r.ended]
-        answers = [extract_answer(text, tree.problem.task) for text, _ in texts]
+        answers = [answer_of(text, tree.problem.task) for text, _ in texts]
         false = [self.checks.refuse(self._task(number), text) for text, _ in texts]
         tree.reference_count = len(rows)
         sound = [a for a, wrong in zip(answers, false, strict=True) if a is not None and not wrong]
-        tree.references.update(canonical_key(a, tree.problem.task) for a in sound)
+        tree.references.update(answer_key(a, tree.problem.task) for a in sound)
         total = sum(
             tree.finish(text, answer, order, self.checks) for (text, order), answer in zip(texts, answers, strict=True)
         )
