@@ -19,6 +19,7 @@ BENCHMARKS = {
 
 ROWS = "rows"
 """The benchmark that is whatever rows ``--data`` has; ``bench --data FILE`` is short for it."""
+ROWS_HELP = "Rows of your own, by --task, which may be a file (docs/tasks.md)."
 CHOOSERS = ("majority", "best_of_n", "weighted_vote")
 """Arms that choose among the same independent texts."""
 BASELINES = ("greedy", *CHOOSERS)

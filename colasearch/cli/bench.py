@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import click
 
-from colasearch.benchmarks.names import BENCHMARKS, ROWS
+from colasearch.benchmarks.names import BENCHMARKS, ROWS, ROWS_HELP
 from colasearch.cli.groups import NamedGroup
 
-OWN = "Rows of your own, by --task, which may be a file (docs/tasks.md)."
 OTHERS: dict[str, tuple[str, str, str]] = {
     "diversity": ("colasearch.cli.bench_diversity", "diversity", "How different continuations under codes are."),
     "searchers": ("colasearch.cli.bench_speed", "searchers", "Compare all searchers on worlds with known answers."),
@@ -54,7 +53,7 @@ class BenchGroup(NamedGroup):
                 [
                     *sorted(BENCHMARKS.items()),
                     ("gym:TASK", "Any task of reasoning-gym."),
-                    (f"[{ROWS}] --data FILE", OWN),
+                    (f"[{ROWS}] --data FILE", ROWS_HELP),
                 ]
             )
         with formatter.section("Measurements"):

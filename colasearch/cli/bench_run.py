@@ -75,10 +75,9 @@ def arm_names(context: click.Context, parameter: click.Parameter, value: Any) ->
 
 def make_command(name: str) -> click.Command:
     """The command that runs benchmark ``name``."""
-    from colasearch.benchmarks.names import BENCHMARKS, ROWS
-    from colasearch.cli.bench import OWN
+    from colasearch.benchmarks.names import BENCHMARKS, ROWS, ROWS_HELP
 
-    about = OWN if name == ROWS else BENCHMARKS.get(name, f"reasoning-gym's task {name.removeprefix('gym:')}.")
+    about = ROWS_HELP if name == ROWS else BENCHMARKS.get(name, f"reasoning-gym's task {name.removeprefix('gym:')}.")
 
     @click.command(name=name, help=f"{about}\n\n{inspect.cleandoc(run.__doc__ or '')}", epilog=EPILOG.format(name=name))
     @model_options
