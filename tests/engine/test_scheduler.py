@@ -138,8 +138,8 @@ def test_a_problem_whose_numbers_break_stops_as_nan_and_the_others_are_untouched
     broken = PROBLEMS[2]
     check = LatentWorld.open
 
-    def open_with_poison(self, problems):
-        trees = check(self, problems)
+    def open_with_poison(self, problems, prompts):
+        trees = check(self, problems, prompts)
         for tree in trees:
             if self.trees[tree].problem == broken:
                 root = self.nodes[self.trees[tree].root]
@@ -379,7 +379,7 @@ def test_a_tree_holds_a_text_once_however_rare_it_is_so_many_rare_ones_do_not_ou
 
 
 def test_ctrl_c_before_any_problem_has_begun_is_raised(wide_lm, monkeypatch):
-    def interrupt(self, problems):
+    def interrupt(self, problems, prompts):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(LatentWorld, "open", interrupt)
