@@ -198,7 +198,8 @@ def _row(number: int, where: str, value: Any, columns: Mapping[str, str]) -> Row
             fields["problem"] = words
         else:
             fields.pop("problem", None)
-    if isinstance(fields.get("problem"), list):
+    asked = fields.get("problem")
+    if isinstance(asked, list) and any(isinstance(one, dict) for one in asked):  # a log of rollouts has token ids there
         _take_messages(fields, where)
     given = next((name for name in GOLD_NAMES if fields.get(name) is not None), None)
     if "answer" in columns:
@@ -219,7 +220,7 @@ def _take_messages(fields: dict[str, Any], where: str) -> None:
         InputError: They are none, or the last one is not the user's.
     """
     messages = fields["problem"]
-    sound = messages and all(
+    sound = all(
         isinstance(one, dict) and isinstance(one.get("role"), str) and isinstance(one.get("content"), str)
         for one in messages
     )
