@@ -10,8 +10,11 @@ import pytest
 from tiny import make_tokenizer
 
 from colasearch import tasks
+from colasearch.benchmarks.harness.samples import Sampler
 from colasearch.cluster.recipes import SearchEngine, SearchRecipe
+from colasearch.engine.scheduler import search_problems
 from colasearch.engine.settings import SearchSettings, WorldConfig
+from colasearch.engine.texts.ends import TextEnds
 from colasearch.errors import InputError, PrerequisiteError
 from colasearch.experiments.recipes.iterations import Iterations, data_files, stages
 from colasearch.model.latent_lm import LatentLM
@@ -20,6 +23,7 @@ from colasearch.rows import parse_rows
 from colasearch.tasks import Task, registry
 from colasearch.training.data.documents import Layout
 from colasearch.training.data.problems import Reward, load_problems
+from colasearch.training.reinforcement.rollout import Roller, RolloutConfig
 
 FILE = """
 from colasearch.tasks import Task
@@ -324,3 +328,35 @@ def test_a_model_solves_a_task_in_python(model_folder, request):
     lm = LatentLM.from_pretrained(str(model_folder), "cpu", "float32")
     done = solve(Problem.from_text("a", "shout"), lm, sims=2, config=WorldConfig(max_tokens=4))
     assert done.task == "shout"
+
+
+def test_a_closed_box_ends_a_text_only_where_nothing_behind_it_counts(lm, monkeypatch, file):
+    ends = TextEnds(make_tokenizer(), frozenset([0]))
+    box = make_tokenizer().encode("so \\boxed{4}")
+    own = tasks.settled(f"{file}:turned")
+    for ref, at_box in {"math": True, "countdown": True, "math?prompt=think": False, own: False}.items():
+        finished = ends.finish_of(tasks.get_task(ref))
+        assert (finished(box), finished([*box, 0])) == (at_box, True), ref
+
+    asked = []  # each way of writing texts asks as the task of each text says
+
+    def spy(self, tokens, *, at_box=True):
+        asked.append(at_box)
+        return bool(tokens) and tokens[-1] == 0
+
+    monkeypatch.setattr(TextEnds, "is_finished", spy)
+    math = Problem.from_text("b", "math")
+    problems = [Problem.from_text("a", own, {"word": "ab"}), math]
+    world = WorldConfig(max_tokens=6, references=2)
+    for alone, wanted in ((problems[:1], {False}), (problems, {False, True})):
+        asked.clear()
+        done = list(search_problems(lm, alone, SearchSettings(sims=3, world=world)))
+        assert (set(asked), [one.error for one in done]) == (wanted, [None] * len(alone))
+        asked.clear()
+        Sampler(lm, alone, world, 0, "latent").draw([(place, 0) for place in range(len(alone))])
+        assert set(asked) == wanted
+        asked.clear()
+        labelled = [LabelledProblem(problem, "x") for problem in alone]
+        roller = Roller(lm, labelled, lambda items: [0.0] * len(items), RolloutConfig(group=2, max_tokens=6))
+        roller.collect(range(len(alone)), 0)
+        assert set(asked) == wanted

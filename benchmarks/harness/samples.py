@@ -23,7 +23,7 @@ from colasearch.engine.texts.judged import values_of
 from colasearch.errors import InputError
 from colasearch.model.latent_lm import LatentLM
 from colasearch.problem import Problem
-from colasearch.tasks import answer_of, prompt_tokens
+from colasearch.tasks import answer_of, get_task, prompt_tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +107,13 @@ class Sampler:
         """The samples ``(problem, number)``, in order. If ``poll`` raises, ``finished`` has what was done by then."""
         rows = self._rows(wanted)
         self.in_progress = [(*name, row) for name, row in zip(wanted, rows, strict=True)]
-        rules = Rules(self.ends.is_boundary, self.ends.is_finished, self.config.max_tokens, rollout=True)
+        rules = [self._rules(place) for place, _ in wanted]
         decode(self.actor, rows, rules, self.config.rows)
         return [sample for _, _, sample in self.finished()]
+
+    def _rules(self, place: int) -> Rules:
+        is_finished = self.ends.finish_of(get_task(self.problems[place].task))
+        return Rules(self.ends.is_boundary, is_finished, self.config.max_tokens, rollout=True)
 
     def finished(self) -> list[tuple[int, int, Sample]]:
         """``(problem, number, sample)`` of the last call of :meth:`draw`; a text in progress counts as cut off."""

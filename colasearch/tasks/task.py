@@ -110,6 +110,11 @@ class Task:
         """Name of the prompt's style, without a file."""
         return style_of(self.prompt)[0]
 
+    @property
+    def ends_at_box(self) -> bool:
+        r"""Whether a text is over once a ``\\boxed{}`` is closed: nothing behind it changes the answer or the form."""
+        return self.answer is None and self.form == "boxed"
+
     def messages(self, problem: Problem) -> list[dict[str, str]]:
         """The chat messages that ask ``problem``; where the problem itself came as messages, those.
 

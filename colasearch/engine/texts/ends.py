@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from colasearch.model.ends import THOUGHT, THOUGHT_END, opens_thought, thinks
+from colasearch.tasks import Task
 from colasearch.verifiers.extract import boxed
 
 BOUNDARY_MARKS = (".", "!", "?", "\n")
@@ -15,7 +17,7 @@ class TextEnds:
     r"""Knows a tokenizer's step boundaries and finished texts.
 
     A step ends after a token that closes a sentence or a line. A text is finished at an end token, or as soon as its
-    ``\\boxed{...}`` is closed: what would follow cannot change the answer. What a thinking
+    ``\\boxed{...}`` is closed, where what would follow cannot change the answer (``Task.ends_at_box``). What a thinking
     model writes between ``<think>`` and ``</think>`` is no part of its answer.
     """
 
@@ -31,13 +33,17 @@ class TextEnds:
         """Whether a step ends after ``token``."""
         return token in self.boundaries
 
-    def is_finished(self, tokens: Sequence[int]) -> bool:
-        """Whether a text with these tokens (without its prompt) is complete."""
+    def finish_of(self, task: Task) -> Callable[[Sequence[int]], bool]:
+        """:meth:`is_finished` for texts of ``task``."""
+        return partial(self.is_finished, at_box=task.ends_at_box)
+
+    def is_finished(self, tokens: Sequence[int], *, at_box: bool = True) -> bool:
+        """Whether a text with these tokens (without its prompt) is complete; ``at_box``: a closed box completes it."""
         if not tokens:
             return False
         if tokens[-1] in self.end_ids:
             return True
-        return tokens[-1] in self.closers and any(content for _, _, content in boxed(self.said(tokens)))
+        return at_box and tokens[-1] in self.closers and any(content for _, _, content in boxed(self.said(tokens)))
 
     def said(self, tokens: Sequence[int]) -> str:
         """The text of ``tokens`` behind its thought: all of it where it has none, nothing while it is within one."""

@@ -63,7 +63,6 @@ class Forest:
         has_head = lm.latents is not None and config.value_head and self.judge is None
         self.value_head = lm.latents.value if lm.latents is not None and has_head else None
         self._rollout = config.rollouts and self.value_head is None and self.judge is None
-        self._to_end = Rules(self.ends.is_boundary, self.ends.is_finished, config.max_step_tokens, rollout=True)
         self._jobs: dict[Row, Job] = {}
         self._roots: list[Evaluation] = []
         self._next_tree = self._next_ticket = 0
@@ -145,7 +144,7 @@ class Forest:
     def _rules(self, tree: int) -> Rules:
         config, task, ends = self.config, self._task(tree), self.ends
         below = task.branch_below if config.branch_below is None else config.branch_below
-        rules = Rules(ends.is_boundary, ends.is_finished, config.max_step_tokens, self._rollout, below or None)
+        rules = Rules(ends.is_boundary, ends.finish_of(task), config.max_step_tokens, self._rollout, below or None)
         return self.checks.rules(rules, task)
 
     def complete(self, state: int) -> None:
@@ -160,8 +159,8 @@ class Forest:
         token = int(node.next_token_A[probability_A.argmax()])
         row = self._row(state, token)
         self._enlist(row, COMPLETED, state, Round(0), node.path_probability * float(probability_A.max()))
-        limit = self.config.max_tokens
-        self.decoder.submit([row], Rules(self.ends.is_boundary, self.ends.is_finished, limit, False, 0.0, greedy=True))
+        limit, is_finished = self.config.max_tokens, self.ends.finish_of(self._task(node.tree))
+        self.decoder.submit([row], Rules(self.ends.is_boundary, is_finished, limit, False, 0.0, greedy=True))
 
     def advance(self) -> list[Evaluation]:
         """Decode one token of every row in the batch; returns the evaluations that are done."""
@@ -375,7 +374,8 @@ class Forest:
             self._enlist(row, ROOT, tree.root, round_)
             rows.append(row)
         tree.reference_rows = dict.fromkeys(rows)
-        self.decoder.submit(rows, self._to_end)
+        is_finished = self.ends.finish_of(self._task(number))
+        self.decoder.submit(rows, Rules(self.ends.is_boundary, is_finished, self.config.max_step_tokens, rollout=True))
 
     def _take_reference(self, row: Row, job: Job) -> None:
         tree = self.trees[row.tree]

@@ -86,4 +86,4 @@ class LatentWorld(Forest):
 
     def is_finished(self, node: Node) -> bool:
         """Whether the node's text is complete, rather than cut off."""
-        return self.ends.is_finished(node.written)
+        return self.ends.finish_of(self._task(node.tree))(node.written)
