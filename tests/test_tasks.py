@@ -340,11 +340,11 @@ def test_a_closed_box_ends_a_text_only_where_nothing_behind_it_counts(lm, monkey
 
     asked = []  # each way of writing texts asks as the task of each text says
 
-    def spy(self, tokens, *, at_box=True):
-        asked.append(at_box)
-        return bool(tokens) and tokens[-1] == 0
+    def spy(at_box):
+        return lambda self, tokens: bool(asked.append(at_box)) or bool(tokens and tokens[-1] == 0)
 
-    monkeypatch.setattr(TextEnds, "is_finished", spy)
+    monkeypatch.setattr(TextEnds, "is_finished", spy(True))
+    monkeypatch.setattr(TextEnds, "is_ended", spy(False))
     math = Problem.from_text("b", "math")
     problems = [Problem.from_text("a", own, {"word": "ab"}), math]
     world = WorldConfig(max_tokens=6, references=2)

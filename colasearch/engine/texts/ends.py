@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 from colasearch.model.ends import THOUGHT, THOUGHT_END, opens_thought, thinks
@@ -34,16 +33,18 @@ class TextEnds:
         return token in self.boundaries
 
     def finish_of(self, task: Task) -> Callable[[Sequence[int]], bool]:
-        """:meth:`is_finished` for texts of ``task``."""
-        return partial(self.is_finished, at_box=task.ends_at_box)
+        """What says whether a text of ``task`` is complete."""
+        return self.is_finished if task.ends_at_box else self.is_ended
 
-    def is_finished(self, tokens: Sequence[int], *, at_box: bool = True) -> bool:
-        """Whether a text with these tokens (without its prompt) is complete; ``at_box``: a closed box completes it."""
-        if not tokens:
-            return False
-        if tokens[-1] in self.end_ids:
+    def is_finished(self, tokens: Sequence[int]) -> bool:
+        """Whether a text with these tokens (without its prompt) is complete, by an end token or a closed box."""
+        if self.is_ended(tokens):
             return True
-        return at_box and tokens[-1] in self.closers and any(content for _, _, content in boxed(self.said(tokens)))
+        return bool(tokens) and tokens[-1] in self.closers and any(c for _, _, c in boxed(self.said(tokens)))
+
+    def is_ended(self, tokens: Sequence[int]) -> bool:
+        """Whether a text has an end token."""
+        return bool(tokens) and tokens[-1] in self.end_ids
 
     def said(self, tokens: Sequence[int]) -> str:
         """The text of ``tokens`` behind its thought: all of it where it has none, nothing while it is within one."""
