@@ -10,12 +10,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from colasearch.errors import InputError, PrerequisiteError
 from colasearch.storage.files import cache_dir
 from colasearch.userfile import file_sha256
 from colasearch.verifiers.rewards import Mix, RewardSource, Spec, parse_spec
 from colasearch.verifiers.rewards.spec import INSIDE
+
+if TYPE_CHECKING:
+    from colasearch.verifiers.rewards.pairwise import Chooser
 
 GROUP = "colasearch.rewards"
 """Entry points of this group are reward functions, found by their names."""
@@ -92,8 +96,23 @@ def reward_of(specs: Sequence[str], *, unit: bool = False) -> Mix:
     return Mix([(source_of(spec), spec.weight) for spec in parsed], unit=unit)
 
 
+def chooser_of(text: str) -> Chooser:
+    """What chooses the better of two texts, by the reward that ``text`` names; a judge is asked for both orders.
+
+    Raises:
+        InputError: The spec cannot be read, or names nothing.
+        PrerequisiteError: Its model cannot be loaded.
+    """
+    from colasearch.verifiers.rewards.pairwise import ByScore, PairwiseJudge
+
+    spec = parse_spec(text)
+    if spec.kind == "judge":
+        return PairwiseJudge(spec, cache_dir() / "judges.sqlite")
+    return ByScore(source_of(spec))
+
+
 def external(values: Sequence[str]) -> tuple[str, ...]:
-    """The specs among ``--values`` that name a reward; empty for ``head`` and ``rollouts``.
+    """The specs among ``--values`` that name a reward; empty for ``head``, ``rollouts`` and ``q``.
 
     Raises:
         InputError: A spec cannot be read, or one of a search's own values stands beside others.
@@ -102,8 +121,6 @@ def external(values: Sequence[str]) -> tuple[str, ...]:
     inside = [spec.text for spec in specs if spec.kind in INSIDE]
     if inside and len(specs) > 1:
         raise InputError(f"{inside[0]!r} cannot be mixed with other values; give it alone, or give rewards alone")
-    if inside == ["q"]:
-        raise InputError("q: no search is valued by the Q head yet; use head, rollouts or a reward")
     return () if inside else tuple(values)
 
 

@@ -8,6 +8,7 @@ Searchers know no tokens, no models and no files; they see a ``World``.
 
 from colasearch.searchers.abmcts import AbMcts
 from colasearch.searchers.beam import Beam, DiverseBeam, Dvts
+from colasearch.searchers.cola_mended import ColaMended
 from colasearch.searchers.cola_reference import ColaReference
 from colasearch.searchers.driver import Progress, begin, conclude, drive, run, start
 from colasearch.searchers.gumbel import Gumbel
@@ -24,8 +25,8 @@ from colasearch.searchers.widening import Widening
 from colasearch.searchers.world import World, evaluations, merge_equal_actions
 
 __all__ = [
-    "ALGORITHMS", "AbMcts", "Algorithm", "Beam", "BestOfN", "Candidate", "Choice", "ColaReference", "DiverseBeam",
-    "Dvts", "Evaluations", "Greedy", "Gumbel", "Leaves", "Majority", "Outcome", "Progress", "Puct", "Rebase", "Search",
-    "Tree", "TreeView", "Uct", "WeightedVote", "Widening", "World", "advance",
+    "ALGORITHMS", "AbMcts", "Algorithm", "Beam", "BestOfN", "Candidate", "Choice", "ColaMended", "ColaReference",
+    "DiverseBeam", "Dvts", "Evaluations", "Greedy", "Gumbel", "Leaves", "Majority", "Outcome", "Progress", "Puct",
+    "Rebase", "Search", "Tree", "TreeView", "Uct", "WeightedVote", "Widening", "World", "advance",
     "begin", "conclude", "drive", "evaluations", "make", "merge_equal_actions", "run", "start",
 ]  # fmt: skip

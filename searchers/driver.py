@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from colasearch.errors import InputError
 from colasearch.problem import StopReason
@@ -60,6 +61,7 @@ def begin(
         chosen, root_evaluations(world, problems), problem_keys(problems), sims=sims, seed=seed,
         leaves_in_flight=leaves_in_flight, max_depth=max_depth, merge_equal_states=merge_equal_states,
         discount=discount_of(world), answers=getattr(world, "answers", None),
+        q=getattr(world, "q_BA", None),
     )  # fmt: skip
     return chosen, search
 
@@ -76,6 +78,7 @@ def start(
     merge_equal_states: bool = False,
     discount: float = 1.0,
     answers: Callable[[States], Sequence[Hashable]] | None = None,
+    q: Callable[[States], npt.ArrayLike | None] | None = None,
 ) -> Search:
     """A search from roots that are evaluated already, for drivers that talk to the world themselves.
 
@@ -90,6 +93,7 @@ def start(
         merge_equal_states: See there.
         discount: The world's discount.
         answers: The world's ``answers``, if it has that method.
+        q: The world's ``q_BA``, if it has that method.
     """
     search = Search(
         roots,
@@ -101,7 +105,7 @@ def start(
         max_depth=max_depth,
         merge_equal_states=merge_equal_states,
     )
-    search.answers = answers
+    search.answers, search.q = answers, q
     algorithm.start(search)
     return search
 

@@ -47,6 +47,11 @@ class Branch:
         """The node is never continued."""
         return bool(self.search.tree.finished_BN[self.place, node])
 
+    def finished_nodes(self) -> list[int]:
+        """All nodes below the root that are never continued, the oldest first."""
+        size = int(self.search.tree.size_B[self.place])
+        return [int(node) for node in np.flatnonzero(self.search.tree.finished_BN[self.place, :size]) if node]
+
     def prior(self, node: int) -> Floats:
         """Action probabilities ``[A]``; 0 for illegal actions."""
         prior_A: Floats = self.search.tree.prior_BNA[self.place, node]
@@ -68,6 +73,30 @@ class Branch:
         """Slot of the parent, -1 at the root."""
         return int(self.search.tree.parents_BN[self.place, node])
 
+    def depth(self, node: int) -> int:
+        """Steps from the root."""
+        return int(self.search.tree.depths_BN[self.place, node])
+
+    def q(self, node: int) -> Floats | None:
+        """The world's Q-values ``[A]`` at the node; None in a world without any.
+
+        Raises:
+            InputError: The world's array does not have the contract's shape.
+        """
+        tree = self.search.tree
+        assert tree.states_BN is not None
+        given = None if self.search.q is None else self.search.q(tree.states_BN[self.place, node : node + 1])
+        if given is None:
+            return None
+        q_BA: Floats = np.asarray(given, np.float64)
+        if q_BA.shape != (1, tree.num_actions):
+            raise InputError(
+                f"world.q_BA gave shape {q_BA.shape} for 1 state and {tree.num_actions} actions; "
+                f"return an array of shape (1, {tree.num_actions})"
+            )
+        row_A: Floats = q_BA[0]
+        return row_A
+
     def reward(self, node: int) -> float:
         """Reward of the edge into the node."""
         return float(self.search.tree.rewards_BN[self.place, node])
@@ -88,6 +117,14 @@ class Branch:
         logits_A = self.search.tree.logits_BNA[self.place, node]
         order = np.argsort(-logits_A, kind="stable")[:count]
         return [int(action) for action in order if logits_A[action] > -np.inf]
+
+    def draw(self, node: int, rng: np.random.Generator, temperature: float = 1.0) -> int:
+        """An action drawn from ``softmax(logits / temperature)``."""
+        weights_A = self.prior(node) ** (1 / temperature)
+        sums_A = np.cumsum(weights_A)
+        place = int(np.searchsorted(sums_A, rng.random() * sums_A[-1], side="right"))
+        # Rounding may put the draw past the end; the last action with weight is the one meant.
+        return min(place, int(np.flatnonzero(weights_A)[-1]))
 
     def end(self, node: int) -> None:
         """Count a finished node as a candidate once more."""

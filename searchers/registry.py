@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from colasearch.errors import InputError
 from colasearch.searchers.abmcts import AbMcts
 from colasearch.searchers.beam import Beam, DiverseBeam, Dvts
+from colasearch.searchers.cola_mended import ColaMended
 from colasearch.searchers.cola_reference import ColaReference
 from colasearch.searchers.gumbel import Gumbel
 from colasearch.searchers.outcome import Choice
@@ -47,6 +48,7 @@ ALGORITHMS: dict[str, Callable[..., Algorithm]] = {
         Greedy,
         AbMcts,
         ColaReference,
+        ColaMended,
     )
 }
 """Every algorithm by the name that ``run`` and ``--searcher`` take; ``-`` and ``_`` mean the same."""

@@ -58,7 +58,7 @@ def advance(
         max_depth=None if search.max_depth is None else max(1, search.max_depth - 1),
         merge_equal_states=search.merge_equal_states,
     )
-    new.answers = search.answers
+    new.answers, new.q = search.answers, search.q
     for place in np.flatnonzero(child_B != Tree.UNVISITED).tolist():
         _transplant(old, new.tree, place, int(child_B[place]))
     algorithm.start(new)

@@ -92,7 +92,7 @@ class BestOfN:
                 started += 1
             if not lanes:
                 return StopReason.BUDGET
-            edges: list[Edge] = [(node, self._draw(branch, node, rng)) for node, rng in lanes]
+            edges: list[Edge] = [(node, branch.draw(node, rng, self.temperature)) for node, rng in lanes]
             yield edges
             moved = [(branch.child(*edge), rng) for edge, (_, rng) in zip(edges, lanes, strict=True)]
             lanes = []
@@ -101,13 +101,6 @@ class BestOfN:
                     branch.end(node)
                 else:
                     lanes.append((node, rng))
-
-    def _draw(self, branch: Branch, node: int, rng: np.random.Generator) -> int:
-        weights_A = branch.prior(node) ** (1 / self.temperature)
-        sums_A = np.cumsum(weights_A)
-        place = int(np.searchsorted(sums_A, rng.random() * sums_A[-1], side="right"))
-        # Rounding may put the draw past the end; the last action with weight is the one meant.
-        return min(place, int(np.flatnonzero(weights_A)[-1]))
 
     def conclude(self, search: Search) -> Choice:
         """The rollout with the best score."""

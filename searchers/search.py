@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from colasearch.problem import StopReason
 from colasearch.searchers.tree import Bools, Floats, Ints, States, Tree
@@ -117,6 +118,7 @@ class Search:
         stop_B: Why each tree stopped; None while it runs.
         leaves_in_flight: Most leaves that one tree may ask for at a time.
         answers: The world's answers of finished states, if it gives any.
+        q: The world's Q-values of states, if it gives any.
     """
 
     def __init__(
@@ -146,6 +148,7 @@ class Search:
         self._next_ticket = 0
         self.strategy: Strategy | None = None
         self.answers: Callable[[States], Sequence[Hashable]] | None = None
+        self.q: Callable[[States], npt.ArrayLike | None] | None = None
         self._plant(root)
 
     def _plant(self, root: Evaluations) -> None:

@@ -24,7 +24,9 @@ class World(Protocol):
     - ``tokens(states) -> count_B``: what making each state has cost, for token budgets;
     - ``equal_actions(states) -> group_BA``: actions of one group lead to the same child; they are merged into the
       group's first action and their priors summed;
-    - ``answers(states) -> list``: a hashable answer for each finished state, for votes.
+    - ``answers(states) -> list``: a hashable answer for each finished state, for votes;
+    - ``q_BA(states) -> q_BA``: for each action the expected discounted reward from taking it; anything for finished
+      states. None where the world knows none.
     """
 
     def root(self, problems: Sequence[Any]) -> tuple[npt.ArrayLike, npt.ArrayLike, npt.ArrayLike]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,6 +20,7 @@ class Served:
     """What the server was asked, and how it is to behave.
 
     ``failing`` requests get ``status`` first; a text with ``poison`` in its request is refused with 400.
+    ``chat`` makes the reply to a question; without it that is ``reply``.
     """
 
     url: str = ""
@@ -28,6 +29,7 @@ class Served:
     status: int = 503
     poison: str = "poison"
     reply: str = "I see.\nRating: 7"
+    chat: Callable[[str], str] | None = None
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -53,7 +55,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, path: str, body: Any) -> Any:
         if path.endswith("/chat/completions"):
-            return {"choices": [{"message": {"role": "assistant", "content": self.served.reply}}]}
+            chat = self.served.chat
+            reply = chat(body["messages"][0]["content"]) if chat else self.served.reply
+            return {"choices": [{"message": {"role": "assistant", "content": reply}}]}
         if path == "/pooling":
             rows = [[[0.5, 0.5], [1 - length(text), length(text)]] for text in body["input"]]
             return {"data": [{"index": i, "data": row} for i, row in reversed(list(enumerate(rows)))]}

@@ -34,10 +34,12 @@ ROOMS = (
     *("engine.verdict", "engine.record", "engine.scheduler"),
     *("training.generated", "training.running", "training.data", "training.base", "training.latent_actions"),
     *("training.reinforcement", "training.from_search", "training.values", "training.speed", "training.trained"),
+    "training.preference",
     *("benchmarks.names", "benchmarks.data_sets", "benchmarks.harness", "whole_texts", "solving"),
     *("cluster", "benchmarks.measurements"),
     *("report", "experiments.running", "experiments.recipes", "experiments.reports"),
-    *("experiments.countdown_run", "experiments.iterate_run", "experiments.adapt_run", "cli"),
+    *("experiments.countdown_run", "experiments.iterate_run", "experiments.adapt_run", "experiments.preference_run"),
+    "cli",
 )
 """From the ground up: a room imports itself and rooms that stand before it here."""
 

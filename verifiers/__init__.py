@@ -5,7 +5,7 @@ Importing this package is cheap: sympy and math-verify are loaded in worker proc
 
 from colasearch.verifiers.base import CheckableVerifier, GoldVerifier, Verdict
 from colasearch.verifiers.canonical import canonical_key, group_answers
-from colasearch.verifiers.equations import false_equation, in_result, infeasible_result
+from colasearch.verifiers.equations import false_equation, in_result, infeasible_result, settled
 from colasearch.verifiers.extract import extract_answer
 from colasearch.verifiers.quantities import unused_numbers
 from colasearch.verifiers.registry import checkable_verifier, get_verifier, gold_verifier, is_checkable
@@ -24,5 +24,6 @@ __all__ = [
     "in_result",
     "infeasible_result",
     "is_checkable",
+    "settled",
     "unused_numbers",
 ]

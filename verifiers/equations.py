@@ -66,16 +66,18 @@ class _Unread(Exception):
     """This is no plain expression, or too large a one."""
 
 
-def false_equation(text: str, *, complete: bool = True) -> str | None:
+def false_equation(text: str, *, complete: bool = True, start: int = 0) -> str | None:
     """The first false equation in ``text``, as it is written; None if there is none.
 
     Args:
         text: A solution, or its beginning.
         complete: Whether the text ends here. Otherwise an equation that later text could make another one passes.
+        start: As ``settled`` gave it for a beginning of this text in which no equation was false: nothing before is
+            looked at.
     """
-    if "=" not in text:
+    if text.find("=", start) < 0:
         return None
-    tokens = _tokens(text)
+    tokens = _tokens(text, start)
     for at, token in enumerate(tokens):
         if token.kind != "equals":
             continue
@@ -90,7 +92,42 @@ def false_equation(text: str, *, complete: bool = True) -> str | None:
     return None
 
 
-def infeasible_result(text: str) -> bool:
+def settled(text: str, start: int, final: int) -> int:
+    """Where looking at what follows ``text`` may begin: the equations before are judged, and none needs what precedes.
+
+    Args:
+        text: A solution's beginning in which ``false_equation(text, complete=False, start=start)`` finds nothing.
+        start: The place to begin from so far.
+        final: Characters that stay as they are whatever follows; the last ones may be half a character.
+
+    Returns:
+        The beginning of a token that is part of no expression; or, within an expression longer than any that is judged,
+        of one so far from its end that this can still be told. ``start`` where there is none.
+    """
+    tokens = _tokens(text, start)
+    run = 0  # tokens of an expression from here on
+    for i in range(len(tokens) - 1, -1, -1):
+        token = tokens[i]
+        part = token.kind in _PARTS
+        run = run + 1 if part else 0
+        if token.end >= final or not _ends_here(text, token):
+            continue
+        if (token.kind in ("word", "end") and token.text not in ("x", "X")) or run > 2 * MAX_TOKENS:
+            return max(start, token.begin)
+    return start
+
+
+def _ends_here(text: str, token: _Token) -> bool:
+    """Whether a token, and all before it, is the same whatever follows: it ends at a blank that nothing reaches over.
+
+    Only a currency sign and its number may have a blank between them.
+    """
+    if token.text == "\n":
+        return text[token.begin - 1 : token.begin] not in tuple("$€£")
+    return token.text[-1] not in "\\$€£" and text[token.end].isspace()
+
+
+def infeasible_result(text: str, *, start: int = 0) -> bool:
     """Whether ``text`` ends within an equation's result that cannot become the right number.
 
     What ``false_equation`` will say, a few tokens earlier, except that an equation whose right side is an expression
@@ -99,9 +136,9 @@ def infeasible_result(text: str) -> bool:
     match = _RESULT.search(text[-LONGEST_RESULT:])
     if match is None or not match["shown"]:
         return False
-    tokens = _tokens(text)
-    at = max(i for i, token in enumerate(tokens) if token.kind == "equals")
-    left = _left(tokens, at)
+    tokens = _tokens(text, start)
+    at = max((i for i, token in enumerate(tokens) if token.kind == "equals"), default=None)
+    left = None if at is None else _left(tokens, at)  # "a == 3" has a relation, and no equals sign
     if left is None:
         return False
     try:
@@ -134,9 +171,9 @@ def in_result(text: str) -> bool:
     return _RESULT.search(text[-LONGEST_RESULT:]) is not None
 
 
-def _tokens(text: str) -> list[_Token]:
+def _tokens(text: str, start: int) -> list[_Token]:
     found: list[_Token] = []
-    for match in _LEXER.finditer(text):
+    for match in _LEXER.finditer(text, start):
         kind, piece = str(match.lastgroup), match.group()
         if kind == "word" and piece in ("x", "X") and found and found[-1].kind in ("number", "close"):
             kind = "operator"  # 3 x 4; in "3 x = 12" the expression then ends in an operator and is not judged

@@ -17,6 +17,7 @@ from colasearch.engine.decoding.decoder import decode
 from colasearch.engine.decoding.draws import seeded_uniforms
 from colasearch.engine.decoding.row import Row, Rules
 from colasearch.engine.forward.actor import Actor
+from colasearch.engine.forward.heads import StateHeads
 from colasearch.engine.settings import Sampling, WorldConfig
 from colasearch.engine.texts.ends import TextEnds
 from colasearch.engine.texts.judged import values_of
@@ -53,6 +54,7 @@ class Sampler:
     Attributes:
         prompts: Prompt tokens of each problem; None for one that is too long, whose error is in ``errors``.
         errors: Why a problem cannot be sampled.
+        heads: What the model's own heads say of states.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class Sampler:
         self.lm, self.problems, self.config, self.seed = lm, list(problems), config, seed
         sampling = Sampling(top_k=1, token_top_k=1) if greedy else config.sampling
         self.actor = Actor(lm, sampling, latent=actions == "latent", poll=poll, engine=config.engine)
+        self.heads = StateHeads.of(lm, config, self.actor.latent)
         self.ends = TextEnds(lm.base.tokenizer, lm.base.end_ids)
         self.errors: dict[int, InputError] = {}
         self.prompts = [self._prompt(i) for i in range(len(self.problems))]
@@ -108,12 +111,13 @@ class Sampler:
         rows = self._rows(wanted)
         self.in_progress = [(*name, row) for name, row in zip(wanted, rows, strict=True)]
         rules = [self._rules(place) for place, _ in wanted]
-        decode(self.actor, rows, rules, self.config.rows)
+        decode(self.actor, rows, rules, self.actor.rows_for(self.config))
         return [sample for _, _, sample in self.finished()]
 
     def _rules(self, place: int) -> Rules:
-        is_finished = self.ends.finish_of(get_task(self.problems[place].task))
-        return Rules(self.ends.is_boundary, is_finished, self.config.max_tokens, rollout=True)
+        ends = self.ends
+        is_finished = ends.finish_of(get_task(self.problems[place].task))
+        return Rules(ends.is_boundary, is_finished, self.config.max_tokens, True, record=ends.writing)
 
     def finished(self) -> list[tuple[int, int, Sample]]:
         """``(problem, number, sample)`` of the last call of :meth:`draw`; a text in progress counts as cut off."""
@@ -146,10 +150,9 @@ class Sampler:
         if self.config.values:
             problem = self.problems[place]
             return values_of(self.config.values)([problem] * len(samples), [sample.text for sample in samples])
-        head = self.lm.latents.value if self.lm.latents is not None and self.config.value_head else None
         prompt = self.prompts[place]
-        if head is None or prompt is None or not samples:
+        if not self.heads.value_states or prompt is None or not samples:
             return None
         # As in a search, by the state before the last token: the head was trained on states that go on.
         features, _ = self.actor.prefill([[*prompt, *sample.tokens[:-1]] for sample in samples])
-        return [float(v) for v in head(features.hidden_BD).cpu().tolist()]
+        return [float(v) for v in self.heads.values(features).tolist()]

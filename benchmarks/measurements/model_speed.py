@@ -75,7 +75,7 @@ class SearchSpeed:
 def search_speed(lm: LatentLM, trees: int, settings: SearchSettings) -> SearchSpeed:
     """Search ``trees`` problems, all in slots at once."""
     problems = problems_for(trees)
-    inference_of(lm)  # packing weights is no part of a search
+    inference_of(lm, settings.world.engine)  # packing weights is no part of a search
     scheduler = Scheduler(lm, settings, slots=trees)
     world, actor = scheduler.world, scheduler.world.actor
     begun = time.perf_counter()
@@ -111,12 +111,14 @@ def search_speed(lm: LatentLM, trees: int, settings: SearchSettings) -> SearchSp
 
 
 @torch.inference_mode()
-def batched_speed(lm: LatentLM, prompts: Sequence[Sequence[int]], tokens: int, new: int, copies: int = 1) -> float:
+def batched_speed(
+    lm: LatentLM, prompts: Sequence[Sequence[int]], tokens: int, new: int, copies: int = 1, engine: str = "auto"
+) -> float:
     """Tokens a second of plain greedy decoding, ``copies`` rows of each prompt, ``new`` tokens each, until ``tokens``.
 
     Encoding the prompts is not timed, so this is what no search can pass at this batch.
     """
-    actor = Actor(lm, Sampling(), latent=False)
+    actor = Actor(lm, Sampling(), latent=False, engine=engine)
     prompt_features, segments = actor.prefill(prompts)
     done, seconds = 0, 0.0
     while done < tokens:

@@ -18,8 +18,14 @@ SIZES: dict[str, dict[str, int]] = {
         "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30, "num_attention_heads": 9,
         "num_key_value_heads": 3, "vocab_size": 49152,
     },
+    "random-1.5b": {
+        "hidden_size": 1536, "intermediate_size": 8960, "num_hidden_layers": 28, "num_attention_heads": 12,
+        "num_key_value_heads": 2, "vocab_size": 151936,
+    },
 }  # fmt: skip
-"""Llama shapes by name; ``random-135m`` has SmolLM2-135M's."""
+"""Shapes by name; ``random-135m`` has SmolLM2-135M's, ``random-1.5b`` Qwen2.5-1.5B's."""
+QWEN = frozenset({"random-1.5b"})
+"""Those that are Qwen2 models; the others are Llama models."""
 
 
 def byte_tokenizer() -> Any:
@@ -40,15 +46,17 @@ def random_model(name: str, device: str = "auto", dtype: str = "auto", seed: int
 
     Text never ends: the end token is as improbable as any other.
     """
-    from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
     tokenizer = byte_tokenizer()
     settings = {"vocab_size": 512, "max_position_embeddings": context, "tie_word_embeddings": True, **SIZES[name]}
     where = pick_device(device)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        config = LlamaConfig(**settings, eos_token_id=0, pad_token_id=0, bos_token_id=None, initializer_range=0.05)
-        model = LlamaForCausalLM(config).requires_grad_(False).eval()
+        made = (Qwen2Config, Qwen2ForCausalLM) if name in QWEN else (LlamaConfig, LlamaForCausalLM)
+        config = made[0](**settings, eos_token_id=0, pad_token_id=0, bos_token_id=None, initializer_range=0.05)
+        with where:  # on a GPU a large model's numbers are drawn there
+            model = made[1](config).requires_grad_(False).eval()
     model.to(device=where, dtype=pick_dtype(dtype, where))
     base = BaseModel(model, tokenizer, BaseIdentity(name), pick_packed(dtype, where))
     latents = new_latents(base, seed).requires_grad_(False).eval()

@@ -9,6 +9,7 @@ from colasearch.cli.groups import NamedGroup
 
 OTHERS: dict[str, tuple[str, str, str]] = {
     "diversity": ("colasearch.cli.bench_diversity", "diversity", "How different continuations under codes are."),
+    "forgetting": ("colasearch.cli.bench_forgetting", "forgetting", "What RL cost a model on general text."),
     "searchers": ("colasearch.cli.bench_speed", "searchers", "Compare all searchers on worlds with known answers."),
     "throughput": ("colasearch.cli.bench_throughput", "throughput", "Measure tokens and simulations a second."),
 }

@@ -20,6 +20,7 @@ from colasearch.cli.groups import near_names
 from colasearch.cli.options import (
     chosen_model,
     config_option,
+    engine_options,
     model_options,
     option,
     search_options,
@@ -109,6 +110,7 @@ def make_command(name: str) -> click.Command:
     @click.option("--traces/--no-traces", default=True, help="Keep a trace of each search.")
     @click.option("--tensorboard", is_flag=True, help="Also write TensorBoard logs into the run folder.")
     @search_options
+    @engine_options
     @worker_options
     @config_option
     @click.option("--json", "as_json", is_flag=True, help="Print summary.json on standard output.")
@@ -282,6 +284,8 @@ def _load(settings: BenchSettings, display: Display) -> LatentLM:
     lm = LatentLM.from_pretrained(settings.model, settings.device, settings.dtype, display.say, run_only=alone)
     if settings.actions == "latent":
         lm.require_latents()
+        if settings.values == ("q",):
+            lm.require_q()
     return lm
 
 
@@ -298,6 +302,8 @@ def _manifest(
     world = {key: value for key, value in asdict(plan.settings.world).items() if key not in RUNTIME_WORLD}
     if world["value_head"]:
         del world["value_head"]  # as in runs from before there was a choice
+    if not world["q_values"]:
+        del world["q_values"]  # the same
     if not world["values"]:
         del world["values"]  # the same
     if world.pop("choosing")["false_equations"]:

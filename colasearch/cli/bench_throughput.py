@@ -36,6 +36,8 @@ def _growth(context: click.Context, parameter: click.Parameter, value: str) -> l
 @option("--max-tokens", type=click.IntRange(min=1), default=128, help="Longest text.")
 @option("--batch-size", type=click.IntRange(min=1), default=16, help="Most leaves of a tree evaluated together.")
 @option("--rows", type=click.IntRange(min=1), default=64, help="Most texts decoded in one batch.")
+@option("--kv-memory", type=click.FloatRange(min=0, min_open=True), default=4.0, help="GiB kept for tree nodes.")
+@option("--engine", type=click.Choice(["auto", "tree", "paged", "whole"]), default="auto", help="As of solve.")
 @option("--device", default="auto", help="auto, cpu, cuda or cuda:N.")
 @option("--dtype", default="auto", help="auto, packed, float32, bfloat16 or float16.")
 @option("--threads", type=click.IntRange(min=1), help="CPU threads [default: torch's choice].")
@@ -94,7 +96,8 @@ def _measure(model: str, searcher: str, trees: list[int], sims: list[int], how: 
     def settings(count: int) -> SearchSettings:
         # Steps are lines, so that what is measured is the engine; what asking for certainty costs besides stands in
         # docs/performance.md.
-        world = WorldConfig(max_tokens=limit, branch_below=0.0, rows=how["rows"])
+        kept = int(how["kv_memory"] * 2**30)
+        world = WorldConfig(max_tokens=limit, branch_below=0.0, rows=how["rows"], kv_bytes=kept, engine=how["engine"])
         return SearchSettings(searcher=searcher, sims=count, seed=how["seed"], leaves_in_flight=batch, world=world)
 
     rows: list[dict[str, Any]] = []

@@ -20,6 +20,11 @@ Examples:
   colasearch experiment countdown --set rl_rounds=50 --set sims=4,16,64 --output runs/short
   colasearch experiment countdown --set rl_lr=1e-4 --reuse runs/countdown --output runs/slower
 """
+PREFERENCE_EPILOG = """\b
+Examples:
+  colasearch experiment preference --output runs/preference
+  colasearch experiment preference --set golds=academy --set betas=0,0.01 --set seeds=3 --output runs/academy
+"""
 
 
 @click.group(name="experiment", cls=NamedGroup)
@@ -87,3 +92,51 @@ def countdown(
 
         click.echo(aims_text(summary))
         click.echo(f"Report: {output / 'report.html'}; model: {output / 'model'}")
+
+
+@command.command("preference", epilog=PREFERENCE_EPILOG)
+@click.option("--output", type=click.Path(path_type=Path), help="Run folder to create.")
+@click.option("--size", type=click.Choice(["full", "smoke"]), default="full", show_default=True)
+@click.option(
+    "--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a number of the recipe; may be repeated."
+)
+@click.option("--resume", is_flag=True, help="Go on with the run in --output.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=None,
+    help="Most stages at a time; no result depends on it. [default: a core each, at most 4]",
+)
+@click.option("--show", is_flag=True, help="Print the recipe and its commands, and run nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print summary.json on standard output.")
+def preference(
+    output: Path | None, size: str, changes: tuple[str, ...], resume: bool, jobs: int | None, show: bool, as_json: bool
+) -> None:
+    """RL against a reward model of few pairs, on codes and on tokens: which of them games it less?
+
+    A gold scorer labels pairs, a proxy learns from them, RL is paid by the proxy and the gold score is watched. The
+    report has both against the divergence from the start, beside diversity and length.
+    """
+    from colasearch.experiments.preference_run import run_preference
+    from colasearch.experiments.recipes.overrides import override
+    from colasearch.experiments.recipes.preference import SIZES, stages
+    from colasearch.experiments.reports.preference_report import lead
+
+    recipe = override(SIZES[size], changes)
+    if show:
+        from dataclasses import asdict
+
+        shown = [{"name": s.name, "about": s.about, "command": s.command} for s in stages(recipe)]
+        click.echo(json.dumps({"size": size, "recipe": asdict(recipe), "stages": shown}, indent=2))
+        return
+    if output is None:
+        raise click.UsageError("--output is missing: the run folder to create, or to --resume")
+    jobs = jobs or min(MOST_JOBS, len(os.sched_getaffinity(0)))
+    summary = run_preference(
+        recipe, size, output, resume=resume, jobs=jobs, say=lambda line: click.echo(line, err=True)
+    )
+    if as_json:
+        click.echo(json.dumps(summary, ensure_ascii=False))
+    else:
+        click.echo(lead(summary))
+        click.echo(f"Report: {output / 'report.html'}")

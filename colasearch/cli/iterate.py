@@ -67,10 +67,13 @@ class IterateSettings(Numbers):
 
     def recipe(self, task: str) -> Iterations:
         """Every number of the run, of problems of ``task``. A folder's path is made whole: stages run elsewhere."""
+        from colasearch.rewards import settled
+
         folder = Path(self.model)
         model = str(folder.resolve()) if folder.is_dir() else self.model
         numbers = {field.name: getattr(self, field.name) for field in dataclasses.fields(Numbers)}
-        return Iterations(**{**numbers, "model": model, "task": task}, has_value=_has_value(model))
+        whole = {"model": model, "task": task, "reward": settled(self.reward)}
+        return Iterations(**{**numbers, **whole}, has_value=_has_value(model))
 
 
 @click.command(name="iterate", epilog=EPILOG)
@@ -138,6 +141,12 @@ class IterateSettings(Numbers):
 @option("--rl-lr", type=float, default=3e-4)
 @option("--beta", type=click.FloatRange(min=0), default=1e-3, help="Weight of the KL divergence.")
 @option("--format-weight", type=click.FloatRange(0, 1), default=0.0, help="Part of RL's reward that is for form.")
+@click.option(
+    "--reward",
+    multiple=True,
+    metavar="SPEC",
+    help="RL's reward in place of the task's verifier, as in `train rl`; may be repeated. Searches keep the verifier.",
+)
 @option("--keep", type=click.Choice(["last", "best"]), default="last", help="Which model becomes RUN/model.")
 @option("--seed", type=int, default=0)
 @option("--threads", type=COUNT, help="CPU threads [default: torch's choice].")

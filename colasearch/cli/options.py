@@ -96,9 +96,9 @@ def search_options(function: Any) -> Any:
             default=("head",),
             metavar="SPEC",
             callback=value_specs,
-            help="What judges leaves: head, the value head, where the model has one; rollouts, which cost more tokens; "
-            "or a reward such as FILE.py:FUNCTION, http://..., rm:NAME or prm:NAME (docs/rewards.md). Several rewards "
-            "are averaged by their weights (SPEC*WEIGHT).",
+            help="What judges leaves: head, the value head, where the model has one; q, its Q head; rollouts, which "
+            "cost more tokens; or a reward such as FILE.py:FUNCTION, http://..., rm:NAME or prm:NAME "
+            "(docs/rewards.md). Several rewards are averaged by their weights (SPEC*WEIGHT).",
         ),
         option("--max-step-tokens", type=click.IntRange(min=1), default=24, help="Longest step of a tree."),
         option(
@@ -121,21 +121,34 @@ def search_options(function: Any) -> Any:
 
 
 def engine_options(function: Any) -> Any:
-    """``--compile --engine --kv-memory``."""
+    """``--rows --engine --kv-memory``."""
     for decorator in (
         option(
             "--kv-memory", type=click.FloatRange(min=0, min_open=True), default=4.0, help="GiB kept for tree nodes."
         ),
         option(
-            "--engine",
-            type=click.Choice(["auto", "tree", "whole"]),
-            default="auto",
-            help="tree keeps keys and values; whole encodes whole texts at each step: slow, but serves any model.",
+            "--rows",
+            type=click.IntRange(min=1),
+            help="Most texts decoded in one batch [default: 64; on a GPU 64 to 512, by its memory].",
         ),
-        option("--compile/--no-compile", default=False, help="Run the base through torch.compile (slower on a CPU)."),
+        option(
+            "--engine",
+            type=click.Choice(["auto", "tree", "paged", "whole"]),
+            default="auto",
+            help="tree keeps keys and values; paged too, in one pool of pages; whole encodes whole texts at each step: "
+            "slow, but serves any model.",
+        ),
     ):
         function = decorator(function)
     return function
+
+
+def compile_option(function: Any) -> Any:
+    """``--compile``."""
+    decorated: Any = option(
+        "--compile/--no-compile", default=False, help="Run the base through torch.compile (slower on a CPU)."
+    )(function)
+    return decorated
 
 
 def worker_options(function: Any) -> Any:

@@ -64,6 +64,9 @@ class SearchCommand:
     values: tuple[str, ...] = ("head",)
     check_steps: bool = True
     complete: bool = True
+    rows: int | None = None
+    engine: str = "auto"
+    kv_memory: float = 4.0
     workers: int | None = None
     ray_address: str | None = None
     output: Path | None = None
@@ -83,8 +86,8 @@ class SearchCommand:
         """Where the work is done, so many problems at a time."""
         return Machine(self.device, self.dtype, self.threads, self.workers, self.ray_address, slots)
 
-    def world(self, base: BaseModel, tasks: Set[str], **more: Any) -> WorldConfig:
-        """Limits and sampling of a search with ``base`` of problems of ``tasks``; ``more`` are further fields."""
+    def world(self, base: BaseModel, tasks: Set[str]) -> WorldConfig:
+        """Limits and sampling of a search with ``base`` of problems of ``tasks``."""
         from colasearch.defaults import sampling_for, text_limit
         from colasearch.engine.settings import Choosing, WorldConfig
         from colasearch.rewards import external
@@ -94,11 +97,14 @@ class SearchCommand:
             max_step_tokens=self.max_step_tokens,
             branch_below=self.branch_below,
             value_head=self.values != ("rollouts",),
+            q_values=self.values == ("q",),
             values=external(self.values),
             choosing=Choosing.checking(self.check_steps),
             complete=self.complete,
             sampling=sampling_for(base, self.temperature),
-            **more,
+            rows=self.rows,
+            kv_bytes=int(self.kv_memory * 2**30),
+            engine=self.engine,
         )
 
 
@@ -113,8 +119,6 @@ class SolveSettings(SearchCommand):
     searcher: str = "gumbel"
     sims: int = 64
     compile: bool = False
-    engine: str = "auto"
-    kv_memory: float = 4.0
 
     def search(self, base: BaseModel, tasks: Set[str]) -> SearchSettings:
         """How each problem, of one of ``tasks``, is searched with ``base``."""
@@ -128,7 +132,7 @@ class SolveSettings(SearchCommand):
             actions=self.actions,
             max_seconds=self.max_seconds,
             leaves_in_flight=self.batch_size,
-            world=self.world(base, tasks, engine=self.engine, kv_bytes=int(self.kv_memory * 2**30)),
+            world=self.world(base, tasks),
             options=self.options,
         )
 

@@ -16,6 +16,7 @@ import click
 from colasearch.cli.inputs import parse_problems, read_text_file
 from colasearch.cli.options import (
     chosen_model,
+    compile_option,
     config_option,
     engine_options,
     model_options,
@@ -125,6 +126,7 @@ class Line:
 @option("--temperature", type=click.FloatRange(min=0, min_open=True), default=None, help="Of codes (or tokens).")
 @search_options
 @engine_options
+@compile_option
 @worker_options
 @folder_options
 @config_option

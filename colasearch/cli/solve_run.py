@@ -192,8 +192,11 @@ def run_folder(
 
 def _described(settings: SearchSettings, lm: LatentLM) -> dict[str, Any]:
     described = {"model": lm.name, **asdict(settings)}
+    described["world"]["rows"] = 64  # results do not depend on it; as in runs from before it could be chosen
     # What --check-steps says, as in runs from before each heuristic had a switch.
     described["world"]["check_steps"] = described["world"].pop("choosing")["false_equations"]
+    if not described["world"]["q_values"]:
+        del described["world"]["q_values"]  # as in runs from before there was this choice
     if not described["world"]["values"]:
         del described["world"]["values"]  # as in runs from before values could be rewards
     return described

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -28,6 +29,7 @@ from colasearch.searchers import (
     BestOfN,
     Evaluations,
     Majority,
+    Outcome,
     Search,
     conclude,
     make,
@@ -157,9 +159,17 @@ class Scheduler:
         )
         self.by_outcome = used != "nodes"
         self.rule = {"nodes": "weighted", "none": "equal"}.get(used, "weighted")
-        if isinstance(self.algorithm, BestOfN) and not isinstance(self.algorithm, Majority):
+        self.selects = bool(getattr(self.algorithm, "selects", False))
+        if self.selects or (isinstance(self.algorithm, BestOfN) and not isinstance(self.algorithm, Majority)):
             self.rule = "best"
         self.world = LatentWorld(lm, config, settings.seed, settings.actions)
+        if getattr(self.algorithm, "uses_q", False) and self.world.heads.q is None:
+            warnings.warn(
+                f"{settings.searcher} has no Q-values to go by (they want latent codes and a model with a Q head, as "
+                "`colasearch train value --head q` trains): every edge of its tree is one step",
+                UserWarning,
+                stacklevel=2,
+            )
         self._runs: dict[int, _Run] = {}
         self._ctrl_c = HeldInterrupts()
         self._begun = time.monotonic()
@@ -286,6 +296,7 @@ class Scheduler:
                 leaves_in_flight=self.settings.leaves_in_flight,
                 discount=self.world.discount,
                 answers=self.world.answers,
+                q=self.world.q_BA,
             )
             return
         run.evaluated[evaluation.ticket] = evaluation
@@ -305,6 +316,11 @@ class Scheduler:
             np.array([e.value for e in done], np.float64),
         )
 
+    def _selected(self, outcome: Outcome, states: Mapping[int, int]) -> str | None:
+        """The text of the node that the algorithm itself concludes with; None where that is not finished."""
+        node = self.world.nodes[states[int(outcome.best_node_B[0])]]
+        return self.world.ends.decode(node.written) if self.world.is_finished(node) else None
+
     def _show(self) -> None:
         if self.on_status is None:
             return
@@ -321,10 +337,11 @@ class Scheduler:
         states = {} if search is None else states_of(search)
         kept = {n: self.world.nodes[n] for n in (*states.values(), self.world.trees[tree].root)}
         written = drawn_texts(self.world, tree, outcome, states) if self.by_outcome and outcome is not None else None
+        chosen = self._selected(outcome, states) if self.selects and outcome is not None else None
         answers = dict(zip(kept, self.world.answer_texts(np.array(list(kept))), strict=True))
         state, task = self.world.close(tree), get_task(problem.task)
         finished = state.finished if written is None else written
-        candidates, text = vote(finished, problem.task, self.rule)
+        candidates, text = vote(finished, problem.task, self.rule, chosen)
         answer = candidates[0].answer if candidates else None
         verdict, reason = verdict_and_stop(problem, answer, reason, can_solve=self.settings.stop_when_solved)
         result = SolveResult(

@@ -60,6 +60,7 @@ class WorldConfig:
         branch_below: A step ends where the most probable next token has less than this probability, so that every
             node is a choice (docs/results.md compares). 0: it ends with a sentence or a line. None: as the task says.
         value_head: Whether leaves and texts are valued by the model's value head, where it has one.
+        q_values: Whether they are valued by the model's Q head, in place of all else (``engine.forward.heads``).
         values: Rewards (``colasearch.rewards``) that value leaves and texts in place of value head and rollouts; specs
             with absolute paths. Answers that a verifier can check are still valued by it.
         rollouts: Whether leaves are valued by rollouts where there is no value head. Without, an unfinished leaf is
@@ -68,9 +69,9 @@ class WorldConfig:
         complete: Whether a search that ends without any finished text writes its most promising one to its end. Only
             searchers that value nodes: the others draw whole texts.
         references: Reference rollouts from each root (unused with a value head).
-        rows: Most texts decoded in one batch.
+        rows: Most texts decoded in one batch; None: as many as the device serves well, see ``Actor.rows_for``.
         kv_bytes: Most bytes of keys and values kept for tree nodes; None keeps all.
-        engine: ``auto``, ``tree`` or ``whole``; see ``engine.forward.inference``.
+        engine: ``auto``, ``tree``, ``paged`` or ``whole``; see ``engine.forward.inference``.
         sampling: How codes and tokens are drawn.
     """
 
@@ -78,12 +79,13 @@ class WorldConfig:
     max_step_tokens: int = 24
     branch_below: float | None = None
     value_head: bool = True
+    q_values: bool = False
     values: tuple[str, ...] = ()
     rollouts: bool = True
     choosing: Choosing = field(default_factory=Choosing)
     complete: bool = True
     references: int = 8
-    rows: int = 64
+    rows: int | None = None
     kv_bytes: int | None = 4 << 30
     engine: str = "auto"
     sampling: Sampling = field(default_factory=Sampling)

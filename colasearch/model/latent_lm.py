@@ -127,6 +127,20 @@ class LatentLM:
             )
         return self.latents
 
+    def require_q(self) -> QHead:
+        """The Q head.
+
+        Raises:
+            PrerequisiteError: The model has none.
+        """
+        head = self.require_latents().q
+        if head is None:
+            raise PrerequisiteError(
+                f"model {self.name!r} has no Q head, which --values q needs; train one with `colasearch train value "
+                "--head q` and give the trained folder as --model, or use --values head or rollouts"
+            )
+        return head
+
     def save_pretrained(self, folder: str | Path, card: str = "") -> None:
         """Write the latent modules in half precision to ``folder``, replacing a checkpoint that is there.
 

@@ -27,6 +27,10 @@ class Policy(BlockStack):
         )
 
 
+DRAWN_TOGETHER = 16
+"""Distributions over a whole vocabulary whose sums are held in float64 at a time."""
+
+
 def sampling_log_probs(
     logits: Tensor, temperature: float = 1.0, top_k: int = 0, kept: Tensor | None = None, top_p: float = 1.0
 ) -> Tensor:
@@ -65,8 +69,28 @@ def sample_codes(log_probs: Tensor, uniform: Tensor) -> Tensor:
 
     The caller brings the randomness, so that a draw depends on its own seed and never on its batch-mates.
     """
-    cumulative = log_probs.double().exp().cumsum(-1)
-    cumulative = cumulative / cumulative[..., -1:]
-    return torch.searchsorted(cumulative, uniform.double()[:, None], right=True)[:, 0].clamp_max(
-        log_probs.shape[-1] - 1
-    )
+    return _drawn(log_probs, uniform[:, None])[:, 0]
+
+
+def sample_several(log_probs_BK: Tensor, uniforms_BA: Tensor) -> Tensor:
+    """Draw A times from each of B distributions: ``[B, A]``, what ``sample_codes`` gives one by one.
+
+    Where ``sampling_log_probs`` kept few of K (a top-k of a vocabulary), only these are looked at, in their order:
+    what was not kept adds nothing to the sums. Else it goes ``DRAWN_TOGETHER`` distributions at a time. So memory
+    depends neither on A nor, beyond that, on B.
+    """
+    width = int((log_probs_BK > float("-inf")).sum(-1).amax())
+    if 0 < width <= log_probs_BK.shape[-1] // 2:
+        kept_BW = log_probs_BK.topk(width, sorted=False).indices.sort(-1).values
+        places = _drawn(log_probs_BK.gather(-1, kept_BW), uniforms_BA)
+        return kept_BW.gather(-1, places)
+    starts = range(0, len(log_probs_BK), DRAWN_TOGETHER)
+    parts = [slice(start, start + DRAWN_TOGETHER) for start in starts]
+    return torch.cat([_drawn(log_probs_BK[part], uniforms_BA[part]) for part in parts])
+
+
+def _drawn(log_probs_BK: Tensor, uniforms_BA: Tensor) -> Tensor:
+    cumulative_BK = log_probs_BK.double().exp().cumsum(-1)
+    cumulative_BK = cumulative_BK / cumulative_BK[..., -1:]
+    found_BA = torch.searchsorted(cumulative_BK, uniforms_BA.double().contiguous(), right=True)
+    return found_BA.clamp_max(log_probs_BK.shape[-1] - 1)

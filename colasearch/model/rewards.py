@@ -20,7 +20,7 @@ from colasearch.model.ends import chat_text, encode, first_tokens
 from colasearch.model.quiet import quiet_transformers
 from colasearch.model.sources import find_base
 from colasearch.model.tensors import check_tensors
-from colasearch.verifiers.rewards.base import Item, Score, checked, joined, plain
+from colasearch.verifiers.rewards.base import Item, Score, checked, plain
 from colasearch.verifiers.rewards.spec import Spec
 from colasearch.verifiers.rewards.steps import AGGREGATIONS, aggregate, steps_of
 
@@ -29,7 +29,14 @@ HEADS = {
     "rm": ("AutoModelForSequenceClassification", "ForSequenceClassification", "what TRL's RewardTrainer saves"),
     "prm": ("AutoModelForTokenClassification", "ForTokenClassification", "what TRL's PRMTrainer saves"),
     "shepherd": ("AutoModelForCausalLM", "ForCausalLM", "a causal LM that says + or - after each step"),
+    "rlhflow": ("AutoModelForCausalLM", "ForCausalLM", "a causal LM that answers each step with + or -"),
+    "qwen": ("", "ForProcessRewardModel", "what Qwen2.5-Math-PRM is"),
 }
+PROCESS_KINDS = ("trl", "shepherd", "qwen", "rlhflow")
+QWEN_TAG = "<extra_0>"
+"""Marks the end of a step for Qwen2.5-Math-PRM; a token of its own."""
+QWEN_SYSTEM = "Please reason step by step, and put your final answer within \\boxed{}."
+"""What Qwen2.5-Math-PRM was trained to be told first."""
 SHEPHERD_TAG = "ки"
 """Marks the end of a step for Math-Shepherd's model (Wang et al., arXiv 2312.08935)."""
 
@@ -73,7 +80,7 @@ class Classifier:
                 if not any(name.endswith(architecture) for name in config.architectures or []):
                     raise PrerequisiteError(f"{spec.text}: {folder} is {made}; it must be {architecture}, {about}")
                 tokenizer = transformers.AutoTokenizer.from_pretrained(str(folder), **common)
-                model, loading = getattr(transformers, auto).from_pretrained(
+                model, loading = _loader(auto).from_pretrained(
                     str(folder), dtype=dtype, use_safetensors=True, output_loading_info=True,
                     ignore_mismatched_sizes=True, **common,
                 )  # fmt: skip
@@ -113,11 +120,8 @@ class Classifier:
     def padding(self) -> int:
         """The token that fills rows up; a sequence classifier looks for the last token that is another."""
         config = self.model.config.get_text_config()
-        candidates = (config.pad_token_id, self.tokenizer.pad_token_id, self.tokenizer.eos_token_id)
-        pad = next((int(token) for token in candidates if isinstance(token, int)), 0)
-        if config.pad_token_id is None:
-            config.pad_token_id = pad
-        return pad
+        config.pad_token_id = padding_token(self.model.config, self.tokenizer)
+        return int(config.pad_token_id)
 
     def too_long(self, row: Sequence[int]) -> Score | None:
         """The score of a row that has no room, else None."""
@@ -126,6 +130,36 @@ class Classifier:
         return Score(
             None, f"problem and text have {len(row)} tokens; the reward model takes {self.length}", failed=True
         )
+
+
+def _loader(auto: str) -> Any:
+    """The class that loads a model: one of transformers, or ours where it has none."""
+    import transformers
+
+    if auto:
+        return getattr(transformers, auto)
+    from colasearch.model.process_heads import QwenProcessModel
+
+    return QwenProcessModel
+
+
+def padding_token(config: Any, tokenizer: Any) -> int:
+    """The token that fills rows up: the config's, else the tokenizer's, else its end token, else 0."""
+    candidates = (config.get_text_config().pad_token_id, tokenizer.pad_token_id, tokenizer.eos_token_id)
+    return next((int(token) for token in candidates if isinstance(token, int)), 0)
+
+
+def conversation_tokens(tokenizer: Any, messages: list[dict[str, str]]) -> list[int]:
+    """What a reward model reads: ``messages``, the last of them the text that is scored.
+
+    They go through the tokenizer's chat template; without one they stand with line breaks between them, and the end
+    token after them.
+    """
+    if getattr(tokenizer, "chat_template", None):
+        return encode(tokenizer, chat_text(tokenizer, messages, answer_next=False))
+    end = [tokenizer.eos_token_id] if tokenizer.eos_token_id is not None else []
+    text = "\n".join(message["content"] for message in messages)
+    return [*first_tokens(tokenizer), *encode(tokenizer, text), *end]
 
 
 class OutcomeModel:
@@ -146,12 +180,8 @@ class OutcomeModel:
 
     def tokens(self, item: Item, text: str) -> list[int]:
         """What the model reads."""
-        tokenizer = self.classifier.tokenizer
-        if getattr(tokenizer, "chat_template", None):
-            said = [{"role": "user", "content": plain(item).text}, {"role": "assistant", "content": text}]
-            return encode(tokenizer, chat_text(tokenizer, said, answer_next=False))
-        end = [tokenizer.eos_token_id] if tokenizer.eos_token_id is not None else []
-        return [*first_tokens(tokenizer), *encode(tokenizer, joined(item, text)), *end]
+        said = [{"role": "user", "content": plain(item).text}, {"role": "assistant", "content": text}]
+        return conversation_tokens(self.classifier.tokenizer, said)
 
     def score(self, problems: Sequence[Item], texts: Sequence[str]) -> list[Score]:
         """One score a text; see ``RewardSource``."""
@@ -167,26 +197,38 @@ class ProcessModel:
     - ``?kind=trl`` (default): a token classifier with two labels, read as TRL's PRMTrainer trains it: the problem, then
       each step with the separator after it; the value of a step is the probability of label 1 at the separator's last
       token. With one label it is the sigmoid.
-    - ``?kind=shepherd``: a causal LM that judges each step by ``+`` or ``-`` at the tag after it, as Math-Shepherd's.
+    - ``?kind=shepherd``: a causal LM that judges each step by ``+`` or ``-`` at the tag after it: Math-Shepherd's.
+    - ``?kind=qwen``: Qwen2.5-Math-PRM, whose head of two layers judges each step at the token ``<extra_0>`` after it,
+      in an assistant's message behind the system text that it was trained with.
+    - ``?kind=rlhflow``: a causal LM that is told each step in a user's message and answers ``+`` or ``-``: RLHFlow's;
+      the chance of ``+`` where its answer would begin, all earlier answers being ``+``.
 
-    Steps are the parts of the text between separators (``separator``, by default a line break); an unfinished last
-    step counts as one. A text without any step has no value.
+    Steps are the parts of the text between separators (``separator``, by default a line break, for Qwen's two); an
+    unfinished last step counts as one. A text without any step has no value.
     """
 
     def __init__(self, spec: Spec) -> None:
         self.name = spec.text
-        self.kind = spec.one_of("kind", ("trl", "shepherd"), "trl")
-        self.separator = spec.options.get("separator", "\n").replace("\\n", "\n")
+        self.kind = spec.one_of("kind", PROCESS_KINDS, "trl")
+        usual = "\n\n" if self.kind == "qwen" else "\n"
+        self.separator = spec.options.get("separator", usual).replace("\\n", "\n")
         self.aggregation = spec.one_of("aggregation", AGGREGATIONS, "min")
         if not self.separator:
             raise InputError(f"separator in {spec.text!r} is empty; give what stands between steps, as %0A")
-        self.classifier = Classifier.load(spec, "prm" if self.kind == "trl" else "shepherd")
+        self.classifier = Classifier.load(spec, "prm" if self.kind == "trl" else self.kind)
         tokenizer = self.classifier.tokenizer
-        if self.kind == "shepherd":
+        if self.kind in ("shepherd", "rlhflow"):
             self.tag, self.good, self.bad = (encode(tokenizer, word)[-1] for word in (SHEPHERD_TAG, "+", "-"))
-        elif int(self.classifier.model.config.num_labels) not in (1, 2):
+        elif self.kind == "trl" and int(self.classifier.model.config.num_labels) not in (1, 2):
             labels = int(self.classifier.model.config.num_labels)
             raise PrerequisiteError(f"{spec.text} has {labels} labels; a process reward model has two: wrong, right")
+        if self.kind == "qwen" and len(encode(tokenizer, QWEN_TAG)) != 1:
+            raise PrerequisiteError(
+                f"{spec.text}: {QWEN_TAG} is no single token of its tokenizer; put the tokenizer files there that "
+                "belong to the model"
+            )
+        if self.kind in ("qwen", "rlhflow") and not getattr(tokenizer, "chat_template", None):
+            raise PrerequisiteError(f"{spec.text} has no chat template, which ?kind={self.kind} needs")
 
     def score(self, problems: Sequence[Item], texts: Sequence[str]) -> list[Score]:
         """One score a text; see ``RewardSource``."""
@@ -197,7 +239,9 @@ class ProcessModel:
 
     def steps(self, problems: Sequence[Item], texts: Sequence[str]) -> list[list[float] | Score]:
         """The value of every step of each text; why there are none, where something is wrong."""
-        read = self._trl_row if self.kind == "trl" else self._shepherd_row
+        read = {"trl": self._trl_row, "shepherd": self._shepherd_row, "qwen": self._qwen_row}.get(
+            self.kind, self._rlhflow_row
+        )
         rows = [read(plain(item).text, text) for item, text in zip(problems, texts, strict=True)]
         failed = [self.classifier.too_long(tokens) for tokens, _ in rows]
         wanted = [tokens for (tokens, at), fail in zip(rows, failed, strict=True) if at and fail is None]
@@ -208,7 +252,7 @@ class ProcessModel:
         return found
 
     def _values(self, logits_SC: Tensor) -> list[float]:
-        if self.kind == "shepherd":
+        if self.kind in ("shepherd", "rlhflow"):
             logits_SC = logits_SC[:, [self.bad, self.good]]
         if logits_SC.shape[-1] == 1:
             return [float(v) for v in logits_SC[:, 0].sigmoid()]
@@ -230,6 +274,40 @@ class ProcessModel:
         body = "\n".join(f"{step} {SHEPHERD_TAG}" for step in steps_of(text, self.separator))
         tokens = [*first_tokens(tokenizer), *encode(tokenizer, f"{problem} {body}")]
         return tokens, [place for place, token in enumerate(tokens) if token == self.tag]
+
+    def _qwen_row(self, problem: str, text: str) -> tuple[list[int], list[int]]:
+        tokenizer = self.classifier.tokenizer
+        steps = steps_of(text, self.separator)
+        said = [
+            {"role": "system", "content": QWEN_SYSTEM},
+            {"role": "user", "content": problem},
+            {"role": "assistant", "content": "".join(step.strip() + QWEN_TAG for step in steps)},
+        ]
+        tokens = encode(tokenizer, chat_text(tokenizer, said, answer_next=False))
+        (tag,) = encode(tokenizer, QWEN_TAG)
+        # A problem may hold the tag, too; the text's own are the last ones.
+        places = [place for place, token in enumerate(tokens) if token == tag]
+        return tokens, places[len(places) - len(steps) :]
+
+    def _rlhflow_row(self, problem: str, text: str) -> tuple[list[int], list[int]]:
+        """Laid out turn by turn, so that each place is the last one before an answer."""
+        tokenizer = self.classifier.tokenizer
+        said: list[dict[str, str]] = []
+        tokens: list[int] = []
+        places, before = [], ""
+        for number, step in enumerate(steps_of(text, self.separator)):
+            said.append({"role": "user", "content": step if number else f"{problem} {step}"})
+            layout = chat_text(tokenizer, said, answer_next=True)
+            if not layout.startswith(before):
+                raise PrerequisiteError(
+                    f"{self.name}: its chat template lays a conversation out anew when it grows; ?kind=rlhflow needs "
+                    "one that only adds to it"
+                )
+            tokens += encode(tokenizer, layout[len(before) :])
+            places.append(len(tokens) - 1)
+            before = layout
+            said.append({"role": "assistant", "content": "+"})
+        return tokens, places
 
 
 def _aggregated(values: list[float] | Score, how: str) -> Score:

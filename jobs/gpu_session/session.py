@@ -58,7 +58,7 @@ def session(args: argparse.Namespace, base: Qwen2, plan: dict[str, Any]) -> None
     keep_texts(out, [asked[n] for n in own], [texts[n] for n in own])
 
     sizes = plan["sizes"]
-    room = {"batch_tokens": plan["batch_tokens"], "micro_tokens": plan["micro_tokens"], "log": log}
+    room = {name: plan[name] for name in ("batch_tokens", "micro_tokens", "code_size", "below", "share")} | {"log": log}
     modules, states, results["own"] = train_both(
         base, documents, sizes, vocabulary, seconds=plan["own"], name="own", **room
     )
@@ -98,6 +98,9 @@ def session(args: argparse.Namespace, base: Qwen2, plan: dict[str, Any]) -> None
     note()
 
     del states
+    if not plan["written"][0]:
+        say("done")
+        return
     rows = [Document(tuple(t), p, p) for t, p in zip(written, written_prompt, strict=True)]
     others = states_of(base, [documents[i] for i in range(0, len(documents), 50)][:120], plan["batch_tokens"] * 4)
     compared, _, results["written"] = train_both(

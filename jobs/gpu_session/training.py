@@ -21,6 +21,8 @@ from colasearch.training.data.hidden_cache import HiddenStates
 from colasearch.training.latent_actions.actions import ActionLearner, ActionsConfig
 from colasearch.training.latent_actions.cloning import PolicyCloner
 from colasearch.training.latent_actions.evaluate import evaluate
+from colasearch.training.latent_actions.start import size_codes, state_size
+from colasearch.training.latent_actions.uncertain import weights_of
 from gpu_session.qwen2 import Qwen2
 from gpu_session.say import say
 
@@ -44,8 +46,8 @@ def states_of(base: Qwen2, documents: Sequence[Document], batch_tokens: int) -> 
     return result
 
 
-def new_modules(base: Qwen2, vocabulary: int, sizes: dict[str, int], seed: int) -> LatentModules:
-    """Fresh modules of the base's width."""
+def new_modules(base: Qwen2, vocabulary: int, sizes: dict[str, int], seed: int, code_size: float) -> LatentModules:
+    """Fresh modules of the base's width, whose codes are ``code_size`` times as large as its hidden states."""
     s = base.shape
     shape: dict[str, Any] = {
         "num_heads": s.heads, "num_kv_heads": s.kv_heads, "head_dim": s.head_dim, "rope_theta": s.theta,
@@ -53,7 +55,9 @@ def new_modules(base: Qwen2, vocabulary: int, sizes: dict[str, int], seed: int) 
     }  # fmt: skip
     config = LatentConfig(base=BaseIdentity("base"), hidden_size=s.width, vocab_size=vocabulary, **shape)
     torch.manual_seed(seed)
-    return LatentModules(config).to(base.device)
+    modules = LatentModules(config).to(base.device)
+    size_codes(modules, code_size * state_size(base, vocabulary))
+    return modules
 
 
 def train(
@@ -110,15 +114,18 @@ def train(
 def train_both(
     base: Qwen2, documents: Sequence[Document], sizes: dict[str, int], vocabulary: int, *, seconds: tuple[float, float],
     batch_tokens: int, micro_tokens: int, log: list[dict[str, float]], name: str, others: HiddenStates | None = None,
+    code_size: float, below: float, share: float,
 ) -> tuple[LatentModules, HiddenStates, dict[str, dict[str, float]]]:  # fmt: skip
     """Stages 1 and 2 on ``documents``; measured on those held out, and on those of ``others``."""
     states = states_of(base, documents, batch_tokens * 4)
     say(f"{name}: {len(documents)} documents, {len(states.hidden) / 1e6:.2f} M hidden states")
     held = [i for i in range(len(documents)) if i % 50 == 0][:120]
     kept = sorted(set(range(len(documents))) - set(held))
-    modules = new_modules(base, vocabulary, sizes, 0)
+    modules = new_modules(base, vocabulary, sizes, 0, code_size)
+    weights = weights_of(base, states, below, share, batch_tokens=batch_tokens)  # type: ignore[arg-type]
+    say(f"{name}: {sum(int((w > 0).sum()) for w in weights) / 1e6:.2f} M transitions to learn codes from")
     settings = ActionsConfig(usage_weight=0.02, revive_every=50, micro_tokens=micro_tokens)
-    learner = ActionLearner(modules, base, states, settings, 0)  # type: ignore[arg-type]
+    learner = ActionLearner(modules, base, states, settings, 0, weights=weights)  # type: ignore[arg-type]
     train(
         f"{name}/actions", learner, documents, kept, seconds=seconds[0], lr=1e-3, batch_tokens=batch_tokens,
         no_decay=[modules.codebook.weight], log=log,

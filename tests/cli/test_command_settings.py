@@ -9,11 +9,15 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import torch
 
 from colasearch.cli import bench_run, iterate, solve
 from colasearch.cli.main import main
 from colasearch.cli.settings import BenchSettings, SolveSettings
 from colasearch.cli.train import COMMANDS
+from colasearch.engine.forward.actor import Actor
+from colasearch.engine.settings import Sampling, WorldConfig
+from colasearch.model.latent_lm import LatentLM
 
 
 @pytest.fixture
@@ -54,6 +58,27 @@ def test_a_bench_compares_its_searcher_once(made):
     assert made[0].all_arms == ("majority", "greedy", "best_of_n")
 
 
+def test_how_texts_are_decoded_can_be_said_to_every_search_command(made, base):
+    flags = ["--rows", "7", "--kv-memory", "0.5", "--engine", "paged"]
+    assert main(["solve", "p.txt", *flags]) == 0
+    assert main(["bench", "svamp", *flags]) == 0
+    for settings in made:
+        world = settings.world(base, {"math"})
+        assert (world.rows, world.kv_bytes, world.engine) == (7, 2**29, "paged")
+
+
+def test_rows_follow_the_device_where_nothing_is_said(base, monkeypatch):
+    actor = Actor(LatentLM("plain", base, None), Sampling(), latent=False)
+    assert actor.rows_for(WorldConfig()) == 64
+    assert actor.rows_for(WorldConfig(rows=3)) == 3
+    token = 2 * actor.shape.layers * actor.shape.heads * actor.shape.head_dim * 4
+    text = token * (512 + 1000)
+    monkeypatch.setattr(type(base), "device", torch.device("cuda"))
+    for texts, rows in ((10, 64), (200, 200), (5000, 512)):
+        monkeypatch.setattr("torch.cuda.mem_get_info", lambda device, n=texts: (2 * n * text + 1, 0))
+        assert actor.rows_for(WorldConfig(max_tokens=1000)) == rows
+
+
 NEEDED = {
     "actions": (("--data", "t.jsonl", "--output", "runs/x"), {"data": (Path("t.jsonl"),), "output": Path("runs/x")}),
     "base": (("--data", "t.jsonl", "--output", "runs/x"), {"data": (Path("t.jsonl"),), "output": Path("runs/x")}),
@@ -62,8 +87,16 @@ NEEDED = {
         ("--model", "m", "--data", "t.jsonl", "--output", "runs/x"),
         {"model": "m", "data": (Path("t.jsonl"),), "output": Path("runs/x")},
     ),
+    "pairs": (
+        ("--rollouts", "r.jsonl", "--model", "m", "--data", "p.jsonl", "--output", "pairs.jsonl"),
+        {"rollouts": (Path("r.jsonl"),), "model": "m", "data": (Path("p.jsonl"),), "output": Path("pairs.jsonl")},
+    ),
     "policy": (("--model", "m", "--output", "runs/x"), {"model": "m", "output": Path("runs/x")}),
     "problems": (("--output", "p.jsonl"), {"output": Path("p.jsonl")}),
+    "reward": (
+        ("--model", "m", "--data", "pairs.jsonl", "--output", "runs/x"),
+        {"model": "m", "data": (Path("pairs.jsonl"),), "output": Path("runs/x")},
+    ),
     "rl": (
         ("--model", "m", "--data", "p.jsonl", "--output", "runs/x"),
         {"model": "m", "data": (Path("p.jsonl"),), "output": Path("runs/x")},

@@ -28,6 +28,8 @@ NOT_RUN = {
     "weights or problems from the network; `make solve` runs examples/problem.txt",
     r"bench countdown (--searcher puct --arms|--limit 50)": "takes minutes; the README's smaller ones are run",
     r"(view|compare|export) runs/(?!gumbel)": "shows a run that is not made here; the README's own are shown",
+    r"bench forgetting": "compares models that are not made here; tests/benchmarks/test_forgetting.py runs it",
+    r"--model q/model": "needs a model with a Q head; tests/engine/test_q_values.py runs such searches",
     r"verify (outputs|countdown)\.jsonl": "grades a file of the user's; the README's example is graded",
 }
 RUN = (ROOT / "README.md", ROOT / "docs" / "rewards.md", ROOT / "docs" / "tasks.md")

@@ -10,6 +10,7 @@ from colasearch.engine.decoding.decoder import decode
 from colasearch.engine.decoding.draws import seeded_uniforms
 from colasearch.engine.decoding.row import Row, Rules
 from colasearch.engine.forward.actor import Actor
+from colasearch.engine.forward.features import Features
 from colasearch.engine.settings import Sampling
 from colasearch.errors import PrerequisiteError
 from colasearch.model.latent_lm import LatentLM, fan_out_states, world_model_states
@@ -172,3 +173,16 @@ def test_the_token_temperature_counts(base):
     assert set(cold.tolist()) == set(actor.greedy_tokens(features).tolist())
     warm = Actor(LatentLM("base", base, None), Sampling(token_temperature=3.0, token_top_k=0), latent=False)
     assert len(set(warm.next_tokens(features.rows([0] * 9), uniforms).token_B.tolist())) > 3
+
+
+def test_a_pass_asks_the_device_once_whether_the_ends_of_steps_are_finite(lm, monkeypatch):
+    """However many rows end a step there; each look stops the host until the device is done."""
+    asked = []
+    usable = Features.usable
+    monkeypatch.setattr(Features, "usable", lambda self: asked.append(len(self.hidden_BD)) or usable(self))
+    actor = Actor(lm, Sampling())
+    _, segments = actor.prefill([[5, 6, 7]])
+    rows = [Row(segments, 30 + i, seeded_uniforms(9, i)) for i in range(6)]
+    decode(actor, rows, Rules(lambda token: False, lambda tokens: False, max_step_tokens=4, rollout=False))
+    assert all(row.features is not None for row in rows)
+    assert asked == [6] * 4  # three draws of next tokens, and the end

@@ -31,7 +31,7 @@ def refuting(monkeypatch):
     """Texts with some characters state something false; some tokens end a text, whose answer is 7."""
     asked: list[bool] = []
 
-    def rule(text: str, *, complete: bool) -> str | None:
+    def rule(text: str, *, complete: bool, start: int = 0) -> str | None:
         asked.append(complete)
         return text if false_at(text) else None
 
@@ -104,8 +104,8 @@ def test_actions_that_cannot_be_right_are_not_tried(wide_lm, monkeypatch, which)
     """Of the tokens after a state; where none is left, nothing follows."""
     wrong = {"some": false_at, "all": lambda text: True, "none": lambda text: False}[which]
     monkeypatch.setattr("colasearch.engine.texts.choosing.in_result", lambda text: bool(text))
-    monkeypatch.setattr("colasearch.engine.texts.choosing.infeasible_result", lambda text: wrong(text[-1:]))
-    monkeypatch.setattr("colasearch.engine.texts.choosing.false_equation", lambda text, complete: None)
+    monkeypatch.setattr("colasearch.engine.texts.choosing.infeasible_result", lambda text, start: wrong(text[-1:]))
+    monkeypatch.setattr("colasearch.engine.texts.choosing.false_equation", lambda text, complete, start=0: None)
     world = LatentWorld(wide_lm, replace(WORLD, rollouts=False, branch_below=0.5), seed=0)
     states, logits, _ = world.root(PROBLEMS)
     assert np.isfinite(logits).all()  # nothing is written yet
@@ -179,7 +179,7 @@ def test_best_of_n_thinks_less_of_texts_that_leave_numbers_out_as_searches_do(wi
 def test_votes_of_all_kinds_of_searches_think_less_of_texts_that_leave_numbers_out(
     wide_lm, refuting, monkeypatch, searcher
 ):
-    monkeypatch.setattr("colasearch.engine.texts.choosing.false_equation", lambda text, complete: None)
+    monkeypatch.setattr("colasearch.engine.texts.choosing.false_equation", lambda text, complete, start=0: None)
     for module in ("trees.forest", "trees.world"):
         monkeypatch.setattr(f"colasearch.engine.{module}.answer_of", lambda text, task: str(len(text) % 3))
     settings = SearchSettings(sims=24, world=replace(WORLD, rollouts=True), searcher=searcher)

@@ -271,3 +271,23 @@ def test_an_interrupted_run_ends_as_an_undisturbed_one(model_folder, tmp_path):
     assert "Calibration of values" in page
     with pytest.raises(InputError, match="not empty"):
         run(model_folder, tmp_path / "whole")
+
+
+def test_a_reward_of_ones_own_pays_rl_alone_and_its_file_is_found_from_the_run_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text("def f(problems, texts):\n    return [0.5] * len(texts)\n")
+    Path("p.jsonl").write_text("".join(json.dumps({"problem": f"{n}+1?", "answer": n + 1}) + "\n" for n in range(40)))
+    seen = {}
+
+    def run(how, train, held, output, **options):
+        seen["how"], seen["plan"] = how, stages(how, len(train))
+        return {}
+
+    monkeypatch.setattr("colasearch.experiments.iterate_run.run_iterations", run)
+    given = ["--data", "p.jsonl", "--output", "run", "--reward", "mine.py:f*2", "--reward", "verifier:math"]
+    result = CliRunner().invoke(command, given)
+    assert result.exception is None, result.output
+    assert seen["how"].reward == (f"{tmp_path.resolve() / 'mine.py'}:f*2", "verifier:math")
+    for stage in seen["plan"]:
+        paid = [value for flag, value in zip(stage.args, stage.args[1:], strict=False) if flag == "--reward"]
+        assert paid == (list(seen["how"].reward) if stage.name.startswith("rl-") else [])

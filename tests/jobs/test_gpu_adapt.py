@@ -19,7 +19,8 @@ JOBS = Path(__file__).resolve().parent.parent.parent / "jobs"
 PROBLEMS = [{"problem": f"What is {i} + {i}?", "solution": f"It is {2 * i}.", "answer": str(2 * i)} for i in range(24)]
 PLAN = {
     "rows": 16, "length": 24, "samples": 2, "texts": 60, "own": [1.0, 0.5], "written": [0.3, 0.2], "value": 0.3,
-    "value_width": 8, "test": 60, "test_samples": 2, "batch_tokens": 512, "micro_tokens": 256,
+    "value_width": 8, "test": 60, "test_samples": 2, "batch_tokens": 512, "micro_tokens": 256, "code_size": 0.5,
+    "below": 0.95, "share": 0.1,
     "sizes": {"num_codes": 8, "policy_layers": 1, "policy_ffn": 16},
 }  # fmt: skip
 

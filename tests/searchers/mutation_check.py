@@ -129,13 +129,17 @@ MUTANTS = {
     ),
     "ab-mcts never refines": Mutant("abmcts.py", "refine[above].see(score)", "pass"),
     "cola extends every edge": Mutant("cola_reference.py", "** 2 < self.td_threshold", "** 2 < 99"),
+    "the published gate forgets gamma": Mutant("cola_reference.py", "- self.gamma * after_A", "- after_A"),
+    "published values count a reward once": Mutant(
+        "cola_reference.py", "c.reward - place.reward + self.gamma * c.value", "self.gamma * c.value"
+    ),
 }
 
 TIMEOUT = 300
 """Seconds after which the tests count as failed; they take about a minute."""
 
 TESTS = ["test_vectors.py", "test_algorithms.py", "test_driver.py", "test_reuse_and_merge.py", "test_toy_mdp.py",
-         "test_properties.py", "test_nan.py"]  # fmt: skip
+         "test_properties.py", "test_nan.py", "test_cola.py"]  # fmt: skip
 
 
 def run_tests(searchers: Path) -> bool:

@@ -183,27 +183,6 @@ def test_ab_mcts_clips_scores_to_its_bounds() -> None:
     assert path(out) == [0, 0, 0]
 
 
-def test_cola_reference_extends_edges_while_the_value_is_consistent() -> None:
-    """A corridor of equal values is one edge; where the value jumps the search branches again."""
-    table: dict[int, dict[int, int]] = {state: {0: state + 1, 1: 50 + state} for state in range(6)}
-    value = {state: 0.5 if state < 4 else 0.9 for state in range(7)} | {50 + state: 0.1 for state in range(6)}
-    world = Steps(table, value=value, logits={state: [1.0, 0.0] for state in range(6)})
-    out = run("cola_reference", world, [0], sims=5, root_children=2)
-    # Both children of the root; then the edge over 1 (consistent) is extended to 2, 3 and 4, where V jumps.
-    assert world.calls == [(0, 0), (0, 1), (1, 0), (2, 0), (3, 0)]
-    branching = Steps(table, value=value, logits=world.columns["logits"])
-    run("cola_reference", branching, [0], sims=5, root_children=2, td_threshold=0.0)
-    assert branching.calls == [(0, 0), (0, 1), (1, 0), (1, 1), (2, 0)]
-    assert out.tree.depths[0].max() == 4
-
-
-def test_cola_reference_chooses_globally_best_first() -> None:
-    table = {0: {0: 1, 1: 2}, 1: {0: 3}, 2: {0: 4}, 3: {0: 5}, 4: {0: 6}}
-    world = Steps(table, value={0: 0.5, 1: 0.8, 2: 0.2, 3: 0.9, 4: 0.9})
-    run("cola_reference", world, [0], sims=4, td_threshold=0.0, c_puct=0.0)
-    assert world.calls == [(0, 0), (0, 1), (1, 0), (3, 0)]
-
-
 @pytest.mark.parametrize("algorithm", sorted(set(ALGORITHMS) - {"gumbel", "puct", "uct", "widening"}))
 def test_path_algorithms_refuse_two_players(algorithm: str) -> None:
     world = comb(2)

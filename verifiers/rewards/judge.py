@@ -62,8 +62,8 @@ class Cache:
             ) from None
 
 
-class JudgeReward:
-    """Asks a chat model for a grade from 0 to 10; the value is a tenth of it.
+class Asker:
+    """Asks the chat model of a spec, and remembers what it said.
 
     Args:
         spec: ``judge:MODEL@URL``; the URL's path is ``/v1/chat/completions`` unless it says more.
@@ -71,7 +71,7 @@ class JudgeReward:
     """
 
     def __init__(self, spec: Spec, cache: Path) -> None:
-        self.name, self.model = spec.text, spec.name
+        self.model = spec.name
         path = urlsplit(spec.part).path.rstrip("/")
         more = "" if path.endswith("/chat/completions") else "/chat/completions"
         more = more if path else f"/v1{more}"
@@ -84,26 +84,24 @@ class JudgeReward:
         self.batch = int(spec.number("batch", 64, 1))
         self.cache = Cache(Path(spec.options["cache"]) if "cache" in spec.options else cache)
 
-    def score(self, problems: Sequence[Item], texts: Sequence[str]) -> list[Score]:
-        """One score a text; see ``RewardSource``."""
-        pairs = zip(problems, texts, strict=True)
-        asked = [QUESTION.format(problem=plain(item).text, text=text) for item, text in pairs]
-        keys = [hashlib.sha256(f"{self.url}\0{self.model}\0{question}".encode()).hexdigest() for question in asked]
-        said = self.cache.get(keys)
-        refused: dict[str, str] = {}
-        missing = {key: question for key, question in zip(keys, asked, strict=True) if key not in said}
+    def ask(self, questions: Sequence[str]) -> list[str | Refused]:
+        """The reply to each question, or why there is none; equal questions are asked once.
+
+        Raises:
+            PrerequisiteError: The server is down; the replies that came before are kept.
+        """
+        keys = [hashlib.sha256(f"{self.url}\0{self.model}\0{question}".encode()).hexdigest() for question in questions]
+        said: dict[str, str | Refused] = dict(self.cache.get(keys))
+        missing = {key: question for key, question in zip(keys, questions, strict=True) if key not in said}
         todo = list(missing)
         for at in range(0, len(todo), self.batch):  # kept batch by batch, whatever comes after
             part = todo[at : at + self.batch]
             answers = self.client.post_all(self.url, [self._payload(missing[key]) for key in part])
             for key, answer in zip(part, answers, strict=True):
-                reply = _reply(answer)
-                if isinstance(reply, Refused):
-                    refused[key] = str(reply)
-                else:
-                    said[key] = reply
+                said[key] = reply = _reply(answer)
+                if not isinstance(reply, Refused):
                     self.cache.put(key, reply)
-        return [_grade(said[key]) if key in said else Score(None, refused[key], failed=True) for key in keys]
+        return [said[key] for key in keys]
 
     def _payload(self, question: str) -> dict[str, object]:
         return {
@@ -112,6 +110,19 @@ class JudgeReward:
             "temperature": 0,
             "max_tokens": 1024,
         }
+
+
+class JudgeReward:
+    """Asks a chat model for a grade from 0 to 10; the value is a tenth of it."""
+
+    def __init__(self, spec: Spec, cache: Path) -> None:
+        self.name, self.asker = spec.text, Asker(spec, cache)
+
+    def score(self, problems: Sequence[Item], texts: Sequence[str]) -> list[Score]:
+        """One score a text; see ``RewardSource``."""
+        pairs = zip(problems, texts, strict=True)
+        replies = self.asker.ask([QUESTION.format(problem=plain(item).text, text=text) for item, text in pairs])
+        return [Score(None, str(r), failed=True) if isinstance(r, Refused) else _grade(r) for r in replies]
 
 
 def _reply(answer: object) -> str | Refused:

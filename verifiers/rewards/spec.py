@@ -16,7 +16,7 @@ INSIDE = ("head", "rollouts", "q")
 NAMED = ("rm", "prm", "judge", "verifier")
 EXAMPLES = (
     "PATH.py:FUNCTION, http://HOST:PORT/PATH, rm:NAME, prm:NAME, judge:MODEL@URL, verifier:NAME, "
-    "or for values head and rollouts"
+    "or for values head, q and rollouts"
 )
 SERVER_OPTIONS = ("kind", "model", "batch", "concurrency", "timeout", "tries", "scale", "aggregation")
 OPTIONS: Mapping[str, Collection[str]] = {

@@ -41,6 +41,7 @@ class ActionsSettings(StageSettings):
     temperature: float = 2.0
     final_temperature: float = 1.0
     entropy_weight: float = 0.001
+    code_size: float = 0.5
     usage_weight: float = 0.02
     revive_every: int = 50
     keep_codes: bool = False
@@ -88,6 +89,13 @@ class ActionsSettings(StageSettings):
 @click.option("--temperature", default=2.0, show_default=True, help="Gumbel-softmax temperature at the start.")
 @click.option("--final-temperature", default=1.0, show_default=True, help="... and at the end.")
 @click.option("--entropy-weight", default=0.001, show_default=True, help="Published per-token entropy term.")
+@click.option(
+    "--code-size",
+    type=click.FloatRange(0),
+    default=0.5,
+    show_default=True,
+    help="Size of the codes' vectors at the start, in that of the base's hidden states; 0: the published size.",
+)
 @click.option("--usage-weight", default=0.02, show_default=True, help="Entropy of the marginal use of codes.")
 @click.option("--revive-every", default=50, show_default=True, help="Steps between revivals of dead codes; 0: never.")
 @click.option(
@@ -110,6 +118,7 @@ def run(settings: ActionsSettings) -> None:
     """Train as ``settings`` say."""
     from colasearch.model.latent_lm import new_latents
     from colasearch.training.latent_actions.actions import ActionLearner
+    from colasearch.training.latent_actions.start import size_codes, state_size
 
     learning = settings.learning()
     loaded = load(settings.model, settings, parallel=True)
@@ -119,6 +128,9 @@ def run(settings: ActionsSettings) -> None:
         modules, shape = _own_modules(loaded), {"keep_codes": True}
     else:
         modules = new_latents(loaded.base, settings.seed, **shape)
+        if settings.code_size:
+            size_codes(modules, settings.code_size * state_size(loaded.base, loaded.base.vocab_size))
+        shape["code_size"] = settings.code_size
     if before is not None and before.tuned is not None:
         # The changes stay with the model, whose base is still the one that they change.
         tuned = dataclasses.replace(before.tuned, codes_after=True)

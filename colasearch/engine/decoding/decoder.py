@@ -104,6 +104,7 @@ class Decoder:
             index = [i for i, _ in going]
             self._go_on([p.item for _, p in going], features if len(index) == len(places) else features.rows(index))
             over += [p for _, p in going if not p.item.row.wants_feeding(p.item.rules)]
+        self._greedy = {}  # a row that is done, and the keys and values it stands on, must not live on in here
         for place in over:
             self._leave(place)
             self._done.append(place.item.row)
@@ -136,6 +137,7 @@ class Decoder:
         going: list[tuple[int, Any]] = []
         over: list[Any] = []
         self._greedy = self._end_steps(places, features)
+        usable = self._usable(places, features)
         for index, place in enumerate(places):
             active: _Active = place.item
             row = active.row
@@ -146,16 +148,25 @@ class Decoder:
                     self._recover(place)
                 continue
             row.passes += 1
-            if row.step_tokens == len(row.tokens):
+            if index in usable:
                 row.features = features.rows(slice(index, index + 1))
                 row.segment = self.batch.columns(place, active.start, place.length)
-                if not bool(row.features.usable()):
-                    row.broken = True
+                row.broken = row.broken or not usable[index]
             if row.goes_on(active.rules):
                 going.append((index, place))
             else:
                 over.append(place)
         return going, over
+
+    @staticmethod
+    def _usable(places: Sequence[Place], features: Features) -> dict[int, bool]:
+        """Whether the features at the ends of steps are finite, by row: one look at the device for all."""
+        ends = [
+            i
+            for i, place in enumerate(places)
+            if not place.item.forced and place.item.row.step_tokens == len(place.item.row.tokens)
+        ]
+        return dict(zip(ends, features.rows(ends).usable().tolist(), strict=True)) if ends else {}
 
     def _end_steps(self, places: Sequence[Place], features: Features) -> dict[Row, tuple[int, int | None]]:
         """End the steps that have come to an open choice, where the rules ask for that.
@@ -177,9 +188,9 @@ class Decoder:
         going: dict[Row, tuple[int, int | None]] = {}
         for i, probability, token, code in zip(asked, probability_B.tolist(), token_B.tolist(), codes, strict=True):
             row, rules = places[i].item.row, places[i].item.rules
-            checked = rules.is_checked is not None and rules.is_checked([*row.before, *row.tokens])
+            checked = rules.is_checked is not None and rules.is_checked(row.record)
             if not probability >= (max(rules.branch_below, CHECKED_BRANCH_BELOW) if checked else rules.branch_below):
-                row.end_step()  # NaN is no certainty
+                row.end_step(rules)  # NaN is no certainty
             elif rules.greedy:
                 going[row] = token, code
         return going

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -28,6 +29,8 @@ class Rules:
         is_checked: With ``branch_below``: whether a check will judge a text's next token (it is part of an equation's
             result). There a choice is open already below ``CHECKED_BRANCH_BELOW``.
         is_refuted: Whether a text (its tokens so far) is surely wrong: a step ends with it.
+        record: Makes the tokens so far of those before a row, or a copy of such: a sequence that grows by ``append``.
+            The functions above are asked about it, and may keep in it what they know already.
     """
 
     is_boundary: Callable[[int], bool]
@@ -38,6 +41,7 @@ class Rules:
     greedy: bool = False
     is_checked: Callable[[Sequence[int]], bool] | None = None
     is_refuted: Callable[[Sequence[int]], bool] | None = None
+    record: Callable[[Sequence[int]], Any] = list
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,8 @@ class Row:
         before: Tokens of the text that stand before ``first_token``; ``is_finished`` sees them.
         lost: Nodes between ``path`` and the first token whose keys and values must be computed again.
         tokens: Filled in: the tokens decoded.
+        record: Filled in: the text so far, ``before`` and ``tokens``, as ``Rules.record`` makes it.
+        step_record: Filled in: the same, up to the end of the step.
         codes: Filled in: the code drawn for each token after the first; empty without latent actions.
         ended: Filled in: the text is finished (end token or complete answer), rather than cut off.
         step_tokens: Filled in: how many of ``tokens`` belong to the step.
@@ -87,6 +93,8 @@ class Row:
     before: Sequence[int] = ()
     lost: Sequence[Lost] = ()
     tokens: list[int] = field(default_factory=list)
+    record: Any = None
+    step_record: Any = None
     codes: list[int] = field(default_factory=list)
     ended: bool = False
     step_tokens: int = 0
@@ -107,15 +115,17 @@ class Row:
 
     def append(self, token: int, rules: Rules) -> None:
         """Take a token and note what it ends."""
+        if self.record is None:
+            self.record = rules.record(self.before)
         self.tokens.append(token)
-        self.ended = rules.is_finished([*self.before, *self.tokens])
+        self.record.append(token)
+        self.ended = rules.is_finished(self.record)
         over = self.ended or self.full or len(self.tokens) >= rules.max_step_tokens
         over = over or (rules.branch_below is None and rules.is_boundary(token))
-        over = over or bool(
-            rules.is_refuted and not self.step_tokens and rules.is_refuted([*self.before, *self.tokens])
-        )
+        over = over or bool(rules.is_refuted and not self.step_tokens and rules.is_refuted(self.record))
         if over and not self.step_tokens:
-            self.step_tokens, self.step_ended = len(self.tokens), self.ended
+            self.end_step(rules)
+            self.step_ended = self.ended
 
     def wants_feeding(self, rules: Rules) -> bool:
         """The last token must go through the model: for the token after it, or for the new node's features."""
@@ -123,9 +133,10 @@ class Row:
             return False
         return rules.rollout or not self.step_tokens or self.step_tokens == len(self.tokens)
 
-    def end_step(self) -> None:
+    def end_step(self, rules: Rules) -> None:
         """The step ends with the tokens so far."""
         self.step_tokens = len(self.tokens)
+        self.step_record = rules.record(self.record)
 
     def goes_on(self, rules: Rules) -> bool:
         """Another token is wanted."""
@@ -134,6 +145,7 @@ class Row:
     def restart(self) -> None:
         """Forget what was decoded."""
         self.tokens, self.codes, self.recovered = [], [], []
+        self.record = self.step_record = None
         self.ended = self.step_ended = self.broken = False
         self.step_tokens, self.passes, self.segment, self.features, self.last = 0, 0, None, None, None
         self.states = None if self.states is None else []

@@ -19,16 +19,22 @@ from torch import Tensor
 from colasearch.engine.forward.features import Chosen, Features
 from colasearch.engine.forward.inference import Inference, inference_of
 from colasearch.engine.memory.attention import as_kept, kept_dtype
-from colasearch.engine.memory.choose import prompt_attention, row_memory
-from colasearch.engine.memory.interfaces import AttendedRows, Attention
+from colasearch.engine.memory.choose import Memories, memories, segment_store
+from colasearch.engine.memory.interfaces import AttendedRows, Attention, NodeMemory
 from colasearch.engine.memory.shape import Segment
 from colasearch.engine.memory.whole import WholeBatch
-from colasearch.engine.settings import Sampling
+from colasearch.engine.settings import Sampling, WorldConfig
 from colasearch.model.latent_lm import LatentLM, fan_out_states, world_model_states
-from colasearch.model.policy import sample_codes, sampling_log_probs
+from colasearch.model.policy import sample_codes, sample_several, sampling_log_probs
 
 PROMPT_TOKENS = 2048
 """Most tokens of prompts in one forward pass."""
+ROWS = 64
+"""Most texts in one batch on a CPU, unless the user says otherwise."""
+GPU_ROWS = (64, 512)
+"""Least and most texts in one batch on a GPU, unless the user says otherwise."""
+GPU_MEMORY = 0.5
+"""Share of a GPU's free memory that the texts in a batch may fill; nodes and the passes themselves need some."""
 PROBABLE_SHORTLIST = 64
 """Tokens among which ``Actor.most_probable`` looks. Of 449 states of word problems none was found open otherwise than
 with 2,048 at a bound of 0.9, two at 0.999; the search's time falls by a third (docs/performance.md)."""
@@ -64,20 +70,46 @@ class Actor:
         shape = self.inference.shape
         # Without codes the policy never runs, so its blocks keep nothing.
         self.shape = shape if latent or shape is None else replace(shape, policy_layers=0)
+        self.engine = engine
+        self._memory_of: dict[torch.dtype, Memories] = {}
         self.num_actions = lm.num_codes
         self.model_calls = self.prompt_tokens = self.generated_tokens = self.repeated_tokens = 0
         self.model_seconds = 0.0
         self.poll = poll
         self.note_kept = False
 
+    def rows_for(self, config: WorldConfig) -> int:
+        """Most texts to decode in one batch: what ``config`` says, else by the device, the model and the memory.
+
+        On a CPU ``ROWS``, from where on a batch gains nothing. A GPU reads the weights once a step, whatever the rows:
+        as many as its free memory holds at the full length of their texts, within ``GPU_ROWS``.
+        """
+        if config.rows is not None:
+            return config.rows
+        base = self.lm.base
+        if base.device.type != "cuda" or self.shape is None:
+            return ROWS
+        free = torch.cuda.mem_get_info(base.device)[0] * GPU_MEMORY
+        token = 2 * self.shape.layers * self.shape.heads * self.shape.head_dim * base.dtype.itemsize
+        least, most = GPU_ROWS
+        return max(least, min(most, int(free / (token * (PROMPT_TOKENS // 4 + config.max_tokens)))))
+
+    def _memories(self) -> Memories:
+        """Where keys and values are kept, in the element type of the moment (autocast may be on)."""
+        assert self.shape is not None
+        base = self.lm.base
+        dtype = kept_dtype(base.dtype, base.device)
+        if dtype not in self._memory_of:
+            self._memory_of[dtype] = memories(self.engine, self.shape, dtype, base.device)
+        return self._memory_of[dtype]
+
     def new_batch(self) -> AttendedRows | WholeBatch:
         """An empty batch of rows."""
-        base = self.lm.base
-        return (
-            WholeBatch()
-            if self.shape is None
-            else row_memory(self.shape, kept_dtype(base.dtype, base.device), base.device)
-        )
+        return WholeBatch() if self.shape is None else self._memories().rows()
+
+    def node_memory(self, budget: int | None) -> NodeMemory:
+        """An empty memory for the segments of tree nodes, of at most ``budget`` bytes."""
+        return segment_store(budget) if self.shape is None else self._memories().nodes(budget)
 
     @torch.inference_mode()
     def feed(self, tokens: Sequence[int], batch: AttendedRows | WholeBatch) -> Features:
@@ -117,10 +149,9 @@ class Actor:
         return Features.join(features), segments
 
     def _encode_prompts(self, prompts: Sequence[Sequence[int]]) -> tuple[Features, list[Segment]]:
-        assert self.shape is not None
         self.model_calls += 1
         device = self.lm.base.device
-        batch = prompt_attention(self.shape, [len(p) for p in prompts])
+        batch = self._memories().prompts(prompts)
         positions = batch.positions(device)[None]
         tokens = torch.tensor([[t for p in prompts for t in p]], device=device)
         hidden = self.inference.hidden(tokens, positions, batch)
@@ -170,10 +201,7 @@ class Actor:
                     tokens = self.lm.base.head(states).argmax(-1)
                 return tokens.masked_fill(~states.isfinite().all(-1), -1)
             log_probs = self._token_log_probs(features)
-            rows, count = uniforms_BA.shape
-            draws = torch.from_numpy(uniforms_BA).to(log_probs.device)
-            repeated = log_probs.repeat_interleave(count, dim=0)
-            return sample_codes(repeated, draws.reshape(-1)).view(rows, count)
+            return sample_several(log_probs, torch.from_numpy(uniforms_BA).to(log_probs.device))
 
     def _from_shortlist(self, features: Features, states_BKD: Tensor, size: int) -> Tensor:
         assert features.scores_BA is not None

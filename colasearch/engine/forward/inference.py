@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from transformers import AttentionInterface
 
 from colasearch.engine.memory.attention import ATTENTION_NAME, kept_dtype, rows_attention
-from colasearch.engine.memory.choose import prompt_attention, row_memory
+from colasearch.engine.memory.choose import Panels
 from colasearch.engine.memory.interfaces import Attention
 from colasearch.engine.memory.shape import KVShape
 from colasearch.errors import InputError, PrerequisiteError
@@ -23,7 +23,7 @@ from colasearch.model.latent_lm import LatentLM
 from colasearch.model.output import own_outputs
 from colasearch.model.packed import inference_copy
 
-ENGINES = ("auto", "tree", "whole")
+ENGINES = ("auto", "tree", "paged", "whole")
 PROBE = (1, 2, 3, 4, 5)
 """Tokens that a new model is tried with."""
 
@@ -58,12 +58,13 @@ def inference_of(lm: LatentLM, engine: str = "auto") -> Inference:
 
     Args:
         lm: The model.
-        engine: ``tree`` keeps keys and values in a tree, ``whole`` encodes whole texts at each step (slow, any
-            architecture), ``auto`` takes the first where the architecture allows it, else the second with a warning.
+        engine: ``tree`` keeps keys and values in a tree, ``paged`` too, but in pages of one pool; ``whole`` encodes
+            whole texts at each step (slow, any architecture); ``auto`` takes ``tree`` where the architecture allows
+            it, else ``whole`` with a warning.
 
     Raises:
         InputError: Another engine.
-        PrerequisiteError: ``tree`` was asked for and the architecture cannot be served.
+        PrerequisiteError: ``tree`` or ``paged`` was asked for and the architecture cannot be served.
     """
     if engine not in ENGINES:
         raise InputError(f"engine is {engine!r}; it must be one of {', '.join(ENGINES)}")
@@ -95,7 +96,7 @@ def _make(lm: LatentLM, engine: str) -> Inference:
             _probe(lm, inference)
             return inference
         except PrerequisiteError as error:
-            if engine == "tree":
+            if engine in ("tree", "paged"):
                 raise
             warnings.warn(f"{error}; each step encodes whole texts instead, which is slow", stacklevel=4)
     return _copy(lm, None)
@@ -139,13 +140,12 @@ def _probe(lm: LatentLM, inference: Inference) -> None:
     name = type(base.model).__name__
     advice = "its attention cannot be served from a key/value tree; use --engine whole"
     try:
-        prompt = prompt_attention(shape, [len(PROBE) - 1])
+        # Whatever the engine: the question is how the model attends, and a pool would take a GPU's memory.
+        alone = KVShape(shape.base_layers, 0, shape.heads, shape.head_dim)
+        kept = Panels(alone, kept_dtype(base.dtype, base.device), base.device)
+        prompt = kept.prompts([PROBE[:-1]])
         inference.hidden(tokens[:, :-1], positions[:, :-1], prompt)
-        part = row_memory(
-            KVShape(shape.base_layers, 0, shape.heads, shape.head_dim),
-            kept_dtype(base.dtype, base.device),
-            base.device,
-        )
+        part = kept.rows()
         part.enter(None, prompt.segments())
         ours = inference.hidden(tokens[:, -1:], part.begin()[None], part)[0, -1].float()
     except (KeyError, TypeError, RuntimeError, AttributeError) as error:

@@ -3,26 +3,58 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 
 from colasearch.engine.memory.interfaces import AttendedRows, NodeMemory, PromptAttention
+from colasearch.engine.memory.paged import Paged
 from colasearch.engine.memory.panels import RowBatch
 from colasearch.engine.memory.prompts import PromptBatch
 from colasearch.engine.memory.shape import KVShape
 from colasearch.engine.memory.store import KVStore
 
 
-def node_memory(budget: int | None) -> NodeMemory:
-    """An empty memory for tree nodes, of at most ``budget`` bytes."""
+class Memories(Protocol):
+    """One way: memories for nodes, rows and prompts that understand each other's segments."""
+
+    def nodes(self, budget: int | None) -> NodeMemory:
+        """An empty memory for tree nodes, of at most ``budget`` bytes."""
+
+    def rows(self) -> AttendedRows:
+        """An empty batch of rows."""
+
+    def prompts(self, prompts: Sequence[Sequence[int]]) -> PromptAttention:
+        """Attention for encoding prompts side by side."""
+
+
+@dataclass(frozen=True, slots=True)
+class Panels:
+    """Rows in panels, nodes as tensors of their own: the fastest way on a CPU."""
+
+    shape: KVShape
+    dtype: torch.dtype
+    device: torch.device
+
+    def nodes(self, budget: int | None) -> NodeMemory:
+        """An empty memory for tree nodes, of at most ``budget`` bytes."""
+        return KVStore(budget)
+
+    def rows(self) -> AttendedRows:
+        """An empty batch of rows."""
+        return RowBatch(self.shape, self.dtype, self.device)
+
+    def prompts(self, prompts: Sequence[Sequence[int]]) -> PromptAttention:
+        """Attention for encoding prompts side by side."""
+        return PromptBatch(self.shape, [len(prompt) for prompt in prompts])
+
+
+def memories(engine: str, shape: KVShape, dtype: torch.dtype, device: torch.device) -> Memories:
+    """The way for ``engine``: pages if it is ``paged``, else panels."""
+    return Paged(shape, dtype, device) if engine == "paged" else Panels(shape, dtype, device)
+
+
+def segment_store(budget: int | None) -> NodeMemory:
+    """A memory for segments that are tensors of any kind."""
     return KVStore(budget)
-
-
-def row_memory(shape: KVShape, dtype: torch.dtype, device: torch.device) -> AttendedRows:
-    """An empty batch of rows."""
-    return RowBatch(shape, dtype, device)
-
-
-def prompt_attention(shape: KVShape, lengths: Sequence[int]) -> PromptAttention:
-    """Attention for encoding prompts of these lengths side by side."""
-    return PromptBatch(shape, lengths)

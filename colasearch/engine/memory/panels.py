@@ -270,10 +270,10 @@ class RowBatch:
             values.view(-1, size).index_copy_(0, part.index, v[part.begin : part.end].reshape(-1, size))
             mine = queries[part.begin : part.end]
             if self._shared:
-                attended, logsum = _attend_and_sum(mine, keys[: len(mine)], values[: len(mine)], part.mask, scale)
+                attended, logsum = attend_and_sum(mine, keys[: len(mine)], values[: len(mine)], part.mask, scale)
                 sums.append(logsum)
             else:
-                attended = _attend(mine, keys[: len(mine)], values[: len(mine)], part.mask, scale)
+                attended = attend(mine, keys[: len(mine)], values[: len(mine)], part.mask, scale)
             out.append(attended)
         whole = torch.cat(out)
         if self._shared:
@@ -287,20 +287,37 @@ class RowBatch:
         """
         for shared in self._shared:
             keys, values = shared.prompt[layer]
-            count, heads, group, size = len(shared.rows), *queries.shape[1:]
-            asked = queries[shared.rows].transpose(0, 1).reshape(heads, count * group, size)
-            asked = F.pad(asked, (0, 0, 0, max(0, QUERIES - count * group)))
-            scores = torch.matmul(asked * scale, keys.transpose(-1, -2))
-            sums = scores.logsumexp(-1)[:, : count * group]
-            found = torch.matmul(scores.softmax(-1), values)[:, : count * group]
-            found = found.reshape(heads, count, group, size).transpose(0, 1)
-            sums = sums.reshape(heads, count, group).transpose(0, 1)
-            share = torch.sigmoid(sums - own_sums[shared.rows])[..., None].to(found.dtype)
-            own = own.index_copy(0, shared.rows, own[shared.rows] * (1 - share) + found * share)
+            own = join_prompt(queries, own, own_sums, keys, values, shared.rows, scale)
         return own
 
 
-def _attend(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor, scale: float) -> Tensor:
+def join_prompt(
+    queries: Tensor, own: Tensor, own_sums: Tensor, keys: Tensor, values: Tensor, rows: Tensor, scale: float
+) -> Tensor:
+    """Put what some rows find in one long prompt together with what they found in their own tokens.
+
+    Args:
+        queries: ``[N, kv_heads, group, d]`` of all rows.
+        own: What they found so far, of the same shape.
+        own_sums: Log-sum-exps of the scores there, ``[N, kv_heads, group]``.
+        keys: Of the prompt, ``[kv_heads, T, d]``.
+        values: As ``keys``.
+        rows: The rows below it.
+        scale: Of the scores.
+    """
+    count, heads, group, size = len(rows), *queries.shape[1:]
+    asked = queries[rows].transpose(0, 1).reshape(heads, count * group, size)
+    asked = F.pad(asked, (0, 0, 0, max(0, QUERIES - count * group)))
+    scores = torch.matmul(asked * scale, keys.transpose(-1, -2))
+    sums = scores.logsumexp(-1)[:, : count * group]
+    found = torch.matmul(scores.softmax(-1), values)[:, : count * group]
+    found = found.reshape(heads, count, group, size).transpose(0, 1)
+    sums = sums.reshape(heads, count, group).transpose(0, 1)
+    share = torch.sigmoid(sums - own_sums[rows])[..., None].to(found.dtype)
+    return own.index_copy(0, rows, own[rows] * (1 - share) + found * share)
+
+
+def attend(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor, scale: float) -> Tensor:
     """Attention of ``[n, kv_heads, group, d]`` queries on as many rows of a panel.
 
     The group of query heads that shares a key head stands in the place of query tokens, so keys are read once.
@@ -315,7 +332,7 @@ def _attend(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor, scale: 
     return torch.matmul(scores.softmax(-1), values)
 
 
-def _attend_and_sum(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor, scale: float) -> tuple[Tensor, Tensor]:
-    """As ``_attend``, with the log-sum-exp of the scores ``[n, kv_heads, group]``."""
+def attend_and_sum(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+    """As ``attend``, with the log-sum-exp of the scores ``[n, kv_heads, group]``."""
     scores = torch.matmul(queries * scale, keys.transpose(-1, -2)).add_(mask)
     return torch.matmul(scores.softmax(-1), values), scores.float().logsumexp(-1)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-from torch import Tensor
+from typing import Any
 
 from colasearch.errors import PrerequisiteError
 from colasearch.model.latent_lm import LatentLM
 
-Segment = Tensor
-"""Keys and values of consecutive tokens: ``[layers, 2, kv_heads, T, head_dim]``."""
+Segment = Any
+"""Keys and values of consecutive tokens, as who made them keeps them, with their ``nbytes``: of ``panels.py`` a tensor
+``[layers, 2, kv_heads, T, head_dim]``, of ``pages.py`` a ``Run``."""
 
 
 @dataclass(frozen=True, slots=True)

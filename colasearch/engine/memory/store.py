@@ -36,11 +36,21 @@ class KVStore:
         self.drop(key)
         self._entries[key] = segment
         self.used += segment.nbytes
-        while self.budget is not None and self.used > self.budget and len(self._entries) > 1:
-            oldest = next(iter(self._entries))
-            self.drop(oldest)
-            self.evicted += 1
+        while self.budget is not None and self.used > self.budget and len(self._entries) > 1 and self.evict():
+            pass
         self.peak = max(self.peak, self.used)
+
+    def evict(self) -> bool:
+        """Forget the entry that was used longest ago, of those that may go; whether there was one."""
+        oldest = self._oldest()
+        if oldest is None:
+            return False
+        self.drop(oldest)
+        self.evicted += 1
+        return True
+
+    def _oldest(self) -> Hashable | None:
+        return next(iter(self._entries), None)
 
     def get(self, key: Hashable) -> Segment | None:
         """The entry, which now counts as used last; None when it is gone."""

@@ -21,12 +21,15 @@ import numpy as np
 from colasearch.engine.decoding.row import Rules
 from colasearch.engine.settings import Choosing
 from colasearch.engine.texts.ends import TextEnds
+from colasearch.engine.texts.writing import Writing
 from colasearch.problem import Problem
 from colasearch.tasks import Task, behind_thought, get_task, is_checkable
-from colasearch.verifiers import false_equation, in_result, infeasible_result, unused_numbers
+from colasearch.verifiers import false_equation, in_result, infeasible_result, settled, unused_numbers
 
 RECENT = 24
 """Tokens at a text's end that show whether it ends within an equation's result."""
+SEEN = 200
+"""Characters of a growing text that are looked at again before it is asked how many of them are settled."""
 
 
 def states_false(task: Task, text: str, *, complete: bool = True) -> bool:
@@ -82,36 +85,59 @@ class Checks:
         likely = value if path_probability is None else path_probability**self.how.temper
         return value, self.plausibility(problem, text) * likely
 
-    def refute(self, task: Task, written: Sequence[int], complete: bool) -> bool:
+    def refute(self, task: Task, written: Writing, complete: bool) -> bool:
         """Whether the text so far states something false, and that is looked at."""
-        return self.serve(task) and states_false(task, self.ends.said(written), complete=complete)
+        return self.serve(task) and self._states_false(written, complete)
 
     def rules(self, rules: Rules, task: Task) -> Rules:
         """``rules`` under which a text ends with a false statement, and opens where the check will settle a choice."""
         if not self.serve(task):
             return rules
-        said = self.ends.said
         return replace(
             rules,
             greedy=True,
             is_checked=self._in_result,
-            is_refuted=lambda tokens: states_false(task, said(tokens), complete=False),
+            is_refuted=lambda written: self._states_false(self._growing(written), False),
         )
+
+    def _growing(self, written: Sequence[int]) -> Writing:
+        return written if isinstance(written, Writing) else self.ends.writing(written)
+
+    def _states_false(self, written: Writing, complete: bool) -> bool:
+        """Whether a text states something false, given that what ``written`` knows as settled does not."""
+        text, start = self._judged(written)
+        if false_equation(text, complete=complete, start=start) is not None:
+            return True
+        final = len(text) - (len(written.text) - written.settled)
+        if final - start > SEEN:
+            written.looked = settled(text, start, final)
+        return False
+
+    def _judged(self, written: Writing) -> tuple[str, int]:
+        """The part of a text in which statements are judged, and where in it a look may begin."""
+        text = behind_thought(self.ends.said(written))
+        base = len(written.text) - len(text)
+        if base != written.base:  # a thought has begun or ended
+            written.base, written.looked = base, 0
+        return text, written.looked
 
     def _in_result(self, written: Sequence[int]) -> bool:
         """Whether a result is being written; the few last tokens tell, but not whether they stand in a thought."""
         return in_result(self.ends.decode(written[-RECENT:])) and bool(self.ends.said(written))
 
-    def mask_infeasible(
-        self, task: Task, written: Sequence[int], token_A: np.ndarray, logits_A: np.ndarray
-    ) -> np.ndarray:
+    def mask_infeasible(self, task: Task, written: Writing, token_A: np.ndarray, logits_A: np.ndarray) -> np.ndarray:
         """The prior logits ``[A]``, -inf for actions that continue an equation's result with what cannot be right."""
         if not self.serve(task) or not self._in_result(written):
             return logits_A
-        tried = {token: self.ends.said((*written, token)) for token in set(token_A.tolist())}
-        wrong = [
-            token
-            for token, text in tried.items()
-            if infeasible_result(text) or states_false(task, text, complete=False)
-        ]
+        wrong = [token for token in set(token_A.tolist()) if self._cannot_be(written, token)]
         return np.where(np.isin(token_A, wrong), -np.inf, logits_A) if wrong else logits_A
+
+    def _cannot_be(self, written: Writing, token: int) -> bool:
+        """Whether a result that is being written cannot become right once ``token`` follows."""
+        tried = written.fork()
+        tried.append(token)
+        if self._states_false(tried, False):
+            return True
+        said = self.ends.said(tried)
+        text, start = self._judged(tried)
+        return infeasible_result(said, start=start + len(said) - len(text) if start else 0)

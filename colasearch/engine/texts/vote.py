@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from colasearch.engine.texts.finished import Finished
@@ -11,7 +12,9 @@ from colasearch.tasks import answer_groups, is_checkable
 RULES = ("weighted", "equal", "best")
 
 
-def vote(finished: Sequence[Finished], task: str, rule: str = "weighted") -> tuple[list[Candidate], str]:
+def vote(
+    finished: Sequence[Finished], task: str, rule: str = "weighted", chosen: str | None = None
+) -> tuple[list[Candidate], str]:
     """Choose among groups of mathematically equal answers.
 
     Args:
@@ -21,10 +24,11 @@ def vote(finished: Sequence[Finished], task: str, rule: str = "weighted") -> tup
             checkable verifier has accepted one, rejected ones weigh nothing. ``equal``: each weighs 1
             (majority). ``best``: the group of the one text of greatest value wins; groups are then ordered by their
             best text.
+        chosen: The text that an algorithm has chosen by itself: it wins, whatever the rule, if it has an answer.
 
     Returns:
-        The candidates, the winner first, and the best text of the winner (the first finished text when there is no
-        answer at all; empty when there is no text). Ties go to the larger group, then to the first found.
+        The candidates, the winner first, and the best or chosen text of the winner (the first finished text when there
+        is no answer at all; empty when there is no text). Ties go to the larger group, then to the first found.
     """
     answered = [(f, f.answer) for f in finished if f.answer is not None]
     groups: dict[int, list[Finished]] = {}
@@ -38,10 +42,13 @@ def vote(finished: Sequence[Finished], task: str, rule: str = "weighted") -> tup
             return float(item.value >= 1)
         return 1.0 if rule == "equal" else item.weight
 
-    def order(item: Finished) -> tuple[float, float]:
-        return (item.value, item.weight) if rule == "best" else (item.weight, item.value)
+    def order(item: Finished) -> tuple[bool, float, float]:
+        first, second = (item.value, item.weight) if rule == "best" else (item.weight, item.value)
+        return item.text == chosen, first, second
 
     def strength(items: list[Finished]) -> float:
+        if any(f.text == chosen for f in items):
+            return math.inf
         return max(f.value for f in items) if rule == "best" else sum(weight(f) for f in items)
 
     total = sum(weight(f) for f, _ in answered)

@@ -12,13 +12,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import torch
 
 from colasearch.engine.decoding.decoder import Decoder
 from colasearch.engine.decoding.draws import seeded_uniforms
 from colasearch.engine.decoding.row import Row, Rules
 from colasearch.engine.forward.actor import Actor
 from colasearch.engine.forward.features import Features
+from colasearch.engine.forward.heads import StateHeads
 from colasearch.engine.settings import WorldConfig
 from colasearch.engine.texts.choosing import Checks
 from colasearch.engine.texts.ends import TextEnds
@@ -57,12 +57,11 @@ class Forest:
         self.checks = Checks(self.ends, config.choosing)
         self.table = NodeTable(self.actor, config.kv_bytes)
         self.store, self.nodes = self.table.store, self.table.nodes
-        self.decoder = Decoder(self.actor, config.rows)
+        self.decoder = Decoder(self.actor, self.actor.rows_for(config))
         self.trees: dict[int, TreeState] = {}
         self.judge = values_of(config.values) if config.values else None
-        has_head = lm.latents is not None and config.value_head and self.judge is None
-        self.value_head = lm.latents.value if lm.latents is not None and has_head else None
-        self._rollout = config.rollouts and self.value_head is None and self.judge is None
+        self.heads = StateHeads.of(lm, config, self.actor.latent)
+        self._rollout = config.rollouts and not self.heads.value_states and self.judge is None
         self._jobs: dict[Row, Job] = {}
         self._roots: list[Evaluation] = []
         self._next_tree = self._next_ticket = 0
@@ -91,7 +90,7 @@ class Forest:
         begun: list[int] = []
         for problem, prompt in zip(problems, prompts, strict=True):
             number, self._next_tree = self._next_tree, self._next_tree + 1
-            root, features = self.table.add_root(number, prompt)
+            root, features = self.table.add_root(number, prompt, self.ends.writing())
             self.trees[number] = TreeState(problem, root, features, model_calls=1, nodes=[root])
             begun.append(number)
             self._begin_root(number)
@@ -108,14 +107,16 @@ class Forest:
             return
         root = self.nodes[tree.root]
         root.next_token_A, root.prior_A = first_A, softmax(self._prior_logits(tree.root_features)[0])
-        if self.value_head is not None:
-            self.nodes[tree.root].value = float(self._head_values(tree.root_features)[0])
-            self._roots.append(self._root_evaluation(number, self.nodes[tree.root].value))
+        q_BA = self.heads.q_values(tree.root_features)
+        root.q_A = None if q_BA is None else q_BA[0]
+        if self.heads.value_states:
+            root.value = float(self.heads.values(tree.root_features)[0])
+            self._roots.append(self._root_evaluation(number, root.value))
         elif self.judge is not None:
             value = self._judged([tree.root])[0] if self.config.rollouts else 0.0
             self.nodes[tree.root].value = value
             self._roots.append(self._root_evaluation(number, value))
-        elif self.config.references:
+        elif self.config.references and (self.config.rollouts or not is_checkable(tree.problem.task)):
             self._submit_references(number)
         else:
             self._roots.append(self._root_evaluation(number, 0.0))
@@ -144,7 +145,14 @@ class Forest:
     def _rules(self, tree: int) -> Rules:
         config, task, ends = self.config, self._task(tree), self.ends
         below = task.branch_below if config.branch_below is None else config.branch_below
-        rules = Rules(ends.is_boundary, ends.finish_of(task), config.max_step_tokens, self._rollout, below or None)
+        rules = Rules(
+            ends.is_boundary,
+            ends.finish_of(task),
+            config.max_step_tokens,
+            self._rollout,
+            below or None,
+            record=ends.writing,
+        )
         return self.checks.rules(rules, task)
 
     def complete(self, state: int) -> None:
@@ -159,8 +167,10 @@ class Forest:
         token = int(node.next_token_A[probability_A.argmax()])
         row = self._row(state, token)
         self._enlist(row, COMPLETED, state, Round(0), node.path_probability * float(probability_A.max()))
-        limit, is_finished = self.config.max_tokens, self.ends.finish_of(self._task(node.tree))
-        self.decoder.submit([row], Rules(self.ends.is_boundary, is_finished, limit, False, 0.0, greedy=True))
+        ends, limit = self.ends, self.config.max_tokens
+        is_finished = ends.finish_of(self._task(node.tree))
+        rules = Rules(ends.is_boundary, is_finished, limit, False, 0.0, greedy=True, record=ends.writing)
+        self.decoder.submit([row], rules)
 
     def advance(self) -> list[Evaluation]:
         """Decode one token of every row in the batch; returns the evaluations that are done."""
@@ -227,7 +237,7 @@ class Forest:
         if draw is not None:
             key = (*key, "reference", draw)
         path, lost = self.table.path(state)
-        return Row(path, token, seeded_uniforms(max(0, left - 1), *key), node.tree, node.written, lost)
+        return Row(path, token, seeded_uniforms(max(0, left - 1), *key), node.tree, node.record, lost)
 
     # Evaluations.
 
@@ -239,11 +249,12 @@ class Forest:
             if row.features is not None and not row.broken and not self.nodes[number].refuted
         ]
         place = iter(range(len(live)))
-        fan = prior = values = None
+        fan = prior = values = q_BA = None
         if live:
             features = Features.join([part for _, part in live])
             fan, prior = self._fan_out(features, [number for number, _ in live]), self._prior_logits(features)
             values = self._leaf_values(features, [number for number, _ in live])
+            q_BA = self.heads.q_values(features)
         done = []
         judged = self._judged_texts([row for row, _ in leaves if row.ended and not row.broken])
         blank = np.zeros(self.actor.num_actions)
@@ -261,7 +272,7 @@ class Forest:
             if (fan[k] < 0).any():
                 done.append(Evaluation(row.tree, job.ticket, number, 0.0, True, blank, float("nan")))
                 continue
-            logits_A = self.checks.mask_infeasible(self._task(row.tree), node.written, fan[k], prior[k])
+            logits_A = self.checks.mask_infeasible(self._task(row.tree), node.record, fan[k], prior[k])
             if not np.isfinite(logits_A).any():
                 node.refuted = True
                 done.append(Evaluation(row.tree, job.ticket, number, 0.0, True, blank, 0.0))
@@ -269,6 +280,7 @@ class Forest:
             node.next_token_A = fan[k]
             # Without what is left out: how probable a text is does not depend on what the search would try.
             node.prior_A = softmax(prior[k])
+            node.q_A = None if q_BA is None else q_BA[k]
             node.value = value = text_value if values is None else float(values[k])
             done.append(Evaluation(row.tree, job.ticket, number, 0.0, False, logits_A, value))
         return done
@@ -280,13 +292,14 @@ class Forest:
             job.parent,
             step,
             (*row.before, *step),
+            self.ends.writing((*row.before, *step)) if row.step_record is None else row.step_record,
             None,
             None,
             len(row.tokens),
             path_probability=job.path_probability,
         )
         if not row.broken:
-            node.refuted = self.checks.refute(self._task(row.tree), node.written, complete=row.features is None)
+            node.refuted = self.checks.refute(self._task(row.tree), node.record, complete=row.features is None)
         node.key = number = self.table.add(node)
         self.trees[row.tree].nodes.append(number)
         if row.segment is not None:
@@ -300,7 +313,7 @@ class Forest:
         """Values of open nodes; None where their rollouts give them, or nobody looks at them."""
         if self.judge is not None:
             return self._judged(numbers) if self.config.rollouts else None
-        return None if self.value_head is None else self._head_values(features)
+        return self.heads.values(features) if self.heads.value_states else None
 
     def _judged(self, numbers: Sequence[int]) -> list[float]:
         """What the rewards say of nodes' texts so far."""
@@ -320,8 +333,8 @@ class Forest:
         """Record a finished text; a value head judges it by the state before its last token, a reward as a whole."""
         tree = self.trees[row.tree]
         text = self.ends.decode((*row.before, *row.tokens))
-        if self.value_head is not None:
-            judged = self.nodes[job.parent].value if row.last is None else float(self._head_values(row.last)[0])
+        if self.heads.value_states:
+            judged = self.nodes[job.parent].value if row.last is None else float(self.heads.values(row.last)[0])
         return tree.finish(
             text,
             answer_of(text, tree.problem.task),
@@ -351,12 +364,6 @@ class Forest:
         scores: np.ndarray = features.scores_BA.float().cpu().numpy()
         return scores / self.config.sampling.temperature
 
-    def _head_values(self, features: Features) -> np.ndarray:
-        assert self.value_head is not None
-        with torch.inference_mode():
-            values: np.ndarray = self.value_head(features.hidden_BD).float().cpu().numpy()
-        return values
-
     # Roots and their reference rollouts.
 
     def _submit_references(self, number: int) -> None:
@@ -374,8 +381,10 @@ class Forest:
             self._enlist(row, ROOT, tree.root, round_)
             rows.append(row)
         tree.reference_rows = dict.fromkeys(rows)
-        is_finished = self.ends.finish_of(self._task(number))
-        self.decoder.submit(rows, Rules(self.ends.is_boundary, is_finished, self.config.max_step_tokens, rollout=True))
+        ends = self.ends
+        is_finished = ends.finish_of(self._task(number))
+        rules = Rules(ends.is_boundary, is_finished, self.config.max_step_tokens, rollout=True, record=ends.writing)
+        self.decoder.submit(rows, rules)
 
     def _take_reference(self, row: Row, job: Job) -> None:
         tree = self.trees[row.tree]

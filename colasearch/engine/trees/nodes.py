@@ -12,6 +12,7 @@ from colasearch.engine.decoding.row import Row
 from colasearch.engine.forward.features import Features
 from colasearch.engine.texts.choosing import Checks
 from colasearch.engine.texts.finished import Finished
+from colasearch.engine.texts.writing import Writing
 from colasearch.problem import Problem
 from colasearch.tasks import answer_key, checkable_verifier, is_checkable
 
@@ -29,6 +30,7 @@ class Node:
         parent: Node number, ``NO_PARENT`` for a root.
         tokens: Its own tokens (the prompt for a root).
         written: Tokens of the text up to here, without the prompt.
+        record: The same as texts below go on from it.
         key: Of the keys and values of ``tokens`` in the store.
         next_token_A: First token under each action; None when nothing can follow.
         cost: Tokens generated to make and evaluate it.
@@ -36,12 +38,14 @@ class Node:
         refuted: Its text states something false, so nothing follows.
         prior_A: Probability of each action here; None when nothing can follow.
         path_probability: Product of the probabilities of the edges from the root to here.
+        q_A: What the Q head says of each action here; None without a Q head, or when nothing can follow.
     """
 
     tree: int
     parent: int
     tokens: tuple[int, ...]
     written: tuple[int, ...]
+    record: Writing
     key: Hashable
     next_token_A: np.ndarray | None
     cost: int
@@ -49,6 +53,7 @@ class Node:
     refuted: bool = False
     prior_A: np.ndarray | None = None
     path_probability: float = 1.0
+    q_A: np.ndarray | None = None
 
 
 @dataclass(slots=True)

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from colasearch.engine.decoding.row import Lost
 from colasearch.engine.forward.actor import Actor
 from colasearch.engine.forward.features import Features
-from colasearch.engine.memory.choose import node_memory
 from colasearch.engine.memory.shape import Segment
+from colasearch.engine.texts.writing import Writing
 from colasearch.engine.trees.nodes import NO_PARENT, Node
 
 
@@ -26,7 +26,7 @@ class NodeTable:
     """
 
     def __init__(self, actor: Actor, kv_bytes: int | None) -> None:
-        self.actor, self.store = actor, node_memory(kv_bytes)
+        self.actor, self.store = actor, actor.node_memory(kv_bytes)
         self.nodes: dict[int, Node] = {}
         self.prompts: dict[tuple[int, ...], tuple[Features, int]] = {}
         self._next = 0
@@ -47,11 +47,11 @@ class NodeTable:
         self.nodes[number] = node
         return number
 
-    def add_root(self, tree: int, prompt: tuple[int, ...]) -> tuple[int, Features]:
+    def add_root(self, tree: int, prompt: tuple[int, ...], record: Writing) -> tuple[int, Features]:
         """The root of a tree whose prompt is encoded: its number, and the features after the prompt."""
         features, users = self.prompts[prompt]
         self.prompts[prompt] = (features, users + 1)
-        return self.add(Node(tree, NO_PARENT, prompt, (), ("prompt", prompt), None, 0)), features
+        return self.add(Node(tree, NO_PARENT, prompt, (), record, ("prompt", prompt), None, 0)), features
 
     def forget(self, numbers: Iterable[int]) -> None:
         """Drop nodes, and a prompt with the last tree that begins with it."""

@@ -67,6 +67,17 @@ class LatentWorld(Forest):
         tokens = [self.nodes[int(s)].next_token_A for s in np.asarray(states)]
         return np.stack([blank if t is None else t for t in tokens])
 
+    def q_BA(self, states: np.ndarray) -> np.ndarray | None:
+        """``[B, A]`` the Q head's value of each code in each state, 0 where nothing can follow; None without a Q head.
+
+        What leads to the same child (``equal_actions``) may have several values here.
+        """
+        if self.heads.q is None:
+            return None
+        blank = np.zeros(self.actor.num_actions, np.float32)
+        found = [self.nodes[int(s)].q_A for s in np.asarray(states)]
+        return np.stack([blank if q_A is None else q_A for q_A in found])
+
     def tokens(self, states: np.ndarray) -> np.ndarray:
         """Tokens generated to make and evaluate each state."""
         return np.array([self.nodes[int(s)].cost for s in np.asarray(states)])

@@ -60,6 +60,7 @@ class Numbers:
         value_epochs, value_lr, value_targets: Of learning the value head: ``outcome`` (mean true reward of the finished
             texts below a state) or ``backed-up`` (what the search came to believe).
         algorithm, rl_rounds, rl_batch, rl_group, rl_lr, beta, format_weight: Of RL; no rounds leave it out.
+        reward: Specs of RL's reward in place of the task's verifier, with absolute paths.
         eval_sims: Simulations on held-out problems.
         heldout: Share of the problems that is held out, where no held-out problems are given.
         keep: ``last`` or ``best``: which iteration's model becomes RUN/model; best by held-out greedy accuracy.
@@ -99,6 +100,7 @@ class Numbers:
     rl_lr: float = 3e-4
     beta: float = 1e-3
     format_weight: float = 0.0
+    reward: tuple[str, ...] = ()
     eval_sims: int = 64
     heldout: float = 0.1
     keep: str = "last"
@@ -259,6 +261,7 @@ def _rl(how: Iterations, number: int, folder: str) -> tuple[object, ...]:
         *("--algorithm", how.algorithm, "--rounds", how.rl_rounds, "--batch", how.rl_batch, "--group", how.rl_group),
         *("--rows", min(128, how.rl_batch * how.rl_group), *_limit("--max-new-tokens", how), "--lr", how.rl_lr),
         *("--beta", how.beta, "--format-weight", how.format_weight, "--heldout", 0),
+        *(part for one in how.reward for part in ("--reward", one)),
         # Another seed each time, or every iteration would roll out the same problems in the same order.
         *("--seed", how.seed * 1000 + number, *threads),
     )

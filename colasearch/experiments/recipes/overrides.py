@@ -14,7 +14,7 @@ RecipeT = TypeVar("RecipeT")
 
 
 def override(recipe: RecipeT, given: Sequence[str]) -> RecipeT:
-    """``recipe``, a dataclass of ints, floats, strings, booleans and tuples of ints, with ``key=value`` texts applied.
+    """``recipe``, a dataclass of ints, floats, strings, booleans and tuples of them, with ``key=value`` texts applied.
 
     Raises:
         InputError: An unknown key, or a value that is not of the field's type.
@@ -41,7 +41,10 @@ def _parse(text: str, value: str, kind: Any) -> Any:
             return {"true": True, "false": False}[value.lower()]
         if kind in (int, float, str):
             return kind(value)
-        return tuple(int(part) for part in value.split(","))
+        (of, *_) = typing.get_args(kind)
+        return tuple(of(part.strip()) for part in value.split(","))
     except (ValueError, KeyError):
-        wanted = names.get(kind, "whole numbers with commas between them, as 4,16,64")
+        several = "numbers with commas between them, as 0,0.01"
+        whole = "whole numbers with commas between them, as 4,16,64"
+        wanted = names.get(kind, several if typing.get_args(kind)[:1] == (float,) else whole)
         raise InputError(f"--set {text!r}: {value!r} is not {wanted}") from None

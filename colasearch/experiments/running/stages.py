@@ -233,6 +233,7 @@ def reuse_stages(folder: RunFolder, stages: Sequence[Stage], other: Path, say: S
 
 
 def _names(argument: str, folder: str) -> bool:
+    argument = argument.removeprefix("rm:").removeprefix("prm:")  # a reward model that a stage has made
     return argument == folder or argument.startswith(f"{folder}/")
 
 

@@ -88,7 +88,7 @@ class TunableBase:
         if tuning.how == "lora":
             self._lora = _add_lora(lm.base, tuning, seed)
         elif tuning.how == "layers":
-            for layer in _layers(lm.base, tuning.layers):
+            for layer in layers_of(lm.base, tuning.layers):
                 layer.requires_grad_(True)
         else:
             self.model.requires_grad_(True)
@@ -163,7 +163,12 @@ def swapped(parameters: Sequence[nn.Parameter], values: Sequence[Tensor]) -> Ite
             p.data = value
 
 
-def _layers(base: BaseModel, wanted: Sequence[int]) -> list[nn.Module]:
+def layers_of(base: BaseModel, wanted: Sequence[int]) -> list[nn.Module]:
+    """Transformer layers of ``base`` by number, from 0 or from the end.
+
+    Raises:
+        InputError: One does not exist, or none is given.
+    """
     count = int(base.model.config.num_hidden_layers)
     stacks = [m for m in base.model.modules() if isinstance(m, nn.ModuleList) and len(m) == count]
     if not wanted or any(not -count <= layer < count for layer in wanted) or not stacks:
@@ -175,6 +180,20 @@ def _layers(base: BaseModel, wanted: Sequence[int]) -> list[nn.Module]:
 
 
 def _add_lora(base: BaseModel, tuning: Tuning, seed: int) -> Any:
+    names = linear_names(base)
+    if not names:
+        raise PrerequisiteError(
+            f"{type(base.model).__name__} has no linear maps to change; train chosen layers instead"
+        )
+    return low_rank(base.model, names, tuning, seed)
+
+
+def low_rank(model: nn.Module, names: Sequence[str], tuning: Tuning, seed: int) -> Any:
+    """Peft's tuner, which has put low-rank changes on the linear maps ``names`` of ``model`` and frozen all else.
+
+    Raises:
+        PrerequisiteError: peft is not installed.
+    """
     try:
         from peft import LoraConfig, LoraModel
     except ImportError:
@@ -182,13 +201,8 @@ def _add_lora(base: BaseModel, tuning: Tuning, seed: int) -> Any:
             "low-rank tuning needs the peft package; install it with `pip install '.[lora]'`, or train "
             "chosen layers or the whole base"
         ) from None
-    names = linear_names(base)
-    if not names:
-        raise PrerequisiteError(
-            f"{type(base.model).__name__} has no linear maps to change; train chosen layers instead"
-        )
-    config = LoraConfig(r=tuning.rank, lora_alpha=tuning.alpha, lora_dropout=0.0, target_modules=names)
+    config = LoraConfig(r=tuning.rank, lora_alpha=tuning.alpha, lora_dropout=0.0, target_modules=list(names))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        tuner = LoraModel(base.model, config, "default")
+        tuner = LoraModel(model, config, "default")
     return tuner

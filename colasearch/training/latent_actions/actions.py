@@ -24,7 +24,7 @@ from colasearch.model.codebook import straight_through_gumbel
 from colasearch.model.latent_lm import LatentModules, trainable
 from colasearch.training.base.tuning import mixed_precision
 from colasearch.training.data.corpus import pack
-from colasearch.training.data.hidden_cache import Batch, States
+from colasearch.training.data.hidden_cache import Batch, States, padded
 from colasearch.training.running.loop import Metrics
 from colasearch.training.running.ranks import ALONE, Ranks
 
@@ -52,7 +52,18 @@ class ActionsConfig:
 
 
 class ActionLearner:
-    """Accumulates stage-1 gradients over batches and keeps dead codes alive."""
+    """Accumulates stage-1 gradients over batches and keeps dead codes alive.
+
+    Args:
+        modules: Their IDM, codebook and merge head are trained.
+        base: The frozen base.
+        states: Its hidden states.
+        config: Settings.
+        seed: Of the noise.
+        ranks: The processes that share each batch.
+        weights: Each document's ``[T-1]`` weights of its transitions in the loss (``uncertain.weights_of``); those of
+            weight 0 cost neither merge head nor softmax. None: all count once.
+    """
 
     def __init__(
         self,
@@ -62,9 +73,10 @@ class ActionLearner:
         config: ActionsConfig,
         seed: int,
         ranks: Ranks = ALONE,
+        weights: Sequence[Tensor] | None = None,
     ) -> None:
         self.modules, self.base, self.states, self.config, self.seed = modules, base, states, config, seed
-        self.ranks = ranks
+        self.ranks, self.weights = ranks, weights
         size = modules.config.num_codes
         # A buffer of the modules (not of their state dict): checkpoints keep it, so a resumed run revives the same.
         modules.register_buffer("usage_K", torch.full((size,), 1 / size, device=states.device), persistent=False)
@@ -90,7 +102,7 @@ class ActionLearner:
         """Add the gradients of one batch; returns its metrics, averaged over transitions."""
         documents = self.states.documents
         micros = list(pack(documents, indices, self.config.micro_tokens))
-        total = sum(len(documents[i].tokens) - documents[i].start for i in indices)
+        total = sum(self._weight(i) for i in indices)
         sums: dict[str, float] = {"ce": 0.0, "sample_entropy": 0.0, "usage_entropy": 0.0}
         counts_K = torch.zeros_like(self.usage_K)
         for number, micro in self.ranks.share(micros):
@@ -98,9 +110,14 @@ class ActionLearner:
             seed = hash((self.seed, step, number)) % (1 << 62)
             generator = torch.Generator(device=self.states.device).manual_seed(seed)
             batch = self.states.batch(micro)
+            weight_BT = batch.valid_BT.float()
+            if self.weights is not None:
+                weight_BT = padded([self.weights[i] for i in micro], batch.valid_BT) * weight_BT
+            share = float(weight_BT.sum()) / max(total, 1e-9)
+            if not share:
+                continue  # nothing of it counts
             with mixed_precision(self.base):
-                parts, counts = self._losses(batch, self.temperature(step, steps), generator)
-            share = int(batch.valid_BT.sum()) / total
+                parts, counts = self._losses(batch, weight_BT, self.temperature(step, steps), generator)
             loss = (
                 parts["ce"]
                 - self.config.entropy_weight * parts["sample_entropy"]
@@ -112,21 +129,36 @@ class ActionLearner:
                 sums[key] += float(parts[key].detach()) * share
         counts_K = self.ranks.sum(counts_K)
         sums = self.ranks.sum_metrics(sums, self.states.device)
-        self.usage_K.lerp_(counts_K / counts_K.sum(), 0.05)
+        if float(counts_K.sum()):
+            self.usage_K.lerp_(counts_K / counts_K.sum(), 0.05)
         return {**sums, "alive": float((counts_K > 0).sum())}
 
-    def _losses(self, batch: Batch, temperature: float, generator: torch.Generator) -> tuple[dict[str, Tensor], Tensor]:
+    def _weight(self, index: int) -> float:
+        """Of all transitions of a document that count."""
+        document = self.states.documents[index]
+        if self.weights is None:
+            return len(document.tokens) - document.start
+        return float(self.weights[index][document.start - 1 :].sum())
+
+    def _losses(
+        self, batch: Batch, weight_BT: Tensor, temperature: float, generator: torch.Generator
+    ) -> tuple[dict[str, Tensor], Tensor]:
         modules = self.modules
-        scores_NK = modules.idm.transition_scores(batch.hidden_BTD)[batch.valid_BT].float()
-        hidden_ND = batch.hidden_BTD[:, :-1][batch.valid_BT]
-        targets_N = batch.tokens_BT[:, 1:][batch.valid_BT]
+        chosen_BT = weight_BT > 0
+        weight_N = weight_BT[chosen_BT] / weight_BT.sum()
+        scores_NK = modules.idm.transition_scores(batch.hidden_BTD)[chosen_BT].float()
+        hidden_ND = batch.hidden_BTD[:, :-1][chosen_BT]
+        targets_N = batch.tokens_BT[:, 1:][chosen_BT]
         action_NK, soft_NK = straight_through_gumbel(scores_NK, temperature, generator)
         vectors_ND = modules.codebook.mix(action_NK.to(modules.codebook.weight.dtype))
         merged_ND = modules.merge.merge(hidden_ND, vectors_ND, self.base.apply_final_norm)
-        marginal_K = scores_NK.softmax(-1).mean(0)
+        # Products and sums: a matrix product would be rounded to half precision under autocast.
+        marginal_K = (weight_N[:, None] * scores_NK.softmax(-1)).sum(0)
+        entropy_N = -(soft_NK * soft_NK.clamp_min(1e-9).log()).sum(-1)
+        ce_N = F.cross_entropy(self.base.logits(merged_ND), targets_N, reduction="none")
         parts = {
-            "ce": F.cross_entropy(self.base.logits(merged_ND), targets_N),
-            "sample_entropy": -(soft_NK * soft_NK.clamp_min(1e-9).log()).sum(-1).mean(),
+            "ce": (weight_N * ce_N).sum(),
+            "sample_entropy": (weight_N * entropy_N).sum(),
             "usage_entropy": -(marginal_K * marginal_K.clamp_min(1e-9).log()).sum(),
         }
         counts_K = torch.bincount(scores_NK.argmax(-1), minlength=scores_NK.shape[-1]).to(marginal_K.dtype)

@@ -171,7 +171,9 @@ class Roller:
             for (i, _), token, n in zip(wanted, tokens, numbers, strict=True)
         ]
         finishes = [self.ends.finish_of(get_task(self.problems[i].problem.task)) for i, _ in wanted]
-        rules = [Rules(lambda token: False, finish, config.max_tokens, rollout=True) for finish in finishes]
+        rules = [
+            Rules(lambda token: False, finish, config.max_tokens, True, record=self.ends.writing) for finish in finishes
+        ]
         decode(actor, rows, rules, config.rows)
         episodes = []
         for (i, _), code, row, fine in zip(wanted, codes, rows, first.fine_B.tolist(), strict=True):

@@ -1,0 +1,171 @@
+"""Attention of one new token of each row over block tables: by plain torch products, and by torch's kernel on a GPU."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from colasearch.engine.memory.pages import BLANK, PagePool
+from colasearch.engine.memory.panels import COLUMNS, LONG_PROMPT, attend, attend_and_sum, join_prompt
+
+KERNEL_PAGE = 256
+"""Tokens of a page that every version of the flash attention kernel behind ``varlen_attn`` takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """What a row attends to.
+
+    Attributes:
+        table: Its block table.
+        length: Its tokens, the new one included.
+        prompt: Tokens of a prompt at its beginning that is long enough to be read once for all its rows; else 0.
+        prompt_key: Equal for rows with the same such prompt.
+    """
+
+    table: Sequence[int]
+    length: int
+    prompt: int = 0
+    prompt_key: tuple[int, int] = (0, 0)
+
+
+class TableAttention(Protocol):
+    """Attention of one query a row to the row's keys and values in a pool."""
+
+    def plan(self, pool: PagePool, texts: Sequence[Text]) -> None:
+        """Prepare a pass, whose layers all attend to the same texts."""
+
+    def __call__(self, queries: Tensor, keys: Tensor, values: Tensor, scale: float) -> Tensor:
+        """``[N, kv_heads, group, head_dim]``, of queries of this shape and ``[pages, page, kv_heads, head_dim]``."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Class:
+    """Rows of one class of lengths: their numbers ``[n]``, where their tokens are ``[n, columns]``, and the mask."""
+
+    rows: Tensor
+    slots: Tensor
+    mask: Tensor
+
+
+class PlainTables:
+    """The reference: keys and values of rows of like length are gathered, and attended to as panels are.
+
+    The shapes of all products are those of ``panels.py``, so the numbers are the same to the last bit.
+    """
+
+    def plan(self, pool: PagePool, texts: Sequence[Text]) -> None:
+        """Put rows of one class of lengths together."""
+        device = pool.device
+        classes: dict[int, list[int]] = {}
+        below: dict[tuple[int, int], list[int]] = {}
+        for row, text in enumerate(texts):
+            own = text.length - text.prompt
+            classes.setdefault(-(-own // COLUMNS) * COLUMNS, []).append(row)
+            if text.prompt:
+                below.setdefault(text.prompt_key, []).append(row)
+        self._classes: list[_Class] = []
+        for columns, rows in classes.items():
+            slots = np.full((len(rows), columns), BLANK, np.int64)
+            lengths = np.array([texts[row].length - texts[row].prompt for row in rows])
+            for i, row in enumerate(rows):
+                slots[i, : lengths[i]] = pool.slots(texts[row].table, texts[row].prompt, texts[row].length)
+            hidden = torch.from_numpy(np.arange(columns) >= lengths[:, None]).to(device)
+            mask = torch.zeros(hidden.shape, dtype=pool.dtype, device=device).masked_fill_(hidden, float("-inf"))
+            where = torch.tensor(rows, device=device)
+            self._classes.append(_Class(where, torch.from_numpy(slots).to(device), mask[:, None, None]))
+        self._prompts = [
+            (
+                torch.from_numpy(pool.slots(texts[rows[0]].table, 0, texts[rows[0]].prompt)).to(device),
+                torch.tensor(rows, device=device),
+            )
+            for rows in below.values()
+        ]
+
+    def __call__(self, queries: Tensor, keys: Tensor, values: Tensor, scale: float) -> Tensor:
+        """Attend class by class, then to the long prompts."""
+        keys, values = keys.flatten(0, 1), values.flatten(0, 1)
+        out = torch.empty_like(queries)
+        sums = torch.empty(queries.shape[:-1], device=queries.device)
+        for part in self._classes:
+            mine = queries[part.rows]
+            k, v = (x[part.slots].transpose(1, 2).contiguous() for x in (keys, values))
+            if self._prompts:
+                found, logsum = attend_and_sum(mine, k, v, part.mask, scale)
+                sums[part.rows] = logsum
+            else:
+                found = attend(mine, k, v, part.mask, scale)
+            out[part.rows] = found
+        whole = out
+        for slots, rows in self._prompts:
+            k, v = (x[slots].transpose(0, 1).contiguous() for x in (keys, values))
+            whole = join_prompt(queries, whole, sums, k, v, rows, scale)
+        return whole
+
+
+class VarlenTables:
+    """``torch.nn.attention.varlen.varlen_attn`` over the pool: one kernel a layer, whatever the rows' lengths.
+
+    Pages have ``KERNEL_PAGE`` tokens. ``num_splits=1`` makes a row's result independent of its batch-mates.
+    """
+
+    def plan(self, pool: PagePool, texts: Sequence[Text]) -> None:
+        """Make block tables and lengths of one shape, in one copy to the device each."""
+        rows, longest = len(texts), max(len(text.table) for text in texts)
+        tables = np.full((rows, longest), BLANK, np.int32)
+        for row, text in enumerate(texts):
+            tables[row, : len(text.table)] = text.table
+        lengths = np.array([text.length for text in texts], np.int32)
+        device = pool.device
+        self._tables = torch.from_numpy(tables).to(device, non_blocking=True)
+        self._lengths = torch.from_numpy(lengths).to(device, non_blocking=True)
+        self._starts = torch.arange(rows + 1, dtype=torch.int32, device=device)
+        self._longest = int(lengths.max())
+
+    def __call__(self, queries: Tensor, keys: Tensor, values: Tensor, scale: float) -> Tensor:
+        """One call of the kernel; groups of query heads share a key head there."""
+        from torch.nn.attention.varlen import varlen_attn
+
+        rows, heads, group, size = queries.shape
+        out = varlen_attn(
+            queries.reshape(rows, heads * group, size),
+            keys,
+            values,
+            self._starts,
+            None,
+            1,
+            self._longest,
+            scale=scale,
+            enable_gqa=True,
+            seqused_k=self._lengths,
+            block_table=self._tables,
+            num_splits=1,
+        )
+        assert isinstance(out, Tensor)
+        return out.reshape(rows, heads, group, size)
+
+
+@functools.cache
+def varlen_serves(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether torch's kernel over block tables runs here: a recent torch, a GPU of Ampere or later, half precision."""
+    if device.type != "cuda" or dtype not in (torch.float16, torch.bfloat16):
+        return False
+    if torch.version.hip is not None or torch.cuda.get_device_capability(device)[0] < 8:
+        return False
+    try:
+        from torch.nn.attention.varlen import varlen_attn
+    except ImportError:
+        return False
+    return {"block_table", "seqused_k", "num_splits"} <= inspect.signature(varlen_attn).parameters.keys()
+
+
+def long_prompt(tokens: int) -> int:
+    """Tokens of a prompt that rows attend to together: all of a long one, none of another."""
+    return tokens if tokens >= LONG_PROMPT else 0

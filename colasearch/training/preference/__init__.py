@@ -1,0 +1,1 @@
+"""Learning from preferences: pairs of texts of which one was preferred, and a reward model made of them."""
