@@ -17,6 +17,9 @@ BENCHMARKS = {
     "svamp": "SVAMP, 1,000 one-step word problems.",
 }
 
+ROWS = "rows"
+"""The benchmark that is whatever rows ``--data`` has; ``bench --data FILE`` is short for it."""
+ROWS_HELP = "Rows of your own, by --task, which may be a file (docs/tasks.md)."
 CHOOSERS = ("majority", "best_of_n", "weighted_vote")
 """Arms that choose among the same independent texts."""
 BASELINES = ("greedy", *CHOOSERS)

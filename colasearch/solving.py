@@ -97,7 +97,7 @@ def solve(
     if isinstance(model, LatentLM):
         lm = model
     else:
-        lm = LatentLM.from_pretrained(model or model_for(problem.task), run_only=pool is None)
+        lm = LatentLM.from_pretrained(model or model_for(get_task(problem.task).name), run_only=pool is None)
     if config is None:
         world = WorldConfig(max_tokens=text_limit(lm.base, [problem.task]), sampling=sampling_for(lm.base))
         settings = replace(settings, world=world)

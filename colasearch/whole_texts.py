@@ -16,6 +16,7 @@ from colasearch.interrupts import HeldInterrupts
 from colasearch.model.latent_lm import LatentLM
 from colasearch.problem import Candidate, Problem, SolveResult, StopReason
 from colasearch.searchers.registry import make
+from colasearch.tasks import get_task
 
 if TYPE_CHECKING:
     from colasearch.cluster.pool import Pool
@@ -86,7 +87,12 @@ def _result(lm: LatentLM, drawn: ArmResult, settings: SearchSettings, seconds: f
     why = None
     if drawn.answer is None:
         why = why_no_answer(
-            stop, finished=len(drawn.texts), cut=drawn.cut, refuted=0, max_tokens=settings.world.max_tokens
+            stop,
+            finished=len(drawn.texts),
+            cut=drawn.cut,
+            refuted=0,
+            max_tokens=settings.world.max_tokens,
+            boxed=get_task(drawn.problem.task).answer is None,
         )
     return SolveResult(
         problem_id=drawn.problem.id,

@@ -24,7 +24,7 @@ from colasearch.model.ends import encode
 from colasearch.model.latent_lm import LatentLM
 from colasearch.model.policy import sampling_log_probs
 from colasearch.problem import Problem
-from colasearch.tasks import TASKS, prompt_text
+from colasearch.tasks import TASKS, get_task, prompt_text
 from colasearch.verifiers import extract_answer
 
 END_IDS = [0, 5, 17]
@@ -129,10 +129,10 @@ def test_a_template_that_begins_the_thought_is_known(base):
 
 
 def test_false_statements_in_a_thought_refute_nothing():
-    assert states_false("math", "3 + 4 = 8.")
-    assert not states_false("math", "<think>3 + 4 = 8? No.</think>3 + 4 = 7.")
-    assert not states_false("math", "<think>3 + 4 = 8.", complete=False)
-    assert states_false("math", "<think>Well.</think>3 + 4 = 8.")
+    assert states_false(get_task("math"), "3 + 4 = 8.")
+    assert not states_false(get_task("math"), "<think>3 + 4 = 8? No.</think>3 + 4 = 7.")
+    assert not states_false(get_task("math"), "<think>3 + 4 = 8.", complete=False)
+    assert states_false(get_task("math"), "<think>Well.</think>3 + 4 = 8.")
 
 
 def test_tokens_are_drawn_as_the_generation_config_says_unless_the_user_does(base):

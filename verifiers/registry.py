@@ -1,4 +1,4 @@
-"""Verifiers by task name; each is imported when it is first asked for."""
+"""Verifiers by name; each is imported when it is first asked for."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from colasearch.errors import InputError
 from colasearch.verifiers.base import CheckableVerifier, GoldVerifier
 
-TASKS: dict[str, tuple[str, str]] = {
+VERIFIERS: dict[str, tuple[str, str]] = {
     "choice": ("colasearch.verifiers.choice", "Choice"),
     "countdown": ("colasearch.verifiers.countdown", "Countdown"),
     "format": ("colasearch.verifiers.format", "Format"),
@@ -16,13 +16,13 @@ TASKS: dict[str, tuple[str, str]] = {
     "numeric": ("colasearch.verifiers.numeric", "Numeric"),
     "procedural": ("colasearch.verifiers.procedural", "Procedural"),
 }
-"""Task: (module, class)."""
+"""Verifier: (module, class)."""
 
 
 def _verifier_class(task: str) -> Any:
-    if task not in TASKS:
-        raise InputError(f"task {task!r} is not known; the tasks are {', '.join(sorted(TASKS))}")
-    module, name = TASKS[task]
+    if task not in VERIFIERS:
+        raise InputError(f"task {task!r} is not known; the tasks are {', '.join(sorted(VERIFIERS))}")
+    module, name = VERIFIERS[task]
     return getattr(import_module(module), name)
 
 

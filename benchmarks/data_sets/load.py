@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from colasearch.benchmarks.data_sets.base import Benchmark, Hub, Item, items_sha256, make_item, selected_sha256
 from colasearch.errors import CorruptFileError, InputError
-from colasearch.rows import Row, countdown_of, countdown_text, gold_of, read_rows, text_of
+from colasearch.rows import Row, read_rows
+from colasearch.tasks import get_task, labelled_of, settled
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,9 @@ def load(
     limit: int | None = None,
     skip: int = 0,
     shuffle_seed: int | None = None,
+    task: str | None = None,
+    prompt: str | None = None,
+    columns: Mapping[str, str] | None = None,
     report: Callable[[str], None] = lambda text: None,
 ) -> DataSet:
     """The problems of a run.
@@ -69,6 +73,9 @@ def load(
         limit: Take only so many.
         skip: Leave out so many before the first.
         shuffle_seed: Take them in an order drawn from this seed, rather than in the source's.
+        task: Reference of a task in place of the benchmark's own.
+        prompt: Style of the prompts in place of the task's own.
+        columns: Names of columns of ``data``, ours to theirs, beside the task's own.
         report: Told what is being done.
 
     Raises:
@@ -78,13 +85,16 @@ def load(
     """
     remarks: list[str] = []
     if data is not None:
-        items, source = read_items(data, benchmark.task, benchmark.defaults), str(data)
+        ref = settled(task or benchmark.task, prompt=prompt, columns=columns)
+        items, source = read_items(data, ref, {} if task else benchmark.defaults), str(data)
     elif isinstance(benchmark.source, Hub):
         from colasearch.benchmarks.data_sets.hub import fetch
 
         items, source = fetch(benchmark, report), _hub_name(benchmark.source)
     else:
         items, source = list(benchmark.source()), "generated"
+    if data is None and (task or prompt):
+        items = [_asked_as(item, settled(task or item.problem.task, prompt=prompt)) for item in items]
     digest = items_sha256(items, benchmark.loose)
     pinned = None if benchmark.sha256 is None else digest == benchmark.sha256
     if pinned is False and benchmark.binding and data is None:
@@ -123,7 +133,7 @@ def read_items(path: Path, task: str = "math", defaults: Mapping[str, Any] | Non
     """
     items: list[Item] = []
     seen: dict[str, str] = {}
-    for row in read_rows(path):
+    for row in read_rows(path, get_task(task).columns):
         identity = row.fields.get("id")
         name = f"{path.stem}-{row.number:05d}" if identity in (None, "") else str(identity)
         item = _item(row, name, task, defaults or {})
@@ -135,13 +145,15 @@ def read_items(path: Path, task: str = "math", defaults: Mapping[str, Any] | Non
 
 
 def _item(row: Row, name: str, task: str, defaults: Mapping[str, Any]) -> Item:
-    if task == "countdown":
-        data = countdown_of(row, defaults)
-        text, gold = str(row.fields.get("problem") or countdown_text(data)), row.fields.get("answer")
-    else:
-        data, text, gold = dict(defaults), text_of(row), gold_of(row, task)
+    labelled = labelled_of(row, task, defaults)
     subject, level = (next((row.fields[key] for key in keys if key in row.fields), None) for keys in _GROUPS)
-    return make_item(name, text, gold, task, data, subject, level)
+    return make_item(name, labelled.problem.text, labelled.gold, task, labelled.problem.data, subject, level)
+
+
+def _asked_as(item: Item, ref: str) -> Item:
+    """The item under another task."""
+    problem = replace(item.problem, task=ref)
+    return replace(item, labelled=replace(item.labelled, problem=problem))
 
 
 _GROUPS = (("subject", "type"), ("level",))

@@ -6,6 +6,7 @@ from importlib import import_module
 
 from colasearch.benchmarks.data_sets.base import Benchmark
 from colasearch.benchmarks.names import BENCHMARKS
+from colasearch.benchmarks.names import ROWS as OWN_ROWS
 from colasearch.errors import InputError
 
 MODULES: dict[str, tuple[str, str]] = {
@@ -28,6 +29,8 @@ def get(name: str) -> Benchmark:
         from colasearch.benchmarks.data_sets.gym import benchmark
 
         return benchmark(name.removeprefix("gym:"))
+    if name == OWN_ROWS:
+        return Benchmark(name, "rows of the user's", task="math", source=list, rows=None)
     if name not in BENCHMARKS:
         raise InputError(f"unknown benchmark {name!r}; choose one of {', '.join(sorted(BENCHMARKS))} or gym:TASK")
     if name in ROWS:

@@ -21,8 +21,7 @@ from colasearch.engine.texts.choosing import Checks
 from colasearch.model.latent_lm import LatentLM
 from colasearch.problem import Candidate, Problem, StopReason
 from colasearch.storage.traces import Trace, TraceNode, TraceText
-from colasearch.tasks import get_task
-from colasearch.verifiers import canonical_key, checkable_verifier, is_checkable
+from colasearch.tasks import answer_key, checkable_verifier, get_task, is_checkable
 
 
 @dataclass(slots=True)
@@ -53,7 +52,7 @@ def scores_of(drawn: Drawn, sampler: Sampler, place: int, references: int) -> li
         by_text = iter(values)
         return [next(by_text) * factor if fine else 0.0 for fine, factor in zip(sound, likely, strict=True)]
     first = drawn.samples[:references]
-    keys = [canonical_key(s.answer, problem.task) if s.answer is not None else None for s in drawn.samples]
+    keys = [answer_key(s.answer, problem.task) if s.answer is not None else None for s in drawn.samples]
     agreeing = Counter(key for key, fine in zip(keys[:references], sound, strict=False) if fine)
     return [
         factor * (1 + agreeing[key]) / (2 + len(first)) if fine else 0.0
@@ -77,7 +76,7 @@ def choose(
     groups: dict[Hashable, list[int]] = {}
     for index, one in enumerate(drawn.samples):
         if one.answer is not None:
-            groups.setdefault(canonical_key(one.answer, problem.task), []).append(index)
+            groups.setdefault(answer_key(one.answer, problem.task), []).append(index)
     if arm == "best_of_n":
         ranked = sorted(groups.values(), key=lambda group: -max(scores[i] for i in group))
         weights = [max(scores[i] for i in group) for group in ranked]

@@ -24,8 +24,7 @@ from colasearch.engine.texts.judged import values_of
 from colasearch.errors import InputError
 from colasearch.model.latent_lm import LatentLM
 from colasearch.problem import Problem
-from colasearch.tasks import prompt_tokens
-from colasearch.verifiers import extract_answer
+from colasearch.tasks import answer_of, get_task, prompt_tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +110,14 @@ class Sampler:
         """The samples ``(problem, number)``, in order. If ``poll`` raises, ``finished`` has what was done by then."""
         rows = self._rows(wanted)
         self.in_progress = [(*name, row) for name, row in zip(wanted, rows, strict=True)]
-        ends = self.ends
-        rules = Rules(ends.is_boundary, ends.is_finished, self.config.max_tokens, True, record=ends.writing)
+        rules = [self._rules(place) for place, _ in wanted]
         decode(self.actor, rows, rules, self.actor.rows_for(self.config))
         return [sample for _, _, sample in self.finished()]
+
+    def _rules(self, place: int) -> Rules:
+        ends = self.ends
+        is_finished = ends.finish_of(get_task(self.problems[place].task))
+        return Rules(ends.is_boundary, is_finished, self.config.max_tokens, True, record=ends.writing)
 
     def finished(self) -> list[tuple[int, int, Sample]]:
         """``(problem, number, sample)`` of the last call of :meth:`draw`; a text in progress counts as cut off."""
@@ -137,7 +140,7 @@ class Sampler:
 
     def _sample(self, place: int, row: Row) -> Sample:
         text = self.ends.decode(row.tokens)
-        answer = extract_answer(text, self.problems[place].task) if row.ended else None
+        answer = answer_of(text, self.problems[place].task) if row.ended else None
         cut = not row.ended and not row.broken and len(row.tokens) >= self.config.max_tokens
         return Sample(tuple(row.tokens), text, answer, row.ended, row.broken, cut)
 

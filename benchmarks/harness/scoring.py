@@ -12,7 +12,7 @@ from typing import Any
 
 from colasearch.benchmarks.data_sets.base import Item
 from colasearch.benchmarks.harness.arms import ArmResult
-from colasearch.verifiers import get_verifier, is_checkable
+from colasearch.tasks import is_checkable, text_verifier
 
 MAX_CANDIDATES = 16
 """Groups of answers that a record keeps."""
@@ -59,7 +59,7 @@ class Scorer:
 
     def _verdicts(self, item: Item, task: str, texts: Sequence[str]) -> list[Any]:
         if task not in self._verifiers:
-            self._verifiers[task] = get_verifier(task)
+            self._verifiers[task] = text_verifier(task)
         asked: Any = item.problem if is_checkable(task) else item.labelled
         verdicts: list[Any] = self._verifiers[task].score_batch([(asked, text) for text in texts])
         return verdicts

@@ -23,8 +23,7 @@ from typing import Any
 from colasearch.model.base import DTYPES, BaseModel
 from colasearch.model.latent_lm import LatentLM
 from colasearch.problem import LabelledProblem, Problem
-from colasearch.tasks import get_task, prompt_tokens
-from colasearch.verifiers import get_verifier
+from colasearch.tasks import get_task, prompt_tokens, text_verifier
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +53,7 @@ def prompt_by_transformers(tokenizer: Any, problem: Problem) -> list[int]:
     """The prompt as the tokenizer's template lays it out, without our code; our plain layout where it has none."""
     if not getattr(tokenizer, "chat_template", None):
         return prompt_tokens(tokenizer, problem)
-    messages = [{"role": "user", "content": get_task(problem.task).request(problem)}]
+    messages = get_task(problem.task).messages(problem)
     laid_out = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=True, return_dict=True)
     return [int(token) for token in laid_out["input_ids"]]
 
@@ -134,7 +133,7 @@ def main() -> None:
 
 def compare(labelled: Sequence[LabelledProblem], ours: Sequence[Greedy], theirs: Sequence[Greedy]) -> None:
     """Print what is equal and what is right. A text that was cut has no answer, on either side."""
-    judge: Any = get_verifier(labelled[0].problem.task)
+    judge: Any = text_verifier(labelled[0].problem.task)
     equal = 0
     right = [0, 0]
     for one, mine, other in zip(labelled, ours, theirs, strict=True):

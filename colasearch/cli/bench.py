@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from colasearch.benchmarks.names import BENCHMARKS
+from colasearch.benchmarks.names import BENCHMARKS, ROWS, ROWS_HELP
 from colasearch.cli.groups import NamedGroup
 
 OTHERS: dict[str, tuple[str, str, str]] = {
@@ -17,7 +17,16 @@ OTHERS: dict[str, tuple[str, str, str]] = {
 
 
 class BenchGroup(NamedGroup):
-    """The benchmarks by name, ``gym:TASK`` for any TASK, and the commands of ``OTHERS``; imported when used."""
+    """The benchmarks by name, ``gym:TASK`` for any TASK, and the commands of ``OTHERS``; imported when used.
+
+    Without a name the rows of ``--data`` are the benchmark.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Click's own, with the name put in where options alone are given."""
+        if args and args[0].startswith("--") and args[0] not in ("--", *ctx.help_option_names):
+            args = [ROWS, *args]
+        return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names of all commands, sorted."""
@@ -32,7 +41,7 @@ class BenchGroup(NamedGroup):
             command = getattr(import_module(module), attribute)
             assert isinstance(command, click.Command)
             return command
-        if cmd_name in BENCHMARKS or cmd_name.startswith("gym:"):
+        if cmd_name in (*BENCHMARKS, ROWS) or cmd_name.startswith("gym:"):
             from colasearch.cli.bench_run import make_command
 
             return make_command(cmd_name)
@@ -41,7 +50,13 @@ class BenchGroup(NamedGroup):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the lists from the tables alone."""
         with formatter.section("Benchmarks"):
-            formatter.write_dl([*sorted(BENCHMARKS.items()), ("gym:TASK", "Any task of reasoning-gym.")])
+            formatter.write_dl(
+                [
+                    *sorted(BENCHMARKS.items()),
+                    ("gym:TASK", "Any task of reasoning-gym."),
+                    (f"[{ROWS}] --data FILE", ROWS_HELP),
+                ]
+            )
         with formatter.section("Measurements"):
             formatter.write_dl([(name, text) for name, (_, _, text) in sorted(OTHERS.items())])
 

@@ -27,6 +27,7 @@ from colasearch.cli.options import (
     worker_options,
 )
 from colasearch.cli.settings import BenchSettings
+from colasearch.cli.tasks import task_options
 
 if TYPE_CHECKING:
     from colasearch.benchmarks.data_sets.load import DataSet
@@ -75,9 +76,9 @@ def arm_names(context: click.Context, parameter: click.Parameter, value: Any) ->
 
 def make_command(name: str) -> click.Command:
     """The command that runs benchmark ``name``."""
-    from colasearch.benchmarks.names import BENCHMARKS
+    from colasearch.benchmarks.names import BENCHMARKS, ROWS, ROWS_HELP
 
-    about = BENCHMARKS.get(name, f"reasoning-gym's task {name.removeprefix('gym:')}.")
+    about = ROWS_HELP if name == ROWS else BENCHMARKS.get(name, f"reasoning-gym's task {name.removeprefix('gym:')}.")
 
     @click.command(name=name, help=f"{about}\n\n{inspect.cleandoc(run.__doc__ or '')}", epilog=EPILOG.format(name=name))
     @model_options
@@ -89,6 +90,7 @@ def make_command(name: str) -> click.Command:
         type=click.Path(path_type=Path),
         help="A jsonl, JSON or CSV file in place of the benchmark's own rows.",
     )
+    @task_options
     @option("--exactly", is_flag=True, help="Countdown: every number exactly once, not at most once.")
     @option("--limit", type=click.IntRange(min=1), help="Only so many problems.")
     @option("--skip", type=click.IntRange(min=0), default=0, help="Leave out so many problems before the first.")
@@ -127,15 +129,22 @@ def run(settings: BenchSettings, context: click.Context) -> int:
     """
     from colasearch.benchmarks.data_sets import registry
     from colasearch.benchmarks.data_sets.load import load
+    from colasearch.benchmarks.names import ROWS
     from colasearch.cli.bench_display import Display
     from colasearch.cli.bench_table import show_summary
     from colasearch.searchers.registry import make
+    from colasearch.tasks import get_task, settled
 
     name = settings.name
     benchmark = registry.get(name)
     settings.check()
+    if name == ROWS:
+        settings = _own_rows(settings)
+    if settings.columns and settings.data is None:
+        raise click.UsageError("--columns names columns of --data; give a file, or leave it out")
     make(settings.searcher[0], dict(settings.options))  # a wrong option must not cost the loading of data and model
-    if settings.exactly and benchmark.task != "countdown":
+    task = get_task(settled(settings.task or benchmark.task)).name
+    if settings.exactly and task != "countdown":
         raise click.UsageError(f"--exactly is a rule of Countdown; {name} has no numbers to use: leave it out")
     with Display() as display, _warnings_to(display):
         data = load(
@@ -144,12 +153,15 @@ def run(settings: BenchSettings, context: click.Context) -> int:
             limit=settings.limit,
             skip=settings.skip,
             shuffle_seed=settings.shuffle_seed,
+            task=settings.task,
+            prompt=settings.prompt,
+            columns=settings.columns,
             report=display.say,
         )
-        settings = replace(settings, model=chosen_model(settings.model, benchmark.task, display.say))
+        settings = replace(settings, model=chosen_model(settings.model, task, display.say))
         for remark in data.remarks:
             display.warn(remark)
-        if benchmark.task == "countdown":
+        if task == "countdown":
             from colasearch.benchmarks.data_sets.countdown import with_rule
 
             data = with_rule(data, settings.exactly)
@@ -161,6 +173,22 @@ def run(settings: BenchSettings, context: click.Context) -> int:
     else:
         show_summary(summary)
     return 1 if any(arm["errors"] for point in summary["curve"] for arm in point["arms"].values()) else 0
+
+
+def _own_rows(settings: BenchSettings) -> BenchSettings:
+    """The settings of a run over the user's rows, the task named.
+
+    Raises:
+        UsageError: There are no rows.
+    """
+    from colasearch.rows import read_rows
+    from colasearch.tasks import task_of
+
+    if settings.data is None:
+        raise click.UsageError("bench without the name of a benchmark runs the rows of --data FILE; give one of both")
+    if settings.task is not None:
+        return settings
+    return replace(settings, task=task_of(read_rows(settings.data, settings.columns)))
 
 
 def _run(
@@ -269,6 +297,7 @@ def _manifest(
     from colasearch.rewards import hashes_of
     from colasearch.storage.files import read_sums
     from colasearch.storage.runs import manifest_of
+    from colasearch.tasks import hashes_of as task_hashes
 
     world = {key: value for key, value in asdict(plan.settings.world).items() if key not in RUNTIME_WORLD}
     if world["value_head"]:
@@ -303,6 +332,8 @@ def _manifest(
         "dtype": str(lm.base.dtype).removeprefix("torch."),
         "traces": plan.traces,
     }
+    if given.task or given.prompt or given.columns:
+        settings["tasks"] = sorted({item.problem.task for item in data.items})
     folder = latents_folder(given.model or "")
     hashes = {
         "problems": data.selected_sha256,
@@ -310,6 +341,7 @@ def _manifest(
         "base": lm.base.identity.weights_sha256 or lm.base.identity.sha256,
         "latents": None if folder is None else read_sums(folder),
         **({"values": hashes} if (hashes := hashes_of(plan.settings.world.values)) else {}),
+        **({"tasks": files} if (files := task_hashes({item.problem.task for item in data.items})) else {}),
     }
     origins = {
         key: str(source.name).lower()

@@ -6,6 +6,7 @@ import json
 import re
 import stat
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ import click
 from colasearch.cli.groups import near_names
 from colasearch.errors import InputError, PrerequisiteError
 from colasearch.problem import Problem
-from colasearch.rows import COUNTDOWN_DATA, Row, countdown_text, parse_rows, text_of
+from colasearch.rows import COUNTDOWN_DATA, Row, countdown_text, parse_rows
+from colasearch.tasks import TASKS, get_task, problem_of, settled
 from colasearch.wording import countdown_data
 
 MAX_PROBLEM_BYTES = 1 << 20
@@ -90,7 +92,14 @@ def read_text_file(name: str) -> str:
     return text
 
 
-def parse_problems(text: str, name: str = "-", task: str | None = None) -> list[Problem]:
+def parse_problems(
+    text: str,
+    name: str = "-",
+    task: str | None = None,
+    *,
+    prompt: str | None = None,
+    columns: Mapping[str, str] | None = None,
+) -> list[Problem]:
     """The problems of a text, in order: rows of jsonl, a JSON array or CSV (``colasearch.rows``), else one wording.
 
     A row has ``problem`` (or another name of it), or ``numbers`` and ``target`` for Countdown; it may name its
@@ -99,15 +108,27 @@ def parse_problems(text: str, name: str = "-", task: str | None = None) -> list[
     Args:
         text: Of a file or of standard input.
         name: Of the file: ``.jsonl``, ``.json`` and ``.csv`` hold rows, and nothing else.
-        task: ``math``, ``countdown``, or None: what each problem is, Countdown or else mathematics.
+        task: Of all problems; None: what each problem is, Countdown or else mathematics.
+        prompt: Style of the prompts in place of the task's own.
+        columns: Names of columns, ours to theirs, beside the task's own.
 
     Raises:
         InputError: A row, or the text, is no problem; or two problems have one id.
     """
+    if task is not None:
+        task = settled(task, prompt=prompt, columns=columns)
+        columns = get_task(task).columns
+    problems = _parse(text, name, task, columns)
+    if task is None and prompt is not None:
+        problems = [replace(problem, task=settled(problem.task, prompt=prompt)) for problem in problems]
+    return problems
+
+
+def _parse(text: str, name: str, task: str | None, columns: Mapping[str, str] | None) -> list[Problem]:
     where = "standard input" if name == "-" else name
     if not (name.lower().endswith(ROWS_SUFFIXES) or ROWS.match(text)):
         return [parse_problem(text, task)]
-    rows = parse_rows(text, where)
+    rows = parse_rows(text, where, columns)
     if not rows:
         raise InputError(f'{where} has no rows; give at least one, such as {{"problem": "What is 2+2?"}}')
     problems = [_row_problem(row, task) for row in rows]
@@ -132,7 +153,7 @@ def parse_problem(text: str, task: str | None = None) -> Problem:
 
     Args:
         text: Of a file or of standard input.
-        task: ``math``, ``countdown``, or None: what the text is, Countdown or else mathematics.
+        task: Its task; None: what the text is, Countdown or else mathematics.
 
     Raises:
         InputError: Not one problem: JSON that cannot be read, no two numbers and a target, or more than one problem.
@@ -143,33 +164,42 @@ def parse_problem(text: str, task: str | None = None) -> Problem:
             raise InputError(f"the text holds {len(problems)} problems, and one is asked for")
         return problems[0]
     worded = countdown_data(text)
-    if task == "math" or (task is None and worded is None):
-        return Problem.from_text(text, "math")
+    task = task or ("math" if worded is None else "countdown")
+    if (known := get_task(task)).name != "countdown":
+        needed = [name for name in known.data if not name.endswith("?")]
+        if needed:
+            raise InputError(
+                f"the task {known.name!r} needs {', '.join(needed)} beside the wording; give rows, such as "
+                f'{{"problem": "...", "{needed[0]}": ...}}, in a jsonl file'
+            )
+        return Problem.from_text(text, task)
     if worded is not None:
-        return _countdown(text, worded["numbers"], worded["target"], worded.get("use"))
+        return _countdown(text, worded["numbers"], worded["target"], worded.get("use"), task)
     found = [int(n) for n in re.findall(r"(?<![\d.])\d{1,9}(?![\d.]*\d)", text)]
-    return _countdown(text, found[:-1], found[-1] if found else None, None)
+    return _countdown(text, found[:-1], found[-1] if found else None, None, task)
 
 
 def _row_problem(row: Row, task: str | None) -> Problem:
     named = row.fields.get("task")
-    if named not in (None, "math", "countdown") or (task and named and named != task):
-        rule = f"--task says {task}" if task else "it must be math or countdown"
-        raise InputError(f'the "task" of {row.where} is {named!r}; {rule}')
-    task = task or named or ("countdown" if "numbers" in row.fields else "math")
-    if task == "countdown":
+    if task is None or get_task(task) is TASKS.get(task):  # a column of that name is something else to a task of others
+        if named not in (None, *TASKS) or (task and named and named != task):
+            rule = f"--task says {task}" if task else f"it must be one of {', '.join(sorted(TASKS))}"
+            raise InputError(f'the "task" of {row.where} is {named!r}; {rule}')
+        task = task or named or ("countdown" if "numbers" in row.fields else "math")
+    if get_task(task).name == "countdown":
         fields = {key: row.fields.get(key) for key in COUNTDOWN_DATA}
-        problem = _countdown(json.dumps(row.fields), fields["numbers"], fields["target"], fields["use"])
+        problem = _countdown(json.dumps(row.fields), fields["numbers"], fields["target"], fields["use"], task)
         words = row.fields.get("problem")
         text = words if isinstance(words, str) and words.strip() else countdown_text(problem.data)
         problem = Problem.from_text(text.strip(), task, problem.data)
     else:
-        problem = Problem.from_text(text_of(row).strip(), task)
+        problem = problem_of(row, task)
+        problem = Problem.from_text(problem.text.strip(), task, problem.data)
     identity = row.fields.get("id")
     return problem if identity in (None, "") else replace(problem, id=str(identity))
 
 
-def _countdown(text: str, numbers: Any, target: Any, use: Any) -> Problem:
+def _countdown(text: str, numbers: Any, target: Any, use: Any, task: str) -> Problem:
     def whole(value: Any) -> bool:
         return isinstance(value, int) and not isinstance(value, bool)
 
@@ -180,7 +210,7 @@ def _countdown(text: str, numbers: Any, target: Any, use: Any) -> Problem:
         )
     if use not in (None, "all"):
         raise InputError(f'"use" is {use!r}; it is "all" (every number exactly once) or left out (at most once)')
-    return Problem.from_text(text, "countdown", {"numbers": numbers, "target": target, **({"use": use} if use else {})})
+    return Problem.from_text(text, task, {"numbers": numbers, "target": target, **({"use": use} if use else {})})
 
 
 def load_config(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:

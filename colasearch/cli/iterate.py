@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from colasearch.cli.options import config_option, key_values, option, worker_options
+from colasearch.cli.tasks import task_options
 from colasearch.experiments.recipes.iterations import Iterations, Numbers
 
 if TYPE_CHECKING:
@@ -41,6 +43,27 @@ class IterateSettings(Numbers):
     heldout_data: tuple[Path, ...] = ()
     output: Path
     resume: bool = False
+    prompt: str | None = None
+    columns: Mapping[str, str] | None = None
+
+    def whole_task(self) -> str:
+        """The whole reference of the problems' task.
+
+        Raises:
+            UsageError: The base is to learn from texts, on prompts of a style that such learning does not have.
+        """
+        from colasearch.rows import read_rows
+        from colasearch.tasks import get_task, settled, task_of
+
+        task = self.task or task_of([row for path in self.data for row in read_rows(path, self.columns)])
+        task = settled(task, prompt=self.prompt, columns=self.columns)
+        style = get_task(task).style
+        if self.guide_epochs and style not in ("chat", "think"):
+            raise click.UsageError(
+                f"--guide-epochs trains the base on prompts in the style chat (or think), and these are {style}; give "
+                "--guide-epochs 0, or another style"
+            )
+        return task
 
     def recipe(self, task: str) -> Iterations:
         """Every number of the run, of problems of ``task``. A folder's path is made whole: stages run elsewhere."""
@@ -58,11 +81,7 @@ class IterateSettings(Numbers):
 @click.option("--data", multiple=True, required=True, type=PATH, help="Problems to learn from, with answers.")
 @click.option("--heldout-data", multiple=True, type=PATH, help="Problems to measure on [default: some of --data].")
 @option("--heldout", type=click.FloatRange(0, 1), default=0.1, help="Share of --data that is held out.")
-@option(
-    "--task",
-    type=click.Choice(["math", "countdown"]),
-    help="Prompt and verifier [default: countdown for rows with numbers and a target, else math].",
-)
+@task_options
 @option("--iterations", type=COUNT, default=3, help="How many.")
 @option("--problems-per-iteration", type=COUNT, default=500, help="Problems searched in each.")
 @option("--searcher", default="gumbel", help="Search algorithm: gumbel, puct, ...")
@@ -151,8 +170,9 @@ def run(settings: IterateSettings) -> int:
     from colasearch.training.data.problems import load_problems, split_problems
 
     output = settings.output
-    problems = load_problems(settings.data, settings.task)
-    how = settings.recipe(problems[0].problem.task)
+    task = settings.whole_task()
+    problems = load_problems(settings.data, task)
+    how = settings.recipe(task)
     make(how.searcher, dict(_pair(one) for one in how.options))  # a wrong name must not cost the first search
     if settings.heldout_data:
         train, held = problems, load_problems(settings.heldout_data, how.task)

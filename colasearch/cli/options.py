@@ -37,9 +37,11 @@ def model_options(function: Any) -> Any:
 def chosen_model(named: str | None, task: str, say: Callable[[str], None]) -> str:
     """The model that the user named, else the shipped one for ``task``; says which one it took."""
     from colasearch.model.known import DEFAULT_MODEL, model_for
+    from colasearch.tasks import get_task
 
     if named:
         return named
+    task = get_task(task).name
     name = model_for(task)
     why = "the default" if name == DEFAULT_MODEL else f"made for {task}"
     say(f"model {name}, {why}; --model takes another")

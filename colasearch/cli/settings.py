@@ -114,6 +114,8 @@ class SolveSettings(SearchCommand):
 
     file: str
     task: str | None = None
+    prompt: str | None = None
+    columns: Mapping[str, str] | None = None
     searcher: str = "gumbel"
     sims: int = 64
     compile: bool = False
@@ -144,6 +146,9 @@ class BenchSettings(SearchCommand):
     arms: tuple[str, ...] = ()
     sims: tuple[int, ...] = (64,)
     data: Path | None = None
+    task: str | None = None
+    prompt: str | None = None
+    columns: Mapping[str, str] | None = None
     exactly: bool = False
     limit: int | None = None
     skip: int = 0

@@ -26,6 +26,7 @@ from colasearch.cli.options import (
 )
 from colasearch.cli.settings import SolveSettings
 from colasearch.cli.solve_run import AT_A_TIME, folder_options, printer, run_folder, solve_all
+from colasearch.cli.tasks import task_options
 from colasearch.printable import visible
 
 if TYPE_CHECKING:
@@ -104,12 +105,7 @@ class Line:
 @click.command(name="solve", epilog=EPILOG)
 @click.argument("file", metavar="FILE|-")
 @model_options
-@option(
-    "--task",
-    type=click.Choice(["math", "countdown"]),
-    default=None,
-    help="How to ask, and how to check [default: countdown for numbers and a target, else math].",
-)
+@task_options
 @option("--searcher", default="gumbel", help="Search algorithm: gumbel, puct, ...")
 @option(
     "--sims",
@@ -148,7 +144,9 @@ def command(context: click.Context, /, **given: Any) -> int:
 
 def run(settings: SolveSettings, context: click.Context) -> int:
     """Solve as ``settings`` say, and show the results; returns the exit code."""
-    problems = parse_problems(read_text_file(settings.file), settings.file, settings.task)
+    problems = parse_problems(
+        read_text_file(settings.file), settings.file, settings.task, prompt=settings.prompt, columns=settings.columns
+    )
     settings.check()
     with Line() as line:
         tasks = {problem.task for problem in problems}
@@ -259,14 +257,14 @@ def show_result(result: SolveResult, problem: Problem) -> None:
     from rich.text import Text
 
     from colasearch.engine.verdict import plural
-    from colasearch.verifiers import checkable_verifier, is_checkable
+    from colasearch.tasks import checkable_verifier, is_checkable
 
     console = Console(highlight=False)
     answer = visible(result.answer) if result.answer is not None else "none found"
     judge = checkable_verifier(problem.task) if is_checkable(problem.task) else None
     verdict = None if judge is None or result.answer is None else judge.score(problem, result.answer)
     console.print(Text("Answer: ") + Text(answer, style="bold"))
-    if problem.task == "countdown":
+    if {"numbers", "target"} <= problem.data.keys():
         numbers = ", ".join(map(str, problem.data["numbers"]))
         console.print(Text(f"        to make {problem.data['target']} from {numbers}"))
     if verdict is not None:

@@ -171,6 +171,7 @@ def run_folder(
     from colasearch.rewards import hashes_of
     from colasearch.storage.files import read_sums
     from colasearch.storage.runs import RunFolder, manifest_of
+    from colasearch.tasks import hashes_of as task_hashes
 
     latents = latents_folder(model)
     rows = [[p.id, p.task, p.text, dict(p.data)] for p in problems]
@@ -182,6 +183,7 @@ def run_folder(
             "base": lm.base.identity.weights_sha256 or lm.base.identity.sha256,
             "latents": None if latents is None else read_sums(latents),
             **({"values": hashes} if (hashes := hashes_of(settings.world.values)) else {}),
+            **({"tasks": files} if (files := task_hashes({p.task for p in problems})) else {}),
         },
         {"problems": len(problems)},
     )

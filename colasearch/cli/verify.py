@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,15 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from colasearch.cli.inputs import check_stdin
+from colasearch.cli.tasks import columns_option
 from colasearch.errors import InputError
 from colasearch.problem import LabelledProblem, Problem
-from colasearch.verifiers import Verdict, extract_answer, is_checkable
+from colasearch.rows import row_of
+from colasearch.tasks import TASKS, answer_of, answer_verifier, get_task, problem_of, settled, text_verifier
+from colasearch.verifiers import Verdict
 from colasearch.verifiers.countdown import Countdown
 from colasearch.verifiers.math import Math
 from colasearch.verifiers.pool import DEADLINE_S
-from colasearch.verifiers.registry import TASKS, get_verifier
 
 MAX_LINE_BYTES = 16 << 20
 """A longer row is not read."""
@@ -66,10 +68,10 @@ class _Grader:
     """Makes of one row a call of the right verifier."""
 
     def __init__(self, task: str, deadline_s: float, workers: int | None, exactly: bool = False) -> None:
-        self.task = task
+        self.task, self.kind, self.columns = task, task.partition("?")[0], get_task(task).columns
         self.math = Math(deadline_s=deadline_s, workers=workers)
         self.countdown = Countdown(use_all=exactly)
-        self.other = get_verifier(task)
+        self.texts, self.answers = text_verifier(task), answer_verifier(task)
 
     def prepare(self, row: Any, line: int) -> Callable[[], Verdict]:
         """The check of a row, ready to be called.
@@ -83,25 +85,58 @@ class _Grader:
         form = row.get("format") or "text"
         if form not in FORMATS:
             raise RowError(f'line {line} has "format" {form!r}; it may be {" or ".join(FORMATS)}')
-        if self.task == "countdown" or (self.task == "math" and "gold" not in row and "numbers" in row):
+        if self.kind == "countdown" or (self.kind == "math" and "gold" not in row and "numbers" in row):
             return self._countdown(row, pred, line)
-        if self.task == "math":
-            gold = _text(row, "gold", line)
+        if self.kind == "math":
+            gold = self._gold(row, line)
             return lambda: self.math.score_pairs([(gold, pred)], bare=form == "answer")[0]
+        verifier = self.answers if form == "answer" else self.texts
+        problem = self._problem(row, line)
+        if verifier.checkable:
+            return lambda: _verdict(verifier, problem, pred)
+        labelled = LabelledProblem(problem, self._gold(row, line))
+        return lambda: _verdict(verifier, labelled, pred)
+
+    def renamed(self, row: Any, line: int) -> Any:
+        """A row with our names for the columns that were named.
+
+        Raises:
+            RowError: It has no column of the name given for ``pred``.
+        """
+        if not isinstance(row, dict) or not self.columns:
+            return row
+        theirs = self.columns.get("pred", "pred")
+        if theirs not in row:
+            raise RowError(
+                f"line {line} has no {theirs!r}, the column named for pred; its columns are {', '.join(row)}"
+            )
+        ours = {key: value for key, value in row.items() if key not in self.columns}
+        named = {name: row[column] for name, column in self.columns.items() if column in row}
+        return ours | {"gold" if name == "answer" else name: value for name, value in named.items()}
+
+    def _gold(self, row: dict[str, Any], line: int) -> str:
+        return _text(row, "answer" if "gold" not in row and "answer" in row else "gold", line)
+
+    def _problem(self, row: dict[str, Any], line: int) -> Problem:
+        """The problem of a row of a task that is neither mathematics nor Countdown."""
+        if self.kind not in TASKS:
+            try:
+                read = row_of(line, f"line {line}", row)
+                # A verifier may do without the wording, and so may a row.
+                problem = problem_of(replace(read, fields={"problem": "?", **read.fields}), self.task)
+            except InputError as error:
+                raise RowError(str(error)) from None
+            return replace(problem, id=str(row.get("id")))
         data = {key: value for key, value in row.items() if key not in ("id", "gold", "pred", "format")}
-        problem = Problem(id=str(row.get("id")), text="", task=self.task, data=data)
-        if is_checkable(self.task):
-            return lambda: self.other.score(problem, pred)
-        labelled = LabelledProblem(problem, _text(row, "gold", line))
-        return lambda: self.other.score(labelled, pred)
+        return Problem(id=str(row.get("id")), text="", task=self.task, data=data)
 
     def answer(self, row: dict[str, Any]) -> str | None:
         """The answer found in a row's ``pred``, which is what is graded; None where none is found."""
         pred = "" if row["pred"] is None else str(row["pred"])
         if row.get("format") == "answer":
             return pred.strip() or None
-        countdown = self.task == "math" and "gold" not in row and "numbers" in row
-        return extract_answer(pred, "countdown" if countdown else self.task)
+        countdown = self.kind == "math" and "gold" not in row and "numbers" in row
+        return answer_of(pred, "countdown" if countdown else self.task)
 
     def _countdown(self, row: dict[str, Any], pred: str, line: int) -> Callable[[], Verdict]:
         for name in ("numbers", "target"):
@@ -110,6 +145,11 @@ class _Grader:
         data: dict[str, Any] = {name: row[name] for name in ("numbers", "target", "use") if name in row}
         problem = Problem(id=str(row.get("id")), text="", task="countdown", data=data)
         return lambda: self.countdown.score(problem, pred)
+
+
+def _verdict(verifier: Any, item: Problem | LabelledProblem, pred: str) -> Verdict:
+    verdict: Verdict = verifier.score(item, pred)
+    return verdict
 
 
 def _lines(fd: int) -> Iterator[tuple[int, bytes | None, int]]:
@@ -156,6 +196,7 @@ def _read(fd: int, grader: _Grader, executor: ThreadPoolExecutor) -> Iterator[_R
             except (ValueError, RecursionError) as error:
                 raise RowError(f"line {number} is not JSON: {error}") from None
             row_id = row.get("id") if isinstance(row, dict) else None
+            row = grader.renamed(row, number)
             check = grader.prepare(row, number)
             answer = grader.answer(row)
         except RowError as error:
@@ -239,7 +280,14 @@ def _open(name: str) -> tuple[int, int | None]:
     "Example: colasearch verify outputs.jsonl > verdicts.jsonl"
 )
 @click.argument("file")
-@click.option("--task", default="math", show_default=True, help=f"What to grade as: {', '.join(sorted(TASKS))}.")
+@click.option(
+    "--task",
+    default="math",
+    show_default=True,
+    metavar="TASK",
+    help=f"What to grade as: {', '.join(sorted(TASKS))}, FILE.py[:NAME] or FILE.yaml (docs/tasks.md).",
+)
+@columns_option
 @click.option(
     "--deadline",
     type=click.FloatRange(min=0.05),
@@ -257,14 +305,22 @@ def _open(name: str) -> tuple[int, int | None]:
     help='Score rows {"id", "problem", "pred"} by a reward, such as FILE.py:FUNCTION (docs/rewards.md), in place of '
     "grading them; several are averaged by their weights (SPEC*WEIGHT).",
 )
-def command(file: str, task: str, deadline: float, workers: int | None, exactly: bool, specs: tuple[str, ...]) -> int:
+def command(
+    file: str,
+    task: str,
+    columns: dict[str, str] | None,
+    deadline: float,
+    workers: int | None,
+    exactly: bool,
+    specs: tuple[str, ...],
+) -> int:
     """Grade the outputs in FILE (jsonl; - for standard input)."""
     if specs:
         from colasearch.cli.verify_reward import score_rows
 
         fd, _ = _open(file)
         return score_rows(file, specs, _lines(fd))
-    is_checkable(task)  # an unknown task is reported before anything is read
+    task = settled(task, columns=columns)  # an unknown task is reported before anything is read
     fd, size = _open(file)
     grader = _Grader(task, deadline, workers, exactly)
     rows: queue.Queue[_Row | BaseException | None] = queue.Queue(maxsize=_IN_FLIGHT)

@@ -84,6 +84,9 @@ class SearchEngine:
 
     def add(self, units: Sequence[tuple[int, Problem]]) -> list[tuple[int, Searched]]:
         """Begin problems; returns those that cannot be searched."""
+        from colasearch.tasks import adopt
+
+        adopt(problem.task for _, problem in units)
         for number, problem in units:
             self.numbers.setdefault(id(problem), []).append(number)
         return self._numbered(list(self.scheduler.add([problem for _, problem in units])))
@@ -137,6 +140,9 @@ class SampleEngine:
 
     def add(self, units: Sequence[tuple[int, Job]]) -> list[tuple[int, dict[str, ArmResult]]]:
         """Put jobs into the next batch."""
+        from colasearch.tasks import adopt
+
+        adopt(job.problem.task for _, job in units)
         self.units += units
         return []
 

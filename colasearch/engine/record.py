@@ -13,6 +13,7 @@ from colasearch.engine.trees.nodes import Node
 from colasearch.problem import Problem, SolveResult
 from colasearch.searchers import Outcome, Search
 from colasearch.storage.traces import Trace, TraceNode, TraceText
+from colasearch.tasks import Task
 
 if TYPE_CHECKING:
     from colasearch.engine.trees.world import LatentWorld
@@ -47,6 +48,7 @@ def trace_nodes(
     nodes: Mapping[int, Node],
     answers: Mapping[int, str | None],
     ends: TextEnds,
+    task: Task,
 ) -> tuple[TraceNode, ...]:
     """The tree of a single search, slot by slot.
 
@@ -55,9 +57,10 @@ def trace_nodes(
         states: The world's node number of each slot.
         nodes: The world's nodes by number.
         answers: The answer of each node's text so far.
-        ends: Turns tokens into text.
+        ends: Turns tokens into text, and knows where it ends.
+        task: The problem's.
     """
-    tree = outcome.tree
+    tree, is_finished = outcome.tree, ends.finish_of(task)
     record = []
     for slot, number in states.items():
         node = nodes[number]
@@ -68,7 +71,7 @@ def trace_nodes(
             assert above_A is not None
             codes = tuple(int(a) for a in (above_A == above_A[action]).nonzero()[0])
         is_open = node.next_token_A is not None
-        ended = "answer" if ends.is_finished(node.written) else "refuted" if node.refuted else "cut"
+        ended = "answer" if is_finished(node.written) else "refuted" if node.refuted else "cut"
         end = "" if is_open else ended
         record.append(
             TraceNode(

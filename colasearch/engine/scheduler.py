@@ -41,7 +41,7 @@ from colasearch.searchers.options import DescentOptions
 from colasearch.searchers.programs import branches_of
 from colasearch.searchers.registry import Algorithm
 from colasearch.storage.traces import Trace
-from colasearch.verifiers import is_checkable
+from colasearch.tasks import get_task, is_checkable
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,7 +339,7 @@ class Scheduler:
         written = drawn_texts(self.world, tree, outcome, states) if self.by_outcome and outcome is not None else None
         chosen = self._selected(outcome, states) if self.selects and outcome is not None else None
         answers = dict(zip(kept, self.world.answer_texts(np.array(list(kept))), strict=True))
-        state = self.world.close(tree)
+        state, task = self.world.close(tree), get_task(problem.task)
         finished = state.finished if written is None else written
         candidates, text = vote(finished, problem.task, self.rule, chosen)
         answer = candidates[0].answer if candidates else None
@@ -369,9 +369,10 @@ class Scheduler:
                 cut=state.cut,
                 refuted=sum(node.refuted for node in kept.values()),
                 max_tokens=self.settings.world.max_tokens,
+                boxed=task.answer is None,
             ),
         )
-        nodes = () if outcome is None else trace_nodes(outcome, states, kept, answers, self.world.ends)
+        nodes = () if outcome is None else trace_nodes(outcome, states, kept, answers, self.world.ends, task)
         prompt = kept[state.root].tokens
         return Searched(
             problem, result, trace_of(problem, self.settings.actions, prompt, nodes, finished, outcome, result)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from colasearch.problem import Problem, StopReason
-from colasearch.verifiers import checkable_verifier, is_checkable
+from colasearch.tasks import checkable_verifier, is_checkable
 
 OVERRULED = (StopReason.BUDGET, StopReason.EXHAUSTED, StopReason.MAX_TOKENS, StopReason.EARLY)
 """Reasons that give way to ``solved`` where a verifier has accepted the answer after all."""
@@ -40,7 +40,9 @@ def plural(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
-def why_no_answer(stop: StopReason, *, finished: int, cut: int, refuted: int, max_tokens: int) -> str:
+def why_no_answer(
+    stop: StopReason, *, finished: int, cut: int, refuted: int, max_tokens: int, boxed: bool = True
+) -> str:
     """One line that says why there is no answer, the flags to change included.
 
     Args:
@@ -49,11 +51,13 @@ def why_no_answer(stop: StopReason, *, finished: int, cut: int, refuted: int, ma
         cut: Texts that reached the limit of their length.
         refuted: Texts that were given up because they state something false.
         max_tokens: That limit.
+        boxed: The answer is looked for in a box, rather than as the task's own ``answer`` does.
     """
     said = []
     if finished:
+        lacking = "none has a \\boxed{...}" if boxed else "the task's answer finds nothing in them"
         said.append(
-            f"no answer found in {plural(finished, 'finished text')}: none has a \\boxed{{...}}; "
+            f"no answer found in {plural(finished, 'finished text')}: {lacking}; "
             "more texts (--searcher majority, more --sims) or another --model may have one"
         )
     if cut:

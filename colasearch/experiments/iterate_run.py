@@ -16,6 +16,7 @@ from colasearch.problem import LabelledProblem
 from colasearch.rewards import hashes_of
 from colasearch.storage.files import folder_atomic, write_atomic
 from colasearch.storage.runs import RunFolder, manifest_of
+from colasearch.tasks import hashes_of as task_hashes
 
 
 def run_iterations(
@@ -44,8 +45,9 @@ def run_iterations(
     unused = () if how.guide_epochs else ("guide_epochs", "guide_lr", "guide_tune", "guide_texts")
     unused = unused if how.reward else (*unused, "reward")
     settings = {key: value for key, value in asdict(how).items() if key not in (*runtime, *unused)}
-    files = data_files(train, held, how.problems_per_iteration, how.seed)
+    files = data_files(train, held, how.problems_per_iteration, how.seed, how.task)
     hashes = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in files.items()} | hashes_of(how.reward)
+    hashes |= task_hashes([how.task])
     manifest = manifest_of("iterate", json.loads(json.dumps(settings)), hashes, {})
     with RunFolder(output, manifest, resume=resume, key=KEY, records=RECORDS_NAME) as folder:
         (output / DATA).mkdir(exist_ok=True)

@@ -86,7 +86,7 @@ def test_any_text_can_be_called_countdown():
         ('{"numbers": [4, 7], "target": 4, "use": "some"}', None, "'some'; it is \"all\""),
         ('{"numbers": [4, 7], "target": 11}\n{"numbers": [4, 7], "target": 3}', None, "holds 2 problems"),
         ('{"numbers": [4, 7], "target": 11', "countdown", "is not valid JSON"),
-        ('{"task": "chess", "problem": "e4"}', None, "'chess'; it must be math or countdown"),
+        ('{"task": "chess", "problem": "e4"}', None, "'chess'; it must be one of choice, countdown"),
         ('{"task": "countdown", "numbers": [4, 7], "target": 11}', "math", "--task says math"),
         ('{"query": "What is 2+2?"}', None, 'no text "problem"'),
         ("nothing here", "countdown", "at least two whole numbers"),

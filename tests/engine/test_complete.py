@@ -22,7 +22,7 @@ SETTINGS = SearchSettings("puct", sims=3, world=WORLD)
 def ending(monkeypatch):
     """Texts end after so many tokens, and all have the same answer."""
     monkeypatch.setattr(TextEnds, "is_finished", lambda self, tokens: len(tokens) >= LENGTH)
-    monkeypatch.setattr("colasearch.engine.trees.forest.extract_answer", lambda text, task: "7")
+    monkeypatch.setattr("colasearch.engine.trees.forest.answer_of", lambda text, task: "7")
 
 
 def searched(lm: LatentLM, settings: SearchSettings, slots: int = 5) -> dict[str, Searched]:

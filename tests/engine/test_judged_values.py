@@ -89,7 +89,7 @@ def test_best_of_n_takes_the_text_of_greatest_value(lm, monkeypatch, file):
     from colasearch.benchmarks.harness.arms import ArmSettings
     from colasearch.benchmarks.harness.drawing import Job, sample
 
-    monkeypatch.setattr("colasearch.benchmarks.harness.samples.extract_answer", lambda text, task: text[:1] or None)
+    monkeypatch.setattr("colasearch.benchmarks.harness.samples.answer_of", lambda text, task: text[:1] or None)
     arm = ArmSettings(world=WorldConfig(max_tokens=12, values=(f"{file}:vowels",), choosing=Choosing.checking(False)))
     (drawn,) = sample(lm, [Job(PROBLEM, texts=12)], ("best_of_n",), arm)
     result = drawn["best_of_n"]

@@ -105,7 +105,7 @@ def judging(wide_base):
 def answer_with(monkeypatch, answer: str | None) -> None:
     """Texts end at some of the tokens, and this is their answer: a random model ends none and answers nothing."""
     monkeypatch.setattr(TextEnds, "is_finished", lambda self, tokens: bool(tokens) and tokens[-1] % 4 == 0)
-    monkeypatch.setattr("colasearch.engine.trees.forest.extract_answer", lambda text, task: answer)
+    monkeypatch.setattr("colasearch.engine.trees.forest.answer_of", lambda text, task: answer)
 
 
 def test_a_value_head_judges_finished_texts_by_the_state_before_their_last_token(judging, monkeypatch):

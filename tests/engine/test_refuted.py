@@ -15,6 +15,7 @@ from colasearch.engine.texts.choosing import states_false
 from colasearch.engine.texts.ends import TextEnds
 from colasearch.engine.trees.world import LatentWorld
 from colasearch.problem import Problem
+from colasearch.tasks import get_task
 
 PROBLEMS = [Problem.from_text(f"{i}+1?") for i in range(6)]
 WORLD = WorldConfig(max_tokens=24, max_step_tokens=4, references=2)
@@ -37,7 +38,7 @@ def refuting(monkeypatch):
     monkeypatch.setattr("colasearch.engine.texts.choosing.false_equation", rule)
     monkeypatch.setattr(TextEnds, "is_finished", lambda self, tokens: bool(tokens) and tokens[-1] % 7 == 0)
     for module in ("colasearch.engine.trees.forest", "colasearch.benchmarks.harness.samples"):
-        monkeypatch.setattr(f"{module}.extract_answer", lambda text, task: "7")
+        monkeypatch.setattr(f"{module}.answer_of", lambda text, task: "7")
     return asked
 
 
@@ -142,8 +143,8 @@ def test_best_of_n_has_no_use_for_refuted_texts_and_majority_is_as_it_was(wide_l
 
 
 def test_tasks_whose_equations_are_no_claims_are_left_alone():
-    assert states_false("math", "so 3 + 4 = 8")
-    assert not states_false("procedural", "so 3 + 4 = 8")
+    assert states_false(get_task("math"), "so 3 + 4 = 8")
+    assert not states_false(get_task("procedural"), "so 3 + 4 = 8")
 
 
 def test_shares_are_products_of_the_priors_on_the_way(wide_lm, refuting):
@@ -180,7 +181,7 @@ def test_votes_of_all_kinds_of_searches_think_less_of_texts_that_leave_numbers_o
 ):
     monkeypatch.setattr("colasearch.engine.texts.choosing.false_equation", lambda text, complete, start=0: None)
     for module in ("trees.forest", "trees.world"):
-        monkeypatch.setattr(f"colasearch.engine.{module}.extract_answer", lambda text, task: str(len(text) % 3))
+        monkeypatch.setattr(f"colasearch.engine.{module}.answer_of", lambda text, task: str(len(text) % 3))
     settings = SearchSettings(sims=24, world=replace(WORLD, rollouts=True), searcher=searcher)
 
     def weights(left: list[str], answer: str) -> list[dict[str, float]]:

@@ -110,6 +110,13 @@ def test_why_there_is_no_answer(stop, counts, says):
     assert says in why_no_answer(stop, finished=finished, cut=cut, refuted=refuted, max_tokens=9)
 
 
+def test_a_task_with_an_answer_of_its_own_misses_no_box():
+    counts = {"finished": 1, "cut": 0, "refuted": 0, "max_tokens": 9}
+    said = why_no_answer(StopReason.BUDGET, **counts, boxed=False)
+    assert "in 1 finished text: the task's answer finds nothing in them" in said
+    assert "box" not in said
+
+
 def test_problems_go_to_the_model_made_for_their_task(monkeypatch):
     assert (model_for("countdown"), model_for("math")) == ("countdown-tiny", DEFAULT_MODEL)
     made = replace(KNOWN["countdown-tiny"], name="other", tasks=("procedural",))

@@ -23,7 +23,7 @@ from colasearch.verifiers.countdown import Countdown
 from colasearch.verifiers.format import Format
 from colasearch.verifiers.math import Math
 from colasearch.verifiers.numeric import Numeric
-from colasearch.verifiers.registry import TASKS
+from colasearch.verifiers.registry import VERIFIERS
 from colasearch.verifiers.value import AGGREGATES, ValueVerifier, steps
 
 PROBLEM = Problem.from_text("What is it?")
@@ -184,7 +184,7 @@ def test_steps_end_with_the_whole_text() -> None:
 
 
 def test_registry() -> None:
-    for task in TASKS:
+    for task in VERIFIERS:
         verifier = get_verifier(task)
         assert verifier.checkable == is_checkable(task)
         pickle.loads(pickle.dumps(verifier))

@@ -27,6 +27,6 @@ def judge_of(paths: tuple[Path, ...]) -> Callable[[Trace, str], float]:
                 f"problem {trace.problem_id} ({trace.text[:60]!r}) of the traces is not in "
                 f"{', '.join(map(str, paths))}; give the problems that were searched as --data"
             )
-        return float(reward([(labelled[trace.text], f"\\boxed{{{answer}}}")])[0])
+        return float(reward.of_answer(labelled[trace.text], answer))
 
     return judge

@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from colasearch.cli.tasks import task_options
+
 Decorator = Callable[[Any], Any]
 PathType = click.Path(path_type=Path)
 COUNT = click.IntRange(min=1)
@@ -122,11 +124,7 @@ problem_options = together(
     click.option(
         "--data", multiple=True, required=True, type=PathType, help="jsonl, JSON array or CSV: problem and answer."
     ),
-    click.option(
-        "--task",
-        default=None,
-        help="Prompt and verifier [default: countdown for rows with numbers and a target, else math].",
-    ),
+    task_options,
     click.option(
         "--heldout",
         type=click.FloatRange(0, 1, max_open=True),

@@ -7,6 +7,7 @@ with the flag's names and defaults (a test compares).
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -143,15 +144,16 @@ class Problems(Where):
     format_weight: float = 0.0
     rows: int = 64
     reward: tuple[str, ...] = ()
+    prompt: str | None = None
+    columns: Mapping[str, str] | None = None
 
     def with_task(self) -> Self:
-        """With the task of the problems, where the user gave none: a part of what a run's results depend on."""
+        """With the whole reference of the problems' task: a part of what a run's results depend on."""
         from colasearch.rows import read_rows
-        from colasearch.training.data.problems import task_of
+        from colasearch.tasks import settled, task_of
 
-        if self.task is not None:
-            return self
-        return dataclasses.replace(self, task=task_of([row for path in self.data for row in read_rows(path)]))
+        task = self.task or task_of([row for path in self.data for row in read_rows(path, self.columns)])
+        return dataclasses.replace(self, task=settled(task, prompt=self.prompt, columns=self.columns))
 
     def with_limit(self, lm: Any) -> Self:
         """With the limit of ``lm`` on a rollout's length, where the user gave none."""
@@ -175,6 +177,7 @@ class Problems(Where):
 
     def roller(self, lm: Any, problems: Any, seed: int, **changes: Any) -> Any:
         """What rolls them out."""
+        from colasearch.tasks import get_task
         from colasearch.training.data.problems import Reward
         from colasearch.training.reinforcement.rewards import SpecReward
         from colasearch.training.reinforcement.rollout import Roller, RolloutConfig
@@ -189,15 +192,21 @@ class Problems(Where):
             seed=seed,
             **changes,
         )
-        reward = SpecReward(self.reward, self.format_weight) if self.reward else Reward(task, self.format_weight)
+        form = get_task(task).form
+        reward = SpecReward(self.reward, self.format_weight, form) if self.reward else Reward(task, self.format_weight)
         return Roller(lm, problems, reward, config, form=Reward(task, 1.0))
 
     def describe(self) -> dict[str, Any]:
         """The part that a run's results depend on."""
         from colasearch.rewards import hashes_of
+        from colasearch.tasks import hashes_of as task_hashes
 
-        where = {field.name for field in dataclasses.fields(Where)}
-        given = {f.name: getattr(self, f.name) for f in dataclasses.fields(Problems) if f.name not in where}
+        assert self.task is not None
+        # The settled task names the prompt and the columns.
+        left_out = {*(field.name for field in dataclasses.fields(Where)), "prompt", "columns"}
+        given = {f.name: getattr(self, f.name) for f in dataclasses.fields(Problems) if f.name not in left_out}
         told = {**given, "data": [p.name for p in self.data], "rewards": hashes_of(self.reward)}
+        if files := task_hashes([self.task]):
+            told["tasks"] = files
         # Runs from before there was a choice have no such keys.
         return {key: value for key, value in told.items() if self.reward or key not in ("reward", "rewards")}

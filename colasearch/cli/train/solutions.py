@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from colasearch.cli.tasks import TASK_HELP
 from colasearch.cli.train.judging import judge_of
 from colasearch.cli.train.options import COUNT, PathType
 
@@ -29,7 +30,7 @@ class SolutionsSettings:
 @click.option(
     "--data", multiple=True, required=True, type=PathType, help="The problems searched, with answers (jsonl)."
 )
-@click.option("--task", help="math or countdown [default: countdown for rows with numbers and a target, else math].")
+@click.option("--task", metavar="TASK", help=TASK_HELP)
 @click.option("--most", type=COUNT, default=2, show_default=True, help="Texts of one problem, the most probable first.")
 @click.option("--output", required=True, type=PathType, help="jsonl file to write.")
 def command(**given: Any) -> None:
@@ -46,11 +47,13 @@ def run(settings: SolutionsSettings) -> None:
     from colasearch.errors import InputError
     from colasearch.storage.files import write_atomic
     from colasearch.storage.traces import Trace
+    from colasearch.tasks import settled
     from colasearch.training.data.problems import load_problems
     from colasearch.training.from_search.solutions import solutions
     from colasearch.training.from_search.targets import find_traces
 
-    problems = {one.problem.text: one for one in load_problems(settings.data, settings.task)}
+    task = settings.task and settled(settings.task)
+    problems = {one.problem.text: one for one in load_problems(settings.data, task)}
     files = [file for path in settings.traces for file in find_traces(path)]
     rows = solutions((Trace.read(file) for file in files), problems, judge_of(settings.data), settings.most)
     if not rows:

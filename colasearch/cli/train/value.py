@@ -27,6 +27,7 @@ class ValueSettings(Where, Run):
     rollouts: tuple[Path, ...] = ()
     head: Literal["value", "q"] = "value"
     data: tuple[Path, ...] = ()
+    task: str | None = None
     warmup_steps: int = 20
     save_every: int = 500
     epochs: int = 20
@@ -93,6 +94,7 @@ class ValueSettings(Where, Run):
     help="With --traces: problems with answers (jsonl). Values are then mean true rewards of the finished texts below "
     "a state, not what the search believed.",
 )
+@click.option("--task", metavar="TASK", help="With --data: the traces' task, where it is a file (docs/tasks.md).")
 @loop_options(lr=1e-3, warmup_steps=20, save_every=500, evaluate_every=500)
 @click.option("--epochs", type=COUNT, default=20, show_default=True)
 @click.option("--batch", type=COUNT, default=256, show_default=True, help="States in one update.")
@@ -123,11 +125,14 @@ def command(**given: Any) -> None:
 
 def run(settings: ValueSettings) -> None:
     """Train as ``settings`` say."""
+    from colasearch.tasks import settled
     from colasearch.training.data.problems import is_heldout
     from colasearch.training.running.loop import fit
     from colasearch.training.values.heads import add_head, plan_of
 
     settings.check()
+    if settings.task is not None:
+        settled(settings.task)  # what traces name is looked at only where the user names it
     loaded = load(settings.model, settings)
     modules = loaded.require_latents()
     head, heldout = settings.head, settings.heldout

@@ -274,10 +274,14 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in text
 
 
-def decode(actor: Actor, rows: Sequence[Row], rules: Rules, at_once: int | None = None) -> None:
-    """Decode all ``rows``, at most ``at_once`` together, filling them in. A row that ends leaves the batch at once."""
+def decode(actor: Actor, rows: Sequence[Row], rules: Rules | Sequence[Rules], at_once: int | None = None) -> None:
+    """Decode all ``rows``, at most ``at_once`` together, filling them in. A row that ends leaves the batch at once.
+
+    ``rules`` are those of all rows, or one each.
+    """
     decoder = Decoder(actor, max(1, at_once or len(rows)))
-    decoder.submit(rows, rules)
+    for row, its in zip(rows, [rules] * len(rows) if isinstance(rules, Rules) else rules, strict=True):
+        decoder.submit([row], its)
     while len(decoder):
         decoder.step()
     decoder.take_done()

@@ -1,7 +1,8 @@
 """Heuristics that choose among texts where no verifier can: what a text itself says of its being right.
 
-Each has a switch in ``engine.settings.Choosing``; ``--no-check-steps`` puts the first two off, which are of the task
-``math`` alone. docs/verifiers.md says where each was measured and where it was not.
+Each has a switch in ``engine.settings.Choosing``; ``--no-check-steps`` puts the first two off, which are of tasks that
+say so alone (``Task.equations``, ``Task.uses_numbers``: ours is ``math``). docs/verifiers.md says where each was
+measured and where it was not.
 
 * *False equations*: a text that states one is given up while it is written, and worth nothing when it is finished.
 * *Numbers left out*: each number of the problem that a text does not mention divides its weight in a vote by e.
@@ -22,29 +23,18 @@ from colasearch.engine.settings import Choosing
 from colasearch.engine.texts.ends import TextEnds
 from colasearch.engine.texts.writing import Writing
 from colasearch.problem import Problem
-from colasearch.tasks import Task, behind_thought
-from colasearch.verifiers import (
-    false_equation,
-    in_result,
-    infeasible_result,
-    is_checkable,
-    settled,
-    unused_numbers,
-)
+from colasearch.tasks import Task, behind_thought, get_task, is_checkable
+from colasearch.verifiers import false_equation, in_result, infeasible_result, settled, unused_numbers
 
-STATES_EQUATIONS = frozenset({"math"})
-"""Tasks whose texts claim their equations between numbers to be true."""
-USES_NUMBERS = frozenset({"math"})
-"""Tasks whose solutions are expected to use the problem's numbers."""
 RECENT = 24
 """Tokens at a text's end that show whether it ends within an equation's result."""
 SEEN = 200
 """Characters of a growing text that are looked at again before it is asked how many of them are settled."""
 
 
-def states_false(task: str, text: str, *, complete: bool = True) -> bool:
+def states_false(task: Task, text: str, *, complete: bool = True) -> bool:
     """Whether a text (or its beginning, where it is not ``complete``) of ``task`` is surely wrong, by itself."""
-    return task in STATES_EQUATIONS and false_equation(behind_thought(text), complete=complete) is not None
+    return task.equations and false_equation(behind_thought(text), complete=complete) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,18 +51,18 @@ class Checks:
 
     def serve(self, task: Task) -> bool:
         """Whether equations in texts of ``task`` are looked at while they are written."""
-        return self.how.false_equations and task.name in STATES_EQUATIONS
+        return self.how.false_equations and task.equations
 
     def refuse(self, task: Task, text: str) -> bool:
         """Whether a whole text states something false, and that is looked at."""
-        return self.how.false_equations and states_false(task.name, text)
+        return self.how.false_equations and states_false(task, text)
 
     def plausibility(self, problem: Problem, text: str) -> float:
         """How often texts like this are right, up to a factor, by what they leave out; in (0, 1].
 
         The factor e is what the texts that searches found on training problems say (docs/results.md).
         """
-        if not self.how.numbers_left_out or problem.task not in USES_NUMBERS:
+        if not self.how.numbers_left_out or not get_task(problem.task).uses_numbers:
             return 1.0
         return math.exp(-len(unused_numbers(problem.text, text)))
 
@@ -90,7 +80,7 @@ class Checks:
         """
         if answer is None or is_checkable(problem.task):
             return value, value  # a verifier knows better
-        if self.how.false_equations and states_false(problem.task, text):
+        if self.how.false_equations and states_false(get_task(problem.task), text):
             return 0.0, 0.0
         likely = value if path_probability is None else path_probability**self.how.temper
         return value, self.plausibility(problem, text) * likely

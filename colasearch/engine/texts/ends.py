@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from colasearch.engine.texts.writing import Writing, decodes_piecewise
 from colasearch.model.ends import THOUGHT, THOUGHT_END, opens_thought, thinks
+from colasearch.tasks import Task
 from colasearch.verifiers.extract import boxed
 
 BOUNDARY_MARKS = (".", "!", "?", "\n")
@@ -16,7 +17,7 @@ class TextEnds:
     r"""Knows a tokenizer's step boundaries and finished texts.
 
     A step ends after a token that closes a sentence or a line. A text is finished at an end token, or as soon as its
-    ``\\boxed{...}`` is closed: what would follow cannot change the answer. What a thinking
+    ``\\boxed{...}`` is closed, where what would follow cannot change the answer (``Task.ends_at_box``). What a thinking
     model writes between ``<think>`` and ``</think>`` is no part of its answer.
     """
 
@@ -43,17 +44,23 @@ class TextEnds:
         """Whether a token stands for one byte of a character that several of them may make up (``<0xE2>``)."""
         return token in self._bytes
 
+    def finish_of(self, task: Task) -> Callable[[Sequence[int]], bool]:
+        """What says whether a text of ``task`` is complete."""
+        return self.is_finished if task.ends_at_box else self.is_ended
+
     def is_finished(self, tokens: Sequence[int]) -> bool:
-        """Whether a text with these tokens (without its prompt) is complete."""
-        if not tokens:
-            return False
-        if tokens[-1] in self.end_ids:
+        """Whether a text with these tokens (without its prompt) is complete, by an end token or a closed box."""
+        if self.is_ended(tokens):
             return True
-        if tokens[-1] not in self.closers:
+        if not tokens or tokens[-1] not in self.closers:
             return False
         said = self.said(tokens)
         # No opening, no box: most braces close something else, and finding that out costs next to nothing.
         return "box" in said and any(content for _, _, content in boxed(said))
+
+    def is_ended(self, tokens: Sequence[int]) -> bool:
+        """Whether a text has an end token."""
+        return bool(tokens) and tokens[-1] in self.end_ids
 
     def said(self, tokens: Sequence[int]) -> str:
         """The text of ``tokens`` behind its thought: all of it where it has none, nothing while it is within one."""

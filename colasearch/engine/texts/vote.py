@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from colasearch.engine.texts.finished import Finished
 from colasearch.problem import Candidate
-from colasearch.verifiers import group_answers, is_checkable
+from colasearch.tasks import answer_groups, is_checkable
 
 RULES = ("weighted", "equal", "best")
 
@@ -32,7 +32,7 @@ def vote(
     """
     answered = [(f, f.answer) for f in finished if f.answer is not None]
     groups: dict[int, list[Finished]] = {}
-    for (item, _), group in zip(answered, group_answers([a for _, a in answered], task), strict=True):
+    for (item, _), group in zip(answered, answer_groups([a for _, a in answered], task), strict=True):
         groups.setdefault(group, []).append(item)
 
     proven = rule == "weighted" and is_checkable(task) and any(f.value >= 1 for f, _ in answered)

@@ -29,8 +29,7 @@ from colasearch.engine.trees.table import NodeTable
 from colasearch.errors import InputError
 from colasearch.model.latent_lm import LatentLM
 from colasearch.problem import Problem
-from colasearch.tasks import Task, get_task
-from colasearch.verifiers import canonical_key, extract_answer, is_checkable
+from colasearch.tasks import Task, answer_key, answer_of, get_task, is_checkable
 
 
 class Forest:
@@ -63,10 +62,6 @@ class Forest:
         self.judge = values_of(config.values) if config.values else None
         self.heads = StateHeads.of(lm, config, self.actor.latent)
         self._rollout = config.rollouts and not self.heads.value_states and self.judge is None
-        ends = self.ends
-        self._to_end = Rules(
-            ends.is_boundary, ends.is_finished, config.max_step_tokens, rollout=True, record=ends.writing
-        )
         self._jobs: dict[Row, Job] = {}
         self._roots: list[Evaluation] = []
         self._next_tree = self._next_ticket = 0
@@ -152,7 +147,7 @@ class Forest:
         below = task.branch_below if config.branch_below is None else config.branch_below
         rules = Rules(
             ends.is_boundary,
-            ends.is_finished,
+            ends.finish_of(task),
             config.max_step_tokens,
             self._rollout,
             below or None,
@@ -173,7 +168,8 @@ class Forest:
         row = self._row(state, token)
         self._enlist(row, COMPLETED, state, Round(0), node.path_probability * float(probability_A.max()))
         ends, limit = self.ends, self.config.max_tokens
-        rules = Rules(ends.is_boundary, ends.is_finished, limit, False, 0.0, greedy=True, record=ends.writing)
+        is_finished = ends.finish_of(self._task(node.tree))
+        rules = Rules(ends.is_boundary, is_finished, limit, False, 0.0, greedy=True, record=ends.writing)
         self.decoder.submit([row], rules)
 
     def advance(self) -> list[Evaluation]:
@@ -341,7 +337,7 @@ class Forest:
             judged = self.nodes[job.parent].value if row.last is None else float(self.heads.values(row.last)[0])
         return tree.finish(
             text,
-            extract_answer(text, tree.problem.task),
+            answer_of(text, tree.problem.task),
             job.order,
             self.checks,
             judged=judged,
@@ -385,7 +381,10 @@ class Forest:
             self._enlist(row, ROOT, tree.root, round_)
             rows.append(row)
         tree.reference_rows = dict.fromkeys(rows)
-        self.decoder.submit(rows, self._to_end)
+        ends = self.ends
+        is_finished = ends.finish_of(self._task(number))
+        rules = Rules(ends.is_boundary, is_finished, self.config.max_step_tokens, rollout=True, record=ends.writing)
+        self.decoder.submit(rows, rules)
 
     def _take_reference(self, row: Row, job: Job) -> None:
         tree = self.trees[row.tree]
@@ -400,11 +399,11 @@ class Forest:
         tree.reference_rows = {}
         # Count all answers before any text is valued: a value must not depend on which rollout ended first.
         texts = [(self.ends.decode(r.tokens), order) for r, order in rows.items() if r.ended]
-        answers = [extract_answer(text, tree.problem.task) for text, _ in texts]
+        answers = [answer_of(text, tree.problem.task) for text, _ in texts]
         false = [self.checks.refuse(self._task(number), text) for text, _ in texts]
         tree.reference_count = len(rows)
         sound = [a for a, wrong in zip(answers, false, strict=True) if a is not None and not wrong]
-        tree.references.update(canonical_key(a, tree.problem.task) for a in sound)
+        tree.references.update(answer_key(a, tree.problem.task) for a in sound)
         total = sum(
             tree.finish(text, answer, order, self.checks) for (text, order), answer in zip(texts, answers, strict=True)
         )

@@ -14,7 +14,7 @@ from colasearch.engine.texts.choosing import Checks
 from colasearch.engine.texts.finished import Finished
 from colasearch.engine.texts.writing import Writing
 from colasearch.problem import Problem
-from colasearch.verifiers import canonical_key, checkable_verifier, is_checkable
+from colasearch.tasks import answer_key, checkable_verifier, is_checkable
 
 NO_PARENT = -1
 ROOT, COMPLETED = -1, -2
@@ -175,7 +175,7 @@ class TreeState:
         if is_checkable(task):
             reward = checkable_verifier(task).score(self.problem, answer).reward
             return 0.0 if reward is None else reward
-        return (1 + self.references[canonical_key(answer, task)]) / (2 + self.reference_count)
+        return (1 + self.references[answer_key(answer, task)]) / (2 + self.reference_count)
 
 
 def softmax(logits_A: np.ndarray) -> np.ndarray:

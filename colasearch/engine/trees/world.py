@@ -17,7 +17,7 @@ from colasearch.engine.prompt import prompt_of
 from colasearch.engine.trees.forest import Forest
 from colasearch.engine.trees.nodes import Evaluation, Node
 from colasearch.problem import Problem
-from colasearch.verifiers import canonical_key, extract_answer
+from colasearch.tasks import answer_key, answer_of
 
 
 class LatentWorld(Forest):
@@ -87,14 +87,14 @@ class LatentWorld(Forest):
         keys: list[Hashable] = []
         for state, answer in zip(np.asarray(states).tolist(), self.answer_texts(states), strict=True):
             task = self.trees[self.nodes[state].tree].problem.task
-            keys.append(None if answer is None else canonical_key(answer, task))
+            keys.append(None if answer is None else answer_key(answer, task))
         return keys
 
     def answer_texts(self, states: np.ndarray) -> list[str | None]:
         """Each state's answer as it is written; None without an answer."""
         nodes = [self.nodes[state] for state in np.asarray(states).tolist()]
-        return [extract_answer(self.ends.decode(n.written), self.trees[n.tree].problem.task) for n in nodes]
+        return [answer_of(self.ends.decode(n.written), self.trees[n.tree].problem.task) for n in nodes]
 
     def is_finished(self, node: Node) -> bool:
         """Whether the node's text is complete, rather than cut off."""
-        return self.ends.is_finished(node.written)
+        return self.ends.finish_of(self._task(node.tree))(node.written)

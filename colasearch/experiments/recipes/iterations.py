@@ -24,10 +24,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from colasearch.benchmarks.names import BENCHMARKS, ROWS
 from colasearch.errors import InputError
 from colasearch.experiments.recipes.guided import guided_by_search
 from colasearch.experiments.running.stages import Stage, Stages
 from colasearch.problem import LabelledProblem
+from colasearch.tasks import TASKS, get_task, plain_columns
 
 if TYPE_CHECKING:
     from colasearch.training.reinforcement.estimators import Algorithm
@@ -156,7 +158,7 @@ def stages(how: Iterations, train_problems: int) -> list[Stage]:
         traces = plan.add(
             f"search-{number}",
             f"iteration {number}: search",
-            *("bench", how.task, "--model", model, "--data", f"{DATA}/{TRAIN}", *slice_of(how, number, train_problems)),
+            *(*_bench(how), "--model", model, "--data", f"{DATA}/{TRAIN}", *slice_of(how, number, train_problems)),
             *("--arms", how.searcher, "--sims", how.sims, *_search(how), "--json"),
             partial=True,
             runtime=_where(how),
@@ -173,7 +175,8 @@ def stages(how: Iterations, train_problems: int) -> list[Stage]:
             *("--epochs", how.policy_epochs, "--lr", how.policy_lr, "--beta", how.policy_beta, "--warmup-steps", 5),
             *_seeded(how),
         )
-        labels = ("--data", f"{DATA}/{TRAIN}") if how.value_targets == "outcome" else ()
+        named = () if how.task in TASKS else ("--task", how.task)
+        labels = ("--data", f"{DATA}/{TRAIN}", *named) if how.value_targets == "outcome" else ()
         folder = plan.add(
             f"value-{number}",
             f"iteration {number}: the value head learns what came of each state",
@@ -185,6 +188,12 @@ def stages(how: Iterations, train_problems: int) -> list[Stage]:
         model = f"{folder}/{MODEL}"
         _check(plan, how, number, model)
     return plan.found
+
+
+def _bench(how: Iterations) -> tuple[str, ...]:
+    """The benchmark of the task's name, where there is one, or rows under the task."""
+    named = how.task in TASKS and how.task in BENCHMARKS
+    return ("bench", how.task) if named else ("bench", ROWS, "--task", how.task)
 
 
 def _first_value(plan: Stages, how: Iterations) -> str:
@@ -208,7 +217,7 @@ def _check(plan: Stages, how: Iterations, number: int, model: str) -> None:
     plan.add(
         f"check-{number}",
         f"held-out problems {f'after iteration {number}' if number else 'before the first iteration'}",
-        *("bench", how.task, "--model", model, "--data", f"{DATA}/{HELDOUT}", "--arms", "greedy"),
+        *(*_bench(how), "--model", model, "--data", f"{DATA}/{HELDOUT}", "--arms", "greedy"),
         *("--sims", how.eval_sims, *_search(how), "--no-traces", "--json"),
         partial=True,
         runtime=_where(how),
@@ -263,9 +272,11 @@ def _seeded(how: Iterations) -> tuple[object, ...]:
 
 
 def data_files(
-    train: Sequence[LabelledProblem], held: Sequence[LabelledProblem], first: int, seed: int
+    train: Sequence[LabelledProblem], held: Sequence[LabelledProblem], first: int, seed: int, task: str = "math"
 ) -> dict[str, str]:
     """The contents of the run's problem files, by name; ``data/first.jsonl`` has ``first`` of those to train on.
+
+    Columns have the names that ``task`` reads.
 
     Raises:
         InputError: A set is empty, or a problem stands in both.
@@ -284,5 +295,6 @@ def data_files(
             {"id": p.problem.id, "problem": p.problem.text, **({"answer": p.gold} if p.gold else {}), **p.problem.data}
             for p in problems
         )
-        files[name] = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        named = (plain_columns(get_task(task).columns, row) for row in rows)
+        files[name] = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in named)
     return files

@@ -167,7 +167,7 @@ def calibration(traces: Iterable[Trace], problems: Sequence[LabelledProblem]) ->
 
     def judge(trace: Trace, answer: str) -> float:
         reward = rewards.setdefault(trace.task, Reward(trace.task))
-        return reward([(labelled[trace.text], f"\\boxed{{{answer}}}")])[0]
+        return reward.of_answer(labelled[trace.text], answer)
 
     pairs: list[tuple[float, float]] = []
     for trace in traces:

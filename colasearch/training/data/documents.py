@@ -118,6 +118,8 @@ class Layout:
             problem = _problem(row)
             tokens = prompt_tokens(self.tokenizer, problem)
             prompt, start = len(tokens), self.fixed[problem.task]
+            if "messages" in row:
+                start = max(1, _shared_prefix(tokens, prompt_tokens(self.tokenizer, Problem("", "a"))))
             solution = solution_text(row)
             if solution is not None:
                 tokens = [*tokens, *encode(self.tokenizer, solution), self.end_id]
@@ -167,7 +169,9 @@ def _shared_prefix(a: Sequence[int], b: Sequence[int]) -> int:
 
 
 def _problem(row: Mapping[str, Any]) -> Problem:
-    """The problem of a row; with ``numbers`` and ``target`` one of Countdown."""
+    """The problem of a row; with ``numbers`` and ``target`` one of Countdown. One that came as messages stays so."""
+    if "messages" in row:
+        return Problem.from_text(row["problem"], data={"messages": row["messages"]})
     if "numbers" in row and "target" in row:
         return Problem.from_text(row["problem"], "countdown", {"numbers": row["numbers"], "target": row["target"]})
     return Problem.from_text(row["problem"])

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from colasearch.errors import InputError
 from colasearch.problem import LabelledProblem, Problem
-from colasearch.rows import Row, countdown_of, countdown_text, gold_of, is_countdown, read_rows, text_of
-from colasearch.tasks import get_task
-from colasearch.verifiers import get_verifier, is_checkable
+from colasearch.rows import Row, read_rows, text_of
+from colasearch.tasks import answer_verifier, get_task, is_checkable, labelled_of, problem_of, task_of, text_verifier
+from colasearch.verifiers import get_verifier
 
 
 def load_problems(paths: Sequence[Path], task: str | None = "math", *, gold: bool = True) -> list[LabelledProblem]:
@@ -33,9 +33,9 @@ def load_problems(paths: Sequence[Path], task: str | None = "math", *, gold: boo
         InputError: A file is missing, a row lacks something, or there is none; or some rows are Countdown's and others
             are not.
     """
-    rows = [row for path in paths for row in read_rows(path)]
+    columns = get_task(task).columns if task else {}
+    rows = [row for path in paths for row in read_rows(path, columns)]
     task = task or task_of(rows)
-    get_task(task)
     found: dict[str, LabelledProblem] = {}
     for row in rows:
         labelled = _labelled(row, task) if gold else _unlabelled(row, task)
@@ -45,28 +45,9 @@ def load_problems(paths: Sequence[Path], task: str | None = "math", *, gold: boo
     return list(found.values())
 
 
-def task_of(rows: Sequence[Row]) -> str:
-    """The task of rows that do not say it.
-
-    Raises:
-        InputError: Some have numbers and a target, others have not.
-    """
-    countdown = [row for row in rows if is_countdown(row)]
-    if countdown and len(countdown) < len(rows):
-        other = next(row for row in rows if not is_countdown(row))
-        raise InputError(
-            f'{countdown[0].where} is a Countdown problem and {other.where} is none (no "numbers" and "target"); give '
-            "rows of one kind, or --task"
-        )
-    return "countdown" if countdown else "math"
-
-
 def _labelled(row: Row, task: str) -> LabelledProblem:
-    if is_checkable(task):
-        data = countdown_of(row)
-        text = row.fields.get("problem") or row.fields.get("text") or countdown_text(data)
-        return LabelledProblem(Problem.from_text(str(text), task, data), "")
-    return LabelledProblem(Problem.from_text(text_of(row), task), gold_of(row, task))
+    labelled = labelled_of(row, task)
+    return replace(labelled, gold="") if is_checkable(task) else labelled
 
 
 def _unlabelled(row: Row, task: str) -> LabelledProblem:
@@ -74,10 +55,18 @@ def _unlabelled(row: Row, task: str) -> LabelledProblem:
     try:
         labelled = _labelled(row, task)
     except InputError:
-        labelled = LabelledProblem(Problem.from_text(text_of(row), task), "")
-    known = ("problem", "answer", "text")
+        labelled = LabelledProblem(_asked(row, task), "")
+    known = ("problem", "answer", "text", get_task(task).columns.get("answer"))
     data = {key: value for key, value in row.fields.items() if key not in known} | dict(labelled.problem.data)
     return replace(labelled, problem=replace(labelled.problem, data=data))
+
+
+def _asked(row: Row, task: str) -> Problem:
+    """The problem of a row that may lack what the task's verifier needs."""
+    try:
+        return problem_of(row, task)
+    except InputError:
+        return Problem.from_text(text_of(row), task)
 
 
 def split_problems(problems: Sequence[LabelledProblem], fraction: float) -> tuple[list[int], list[int]]:
@@ -102,27 +91,36 @@ class Reward:
         task: Whose verifier says what is right. What Countdown's gives by itself for form is switched off: form is
             the easier thing to learn (docs/training.md has a trial).
         format_weight: w, the weight of the format reward (cola-spec section 5, Countdown).
-        style: Form asked for; see ``verifiers.format``.
+        style: Form asked for; see ``verifiers.format``. None: the task's own.
 
     Raises:
         InputError: The weight is not in [0, 1], or task or style is unknown.
     """
 
-    def __init__(self, task: str, format_weight: float = 0.0, style: str = "boxed") -> None:
+    def __init__(self, task: str, format_weight: float = 0.0, style: str | None = None) -> None:
         from colasearch.verifiers.composite import Composite
 
         if not 0 <= format_weight <= 1:
             raise InputError(f"the weight of the format reward is {format_weight}; it must be between 0 and 1")
-        options = {"format_reward": 0.0} if task == "countdown" else {}
+        found = get_task(task)
+        options = {"format_reward": 0.0} if found.verifier == "countdown" else {}
         parts = [
-            (get_verifier(task, **options), 1 - format_weight),
-            (get_verifier("format", style=style), format_weight),
+            (text_verifier(task, **options), 1 - format_weight),
+            (get_verifier("format", style=style or found.form), format_weight),
         ]
+        self._answers = None if found.answer is None and isinstance(found.verifier, str) else answer_verifier(task)
         self._verifier = Composite([part for part in parts if part[1] > 0])
 
     def __call__(self, items: Sequence[tuple[LabelledProblem, str]]) -> list[float]:
         """Rewards of texts. A problem whose gold answer cannot be read gives 0 to every text, so teaches nothing."""
         return [0.0 if v.reward is None else v.reward for v in self._verifier.score_batch(list(items))]
+
+    def of_answer(self, labelled: LabelledProblem, answer: str) -> float:
+        """The reward of an answer that the task has found in a text; form does not count."""
+        if self._answers is None:
+            return self([(labelled, f"\\boxed{{{answer}}}")])[0]
+        reward = self._answers.score(labelled.problem if self._answers.checkable else labelled, answer).reward
+        return 0.0 if reward is None else float(reward)
 
 
 def labelled_or_none(paths: Sequence[Path | str]) -> list[LabelledProblem]:

@@ -12,13 +12,14 @@ from typing import Any
 from colasearch.engine.texts.choosing import states_false
 from colasearch.problem import LabelledProblem
 from colasearch.storage.traces import Trace, TraceText
+from colasearch.tasks import TASKS, get_task
 from colasearch.training.from_search.targets import Judge
 
 
 def solutions(
     traces: Iterable[Trace], problems: dict[str, LabelledProblem], judge: Judge, most: int
 ) -> list[dict[str, Any]]:
-    """Rows with ``id``, ``problem``, ``answer``, ``solution`` and the problem's data (Countdown's numbers and target).
+    """Rows with ``id``, ``problem`` (or ``prompt``: chat messages), ``answer``, ``solution`` and the problem's data.
 
     Args:
         traces: Searches.
@@ -38,7 +39,7 @@ def solutions(
             rows.append(
                 {
                     "id": f"{trace.problem_id}-{number}",
-                    "problem": trace.text,
+                    **_asked(trace.task, labelled),
                     **({"answer": labelled.gold} if labelled.gold else {}),
                     **labelled.problem.data,
                     "solution": text.text,
@@ -47,10 +48,18 @@ def solutions(
     return rows
 
 
+def _asked(task: str, labelled: LabelledProblem) -> dict[str, Any]:
+    """How a row says what was asked: by its wording, or as chat messages, where the task is none of ours."""
+    if task in TASKS:
+        return {"problem": labelled.problem.text}
+    return {"prompt": get_task(task).messages(labelled.problem)}
+
+
 def _right(trace: Trace, judge: Judge) -> list[TraceText]:
     found: dict[str, TraceText] = {}
+    task = get_task(trace.task)
     for text in trace.texts:
-        if text.answer is None or text.text in found or states_false(trace.task, text.text):
+        if text.answer is None or text.text in found or states_false(task, text.text):
             continue
         if judge(trace, text.answer) >= 1:
             found[text.text] = text

@@ -28,7 +28,7 @@ from colasearch.model.base import BaseModel
 from colasearch.model.latent_lm import LatentLM
 from colasearch.problem import LabelledProblem
 from colasearch.storage.files import write_atomic
-from colasearch.tasks import prompt_tokens
+from colasearch.tasks import get_task, prompt_tokens
 from colasearch.training.base.tuning import mixed_precision
 from colasearch.training.reinforcement.rewards import SpecReward
 from colasearch.training.reinforcement.rl import Episode, part_means
@@ -170,7 +170,10 @@ class Roller:
             Row([segments[place[i]]], token, n[1:], states=[] if states else None, kept=[] if actor.note_kept else None)
             for (i, _), token, n in zip(wanted, tokens, numbers, strict=True)
         ]
-        rules = Rules(lambda token: False, self.ends.is_finished, config.max_tokens, True, record=self.ends.writing)
+        finishes = [self.ends.finish_of(get_task(self.problems[i].problem.task)) for i, _ in wanted]
+        rules = [
+            Rules(lambda token: False, finish, config.max_tokens, True, record=self.ends.writing) for finish in finishes
+        ]
         decode(actor, rows, rules, config.rows)
         episodes = []
         for (i, _), code, row, fine in zip(wanted, codes, rows, first.fine_B.tolist(), strict=True):
