@@ -129,7 +129,7 @@ def test_mcts_q_is_paid_by_the_reward_and_answers_with_the_best_paid_text(q_lm, 
     # The random model hardly ever ends a text or writes an answer: here many tokens do, and each text is its own.
     monkeypatch.setattr(TextEnds, "is_finished", lambda self, tokens: len(tokens) > 3 and tokens[-1] % 4 == 0)
     for module in ("colasearch.engine.trees.forest", "colasearch.engine.trees.world"):
-        monkeypatch.setattr(f"{module}.extract_answer", lambda text, task: str(len(text)))
+        monkeypatch.setattr(f"{module}.answer_of", lambda text, task: str(len(text)))
     world = WorldConfig(
         max_tokens=40,
         max_step_tokens=4,
