@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from colasearch.cli.groups import NamedGroup
+from colasearch.cli.train.options import together
+
+if TYPE_CHECKING:
+    from colasearch.experiments.running.stages import Stage
 
 MOST_JOBS = 4
 """Stages that a recipe has side by side at most; each takes 1 to 3 GB."""
@@ -27,31 +34,41 @@ Examples:
 """
 
 
+recipe_options = together(
+    click.option("--output", type=click.Path(path_type=Path), help="Run folder to create."),
+    click.option("--size", type=click.Choice(["full", "smoke"]), default="full", show_default=True),
+    click.option(
+        "--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a number of the recipe; may be repeated."
+    ),
+    click.option("--resume", is_flag=True, help="Go on with the run in --output."),
+)
+"""What is run, and where."""
+running_options = together(
+    click.option(
+        "--jobs",
+        type=click.IntRange(min=1),
+        default=None,
+        help="Most stages at a time; no result depends on it. [default: a core each, at most 4]",
+    ),
+    click.option("--show", is_flag=True, help="Print the recipe and its commands, and run nothing."),
+    click.option("--json", "as_json", is_flag=True, help="Print summary.json on standard output."),
+)
+"""How it is run and shown."""
+
+
 @click.group(name="experiment", cls=NamedGroup)
 def command() -> None:
     """Run a whole experiment: training, search, evaluation, report."""
 
 
 @command.command("countdown", epilog=EPILOG)
-@click.option("--output", type=click.Path(path_type=Path), help="Run folder to create.")
-@click.option("--size", type=click.Choice(["full", "smoke"]), default="full", show_default=True)
-@click.option(
-    "--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a number of the recipe; may be repeated."
-)
-@click.option("--resume", is_flag=True, help="Go on with the run in --output.")
+@recipe_options
 @click.option(
     "--reuse",
     type=click.Path(path_type=Path),
     help="A run with another recipe: stages whose commands, and all before that they read, are the same are copied.",
 )
-@click.option(
-    "--jobs",
-    type=click.IntRange(min=1),
-    default=None,
-    help="Most stages at a time; no result depends on it. [default: a core each, at most 4]",
-)
-@click.option("--show", is_flag=True, help="Print the recipe and its commands, and run nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print summary.json on standard output.")
+@running_options
 def countdown(
     output: Path | None,
     size: str,
@@ -74,10 +91,7 @@ def countdown(
 
     recipe = override(SIZES[size], changes)
     if show:
-        from dataclasses import asdict
-
-        shown = [{"name": s.name, "about": s.about, "command": s.command} for s in stages(recipe)]
-        click.echo(json.dumps({"size": size, "recipe": asdict(recipe), "stages": shown}, indent=2))
+        show_recipe(size, recipe, stages(recipe))
         return
     if output is None:
         raise click.UsageError("--output is missing: the run folder to create, or to --resume")
@@ -95,20 +109,8 @@ def countdown(
 
 
 @command.command("preference", epilog=PREFERENCE_EPILOG)
-@click.option("--output", type=click.Path(path_type=Path), help="Run folder to create.")
-@click.option("--size", type=click.Choice(["full", "smoke"]), default="full", show_default=True)
-@click.option(
-    "--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a number of the recipe; may be repeated."
-)
-@click.option("--resume", is_flag=True, help="Go on with the run in --output.")
-@click.option(
-    "--jobs",
-    type=click.IntRange(min=1),
-    default=None,
-    help="Most stages at a time; no result depends on it. [default: a core each, at most 4]",
-)
-@click.option("--show", is_flag=True, help="Print the recipe and its commands, and run nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print summary.json on standard output.")
+@recipe_options
+@running_options
 def preference(
     output: Path | None, size: str, changes: tuple[str, ...], resume: bool, jobs: int | None, show: bool, as_json: bool
 ) -> None:
@@ -124,10 +126,7 @@ def preference(
 
     recipe = override(SIZES[size], changes)
     if show:
-        from dataclasses import asdict
-
-        shown = [{"name": s.name, "about": s.about, "command": s.command} for s in stages(recipe)]
-        click.echo(json.dumps({"size": size, "recipe": asdict(recipe), "stages": shown}, indent=2))
+        show_recipe(size, recipe, stages(recipe))
         return
     if output is None:
         raise click.UsageError("--output is missing: the run folder to create, or to --resume")
@@ -140,3 +139,9 @@ def preference(
     else:
         click.echo(lead(summary))
         click.echo(f"Report: {output / 'report.html'}")
+
+
+def show_recipe(size: str, recipe: Any, stages: Iterable[Stage]) -> None:
+    """Print the numbers of a recipe (a dataclass) and its commands as JSON."""
+    shown = [{"name": s.name, "about": s.about, "command": s.command} for s in stages]
+    click.echo(json.dumps({"size": size, "recipe": dataclasses.asdict(recipe), "stages": shown}, indent=2))
