@@ -5,13 +5,14 @@ The command line, the Python functions and training ask here, so that the same m
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from colasearch.engine.settings import Sampling
 from colasearch.model.base import BaseModel
 from colasearch.model.ends import thinks
 from colasearch.model.known import KNOWN
+from colasearch.model.latent_lm import LatentLM
 from colasearch.tasks import get_task
 
 THINKING = 4
@@ -38,6 +39,22 @@ def text_limit(base: BaseModel, tasks: Iterable[str]) -> int:
         wanted = max(get_task(task).text_tokens for task in tasks)
         wanted *= THINKING if thinks(base.tokenizer) else 1
     return max(1, min(wanted, base.context_length // 2))
+
+
+def actions_for(lm: LatentLM, wanted: str = "auto", say: Callable[[str], None] = lambda text: None) -> str:
+    """What a search chooses among: ``latent`` (codes) or ``sampled`` (tokens drawn from the base).
+
+    Args:
+        lm: The model.
+        wanted: ``latent``, ``sampled``, or ``auto``: codes where the model has them.
+        say: Told when ``auto`` finds no codes.
+    """
+    if wanted != "auto":
+        return wanted
+    if lm.latents is not None:
+        return "latent"
+    say(f"{lm.name} has no latent actions (`colasearch adapt` gives it some): steps begin with tokens that it draws")
+    return "sampled"
 
 
 def sampling_for(base: BaseModel, temperature: float | None = None) -> Sampling:

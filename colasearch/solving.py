@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from colasearch.benchmarks.names import BASELINES
-from colasearch.defaults import sampling_for, text_limit
+from colasearch.defaults import actions_for, sampling_for, text_limit
 from colasearch.engine.scheduler import Searched, Status, search_problems
 from colasearch.engine.settings import SearchSettings, WorldConfig
 from colasearch.errors import ColasearchError, PrerequisiteError
@@ -49,7 +49,7 @@ def solve(
     searcher: str = "gumbel",
     sims: int = 64,
     seed: int = 0,
-    actions: str = "latent",
+    actions: str = "auto",
     max_seconds: float | None = None,
     leaves_in_flight: int = 16,
     config: WorldConfig | None = None,
@@ -65,7 +65,8 @@ def solve(
         searcher: Algorithm, as in ``colasearch.searchers.run``.
         sims: Simulations. One of ``greedy``, ``majority``, ``best_of_n`` and ``weighted_vote`` is one whole text.
         seed: Fixes the result, with the problem's id.
-        actions: ``latent``, or ``sampled``: first tokens drawn from the base itself (for models without codes).
+        actions: ``latent``, or ``sampled``: first tokens drawn from the base itself; ``auto``: codes where the model has
+            them.
         max_seconds: Wall-clock limit; what was found by then counts.
         leaves_in_flight: Most leaves evaluated in one batch.
         config: Limits and sampling of the world; without it those of model and task (``colasearch.defaults``).
@@ -101,6 +102,7 @@ def solve(
     if config is None:
         world = WorldConfig(max_tokens=text_limit(lm.base, [problem.task]), sampling=sampling_for(lm.base))
         settings = replace(settings, world=world)
+    settings = replace(settings, actions=actions_for(lm, actions))
     done = search_one(lm, problem, settings, on_status=on_status, pool=pool)
     assert done.result is not None
     return done.result

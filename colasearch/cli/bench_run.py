@@ -18,6 +18,7 @@ import click
 from colasearch.cli.again import saying_how_to_go_on
 from colasearch.cli.groups import near_names
 from colasearch.cli.options import (
+    actions_option,
     chosen_model,
     config_option,
     engine_options,
@@ -103,7 +104,7 @@ def make_command(name: str) -> click.Command:
     @option("--max-seconds", type=click.FloatRange(min=0, min_open=True), help="Wall-clock limit of a problem and arm.")
     @option("--seed", type=int, default=0, help="Same seed, same results.")
     @option("--batch-size", type=click.IntRange(min=1), default=16, help="Problems searched at a time.")
-    @option("--actions", type=click.Choice(["latent", "sampled"]), default="latent", help="Codes, or tokens.")
+    @actions_option
     @option("--temperature", type=click.FloatRange(min=0, min_open=True), help="Of codes (or tokens).")
     @option("--output", type=click.Path(path_type=Path), help="Run folder [default: runs/NAME-TIME].")
     @click.option("--resume", is_flag=True, help="Go on with the run in --output.")
@@ -197,7 +198,7 @@ def _run(
     """Load the model, run, and return the summary and the folder."""
     from colasearch.benchmarks.harness.runner import Runner, run_to_end
     from colasearch.cli.workers import with_workers
-    from colasearch.defaults import sampling_said
+    from colasearch.defaults import actions_for, sampling_said
     from colasearch.storage.runs import RunFolder, check_folder
 
     if settings.output:
@@ -209,6 +210,7 @@ def _run(
         say=display.say,
         on_status=display.pool,
     ) as (lm, pool):
+        settings = replace(settings, actions=actions_for(lm, settings.actions, display.say))
         if settings.actions == "sampled" and (said := sampling_said(lm.base, settings.temperature)):
             display.say(said)
         plan = _plan(settings, lm, {item.problem.task for item in data.items})
@@ -284,8 +286,8 @@ def _load(settings: BenchSettings, display: Display) -> LatentLM:
     lm = LatentLM.from_pretrained(settings.model, settings.device, settings.dtype, display.say, run_only=alone)
     if settings.actions == "latent":
         lm.require_latents()
-        if settings.values == ("q",):
-            lm.require_q()
+    if settings.actions != "sampled" and settings.values == ("q",):
+        lm.require_q()
     return lm
 
 

@@ -48,6 +48,16 @@ def chosen_model(named: str | None, task: str, say: Callable[[str], None]) -> st
     return name
 
 
+def actions_option(function: Any) -> Any:
+    """``--actions``: what a search chooses among."""
+    return option(
+        "--actions",
+        type=click.Choice(["auto", "latent", "sampled"]),
+        default="auto",
+        help="latent: codes; sampled: tokens drawn from the base; auto: codes where the model has them.",
+    )(function)
+
+
 def key_values(context: click.Context, parameter: click.Parameter, value: Any) -> dict[str, Any]:
     """``("a=1", "b=x")`` (or a YAML mapping) as ``{"a": 1, "b": "x"}``: numbers, true and false are read as such."""
     if isinstance(value, dict):

@@ -56,7 +56,7 @@ class SearchCommand:
     max_seconds: float | None = None
     seed: int = 0
     batch_size: int = 16
-    actions: str = "latent"
+    actions: str = "auto"
     temperature: float | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     branch_below: float | None = None

@@ -15,6 +15,7 @@ import click
 
 from colasearch.cli.inputs import parse_problems, read_text_file
 from colasearch.cli.options import (
+    actions_option,
     chosen_model,
     compile_option,
     config_option,
@@ -122,7 +123,7 @@ class Line:
 @option("--max-seconds", type=click.FloatRange(min=0, min_open=True), default=None, help="Wall-clock limit.")
 @option("--seed", type=int, default=0, help="Same seed, same output.")
 @option("--batch-size", type=click.IntRange(min=1), default=16, help="Most leaves evaluated in one batch.")
-@option("--actions", type=click.Choice(["latent", "sampled"]), default="latent", help="Codes, or tokens of the base.")
+@actions_option
 @option("--temperature", type=click.FloatRange(min=0, min_open=True), default=None, help="Of codes (or tokens).")
 @search_options
 @engine_options
@@ -173,7 +174,7 @@ def _ready(
 
     make(settings.searcher, dict(settings.options))  # an unknown name must not cost a model's loading time
     from colasearch.cli.workers import with_workers
-    from colasearch.defaults import sampling_said
+    from colasearch.defaults import actions_for, sampling_said
 
     with with_workers(
         settings.machine(min(AT_A_TIME, len(problems))),
@@ -182,6 +183,7 @@ def _ready(
         say=line.say,
         on_status=line.show_pool,
     ) as (lm, pool):
+        settings = replace(settings, actions=actions_for(lm, settings.actions, line.note))
         if settings.actions == "sampled" and (said := sampling_said(lm.base, settings.temperature)):
             line.note(said)
         line.say(f"searching, {settings.sims} simulations")

@@ -88,10 +88,15 @@ def test_people_see_answer_table_and_cost(solve):
     assert "\x1b" not in done.stdout
 
 
-def test_sampled_actions_need_no_latent_modules(solve, base_folder):
-    done = solve("--json", "--model", base_folder, "--actions", "sampled")
+def test_a_model_without_codes_is_searched_over_sampled_actions(solve, base_folder):
+    """Unless codes are asked for: then it is an error."""
+    done = solve("--json", "--model", base_folder)
     assert done.returncode == 0, done.stderr
-    refused = solve("--json", "--model", base_folder)
+    assert "no latent actions" in done.stderr
+    asked = solve("--json", "--model", base_folder, "--actions", "sampled")
+    assert json.loads(asked.stdout)["text"] == json.loads(done.stdout)["text"]
+    assert "no latent actions" not in asked.stderr
+    refused = solve("--json", "--model", base_folder, "--actions", "latent")
     assert refused.returncode == 3
     assert "--actions sampled" in refused.stderr
 

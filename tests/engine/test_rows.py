@@ -183,6 +183,24 @@ def test_without_clearing_a_poisoned_slot_its_next_row_breaks(lm, monkeypatch):
         test_a_row_of_nan_stops_alone(lm)
 
 
+def test_cancelled_rows_leave_batch_and_queue(lm):
+    """Of one tree, whether they are being decoded or wait; another's are decoded as if they had not been there."""
+    actor = Actor(lm, Sampling())
+    _, segments = actor.prefill([prompt(20)])
+    rows = [Row(segments, 30 + i, seeded_uniforms(8, i), tree=tree) for i, tree in enumerate((1, 1, 2, 1))]
+    decoder = Decoder(actor, 1)
+    decoder.submit(rows, NEVER)
+    decoder.step()
+    assert set(map(id, decoder.cancel(1))) == {id(rows[i]) for i in (0, 1, 3)}
+    assert len(decoder) == 1
+    while len(decoder):
+        decoder.step()
+    assert [id(row) for row in decoder.take_done()] == [id(rows[2])]
+    alone = Row(segments, 32, seeded_uniforms(8, 2), tree=2)
+    decode(actor, [alone], NEVER)
+    assert rows[2].tokens == alone.tokens
+
+
 class Crowded(RowBatch):
     """Runs out of memory beyond a number of rows."""
 

@@ -22,6 +22,7 @@ from colasearch.engine.texts.choosing import Checks
 from colasearch.engine.texts.finished import Finished
 from colasearch.engine.texts.vote import vote
 from colasearch.engine.trees.nodes import TreeState
+from colasearch.engine.trees.table import NodeTable
 from colasearch.engine.trees.world import LatentWorld
 from colasearch.errors import InputError
 from colasearch.problem import Problem, StopReason
@@ -85,12 +86,29 @@ def test_the_needle_check_can_fail(wide_lm, monkeypatch):
     assert by_id(wide_lm, [*PROBLEMS, NEEDLE])[NEEDLE.id] != alone[NEEDLE.id]
 
 
-def test_evicted_nodes_are_computed_again_and_nothing_changes(wide_lm):
+def test_evicted_nodes_are_computed_again_and_nothing_changes(wide_lm, monkeypatch):
     plenty = by_id(wide_lm, PROBLEMS[:4])
     scheduler = Scheduler(wide_lm, replace(SETTINGS, world=replace(WORLD, kv_bytes=120_000)), slots=4)
+    replayed = encoded = 0
+    path, encode_again = NodeTable.path, NodeTable._encode_again
+
+    def watched_path(table, state):
+        nonlocal replayed
+        kept, lost = path(table, state)
+        replayed += sum(len(node.tokens) for node in lost)
+        return kept, lost
+
+    def watched_encoding(table, root):
+        nonlocal encoded
+        encoded += len(root.tokens)
+        return encode_again(table, root)
+
+    monkeypatch.setattr(NodeTable, "path", watched_path)
+    monkeypatch.setattr(NodeTable, "_encode_again", watched_encoding)
     scarce = {d.problem.id: comparable(d) for d in scheduler.run(PROBLEMS[:4])}
     assert scheduler.world.store.evicted > 10
-    assert scheduler.world.actor.repeated_tokens > 10
+    assert min(replayed, encoded) > 10
+    assert scheduler.world.actor.repeated_tokens == replayed + encoded
     assert scheduler.world.store.peak <= 120_000
     assert scarce == plenty
 
@@ -339,6 +357,14 @@ def test_the_heavier_group_wins_over_the_best_text():
     found = [*FOUND, drawn(7, "h", "4", 0.4)]
     assert vote(found, "math")[0][0].answer == "4"
     assert vote(found, "math", "best")[0][0].answer == "3"
+
+
+def test_finished_texts_stand_in_the_order_in_which_they_were_asked_for():
+    """Which of a batch ends first depends on the others in it; the vote must not."""
+    tree = TreeState(Problem.from_text("1+1?"), 0, None)
+    for order in (5, 2, 9):
+        tree.finish(f"text {order}", None, order, Checks(None, Choosing()))
+    assert [f.order for f in tree.finished] == [2, 5, 9]
 
 
 def votes(*texts: tuple[str, float, float | None, str], choosing: Choosing | None = None) -> list[float]:

@@ -46,6 +46,22 @@ def steps(folder: Path, key: str) -> list[float]:
     return [row[key] for row in rows if key in row]
 
 
+def test_codes_are_learned_where_the_base_is_unsure(call, base_folder, texts, tmp_path):
+    """A base that is nowhere so sure leaves all transitions open; with a bound of almost 0 few count."""
+    counted = {}
+    for below in (1.0, 1e-6):
+        code, out, err = call(
+            "train", "actions", "--model", base_folder, "--data", texts, "--output", tmp_path / str(below), "--codes", 4,
+            "--open-below", below, "--certain-share", 0.2, "--epochs", 1, "--batch-tokens", 512, "--heldout", 0.3,
+            *COMMON,
+        )  # fmt: skip
+        assert code == 0, err
+        counted[below] = int(next(line.split()[0] for line in err.splitlines() if "to learn codes from" in line))
+        assert json.loads((tmp_path / str(below) / "manifest.json").read_text())["config"]["open_below"] == below
+        assert all(torch.isfinite(torch.tensor(steps(tmp_path / str(below), "ce"))))
+    assert 0 < counted[1e-6] < 0.5 * counted[1.0]
+
+
 @pytest.mark.parametrize("codes", ["idm", "policy"])
 def test_guide(call, model_folder, texts, tmp_path, codes):
     args = (

@@ -20,7 +20,9 @@ from colasearch.cli.train.options import (
 from colasearch.cli.train.settings import StageSettings
 
 if TYPE_CHECKING:
+    from colasearch.training.data.hidden_cache import States
     from colasearch.training.latent_actions.actions import ActionsConfig
+    from colasearch.training.running.ranks import Ranks
 
 DEPTH, WIDTH = click.IntRange(1, 64), click.IntRange(1, 1 << 18)
 
@@ -42,6 +44,8 @@ class ActionsSettings(StageSettings):
     final_temperature: float = 1.0
     entropy_weight: float = 0.001
     code_size: float = 0.5
+    open_below: float | None = None
+    certain_share: float = 0.1
     usage_weight: float = 0.02
     revive_every: int = 50
     keep_codes: bool = False
@@ -96,6 +100,19 @@ class ActionsSettings(StageSettings):
     show_default=True,
     help="Size of the codes' vectors at the start, in that of the base's hidden states; 0: the published size.",
 )
+@click.option(
+    "--open-below",
+    type=click.FloatRange(0, 1, min_open=True),
+    help="Learn mostly from transitions at which the base's likeliest token has a probability below this, such as 0.95: "
+    "for texts that the base wrote itself, of which it is as good as certain at most places [all count alike].",
+)
+@click.option(
+    "--certain-share",
+    type=click.FloatRange(0, 1),
+    default=0.1,
+    show_default=True,
+    help="With --open-below: share of the other transitions that count, too.",
+)
 @click.option("--usage-weight", default=0.02, show_default=True, help="Entropy of the marginal use of codes.")
 @click.option("--revive-every", default=50, show_default=True, help="Steps between revivals of dead codes; 0: never.")
 @click.option(
@@ -137,14 +154,24 @@ def run(settings: ActionsSettings) -> None:
         stages = {kind: stage for kind, stage in before.training.items() if kind == "guide"}
         modules.config = dataclasses.replace(modules.config, base=before.base, tuned=tuned, training=stages)
     loaded.latents = modules
+    if settings.open_below is not None:
+        shape |= {"open_below": settings.open_below, "certain_share": settings.certain_share}
     config = {"model": settings.model, **shape, **dataclasses.asdict(learning)}
-    train_on_text(
-        "actions",
-        loaded,
-        settings,
-        config,
-        lambda states, codes, ranks: ActionLearner(modules, loaded.base, states, learning, settings.seed, ranks),
-    )
+
+    def learner(states: States, codes: Any, ranks: Ranks) -> ActionLearner:
+        weights = None
+        if settings.open_below is not None:
+            from colasearch.training.latent_actions.uncertain import weights_of
+
+            weights = weights_of(
+                loaded.base, states, settings.open_below, settings.certain_share,
+                seed=settings.seed, batch_tokens=settings.micro_tokens,
+            )  # fmt: skip
+            counting = sum(int((weight > 0).sum()) for weight in weights)
+            click.echo(f"{counting} transitions to learn codes from", err=True)
+        return ActionLearner(modules, loaded.base, states, learning, settings.seed, ranks, weights)
+
+    train_on_text("actions", loaded, settings, config, learner)
 
 
 def _own_modules(lm: Any) -> Any:

@@ -30,6 +30,8 @@ FEWEST_TOKENS = 15
 """Tokens of a text, at least: how many problems are made ready, since each prompt takes a millisecond."""
 LEAST_SAMPLES, MOST_SAMPLES = 4, 16
 """Texts a problem: right ones can be told from wrong ones only where there are several."""
+OPEN_BELOW = 0.95
+"""On own texts stage 1 learns where the base's likeliest token has a smaller probability (``train actions --open-below``)."""
 KNOWN_WIDTH = 896
 """Up to this width of base a learning rate of 1e-3 has been tried; beyond it falls with the root of the width."""
 MIXTURE_SHARE = 0.05
@@ -241,6 +243,7 @@ def stages(how: Adapting, plan: Plan) -> list[Stage]:
     actions = made.add(
         "actions", "stage 1: inverse dynamics model, codebook, merge head", "train", "actions", "--model", how.base,
         *data, *where, *loop, "--codes", how.codes, *sizes, "--revive-every", plan.revive_every,
+        *(("--open-below", OPEN_BELOW) if plan.own else ()),
     )  # fmt: skip
     model = made.add(
         "policy", "stage 2: the policy", "train", "policy", "--model", f"{actions}/{MODEL}", *data, *where, *loop
