@@ -65,8 +65,8 @@ def solve(
         searcher: Algorithm, as in ``colasearch.searchers.run``.
         sims: Simulations. One of ``greedy``, ``majority``, ``best_of_n`` and ``weighted_vote`` is one whole text.
         seed: Fixes the result, with the problem's id.
-        actions: ``latent``, or ``sampled``: first tokens drawn from the base itself; ``auto``: codes where the model has
-            them.
+        actions: ``latent``, or ``sampled``: first tokens drawn from the base itself; ``auto``: codes where the model
+            has them.
         max_seconds: Wall-clock limit; what was found by then counts.
         leaves_in_flight: Most leaves evaluated in one batch.
         config: Limits and sampling of the world; without it those of model and task (``colasearch.defaults``).

@@ -50,9 +50,9 @@ def test_codes_are_learned_where_the_base_is_unsure(call, base_folder, texts, tm
     """A base that is nowhere so sure leaves all transitions open; with a bound of almost 0 few count."""
     counted = {}
     for below in (1.0, 1e-6):
-        code, out, err = call(
-            "train", "actions", "--model", base_folder, "--data", texts, "--output", tmp_path / str(below), "--codes", 4,
-            "--open-below", below, "--certain-share", 0.2, "--epochs", 1, "--batch-tokens", 512, "--heldout", 0.3,
+        code, _, err = call(
+            "train", "actions", "--model", base_folder, "--data", texts, "--output", tmp_path / str(below),
+            "--codes", 4, "--open-below", below, "--certain-share", 0.2, "--epochs", 1, "--batch-tokens", 512, "--heldout", 0.3,
             *COMMON,
         )  # fmt: skip
         assert code == 0, err

@@ -103,8 +103,8 @@ class ActionsSettings(StageSettings):
 @click.option(
     "--open-below",
     type=click.FloatRange(0, 1, min_open=True),
-    help="Learn mostly from transitions at which the base's likeliest token has a probability below this, such as 0.95: "
-    "for texts that the base wrote itself, of which it is as good as certain at most places [all count alike].",
+    help="Learn mostly from transitions at which the base's likeliest token has a probability below this, such as "
+    "0.95: for texts that the base wrote itself, of which it is as good as certain at most places [all count alike].",
 )
 @click.option(
     "--certain-share",

@@ -31,7 +31,7 @@ FEWEST_TOKENS = 15
 LEAST_SAMPLES, MOST_SAMPLES = 4, 16
 """Texts a problem: right ones can be told from wrong ones only where there are several."""
 OPEN_BELOW = 0.95
-"""On own texts stage 1 learns where the base's likeliest token has a smaller probability (``train actions --open-below``)."""
+"""On own texts stage 1 learns where the base's likeliest token has a smaller probability."""
 KNOWN_WIDTH = 896
 """Up to this width of base a learning rate of 1e-3 has been tried; beyond it falls with the root of the width."""
 MIXTURE_SHARE = 0.05
