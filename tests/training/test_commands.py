@@ -52,8 +52,8 @@ def test_codes_are_learned_where_the_base_is_unsure(call, base_folder, texts, tm
     for below in (1.0, 1e-6):
         code, _, err = call(
             "train", "actions", "--model", base_folder, "--data", texts, "--output", tmp_path / str(below),
-            "--codes", 4, "--open-below", below, "--certain-share", 0.2, "--epochs", 1, "--batch-tokens", 512, "--heldout", 0.3,
-            *COMMON,
+            "--codes", 4, "--open-below", below, "--certain-share", 0.2, "--epochs", 1, "--batch-tokens", 512,
+            "--heldout", 0.3, *COMMON,
         )  # fmt: skip
         assert code == 0, err
         counted[below] = int(next(line.split()[0] for line in err.splitlines() if "to learn codes from" in line))
