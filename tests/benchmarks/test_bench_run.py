@@ -159,7 +159,7 @@ def test_a_run_cut_off_after_any_record_resumes_to_the_same_summary(bench, tmp_p
     assert bench("--sims", "2,6")[0] == 0
     whole = tmp_path / "run"
     lines = (whole / "problems.jsonl").read_bytes().splitlines(keepends=True)
-    for kept in (0, 1, 9, 20, len(lines) - 1, len(lines)):
+    for kept in (0, 9, len(lines) - 1, len(lines)):
         part = tmp_path / f"part{kept}"
         part.mkdir()
         (part / "traces").mkdir()
@@ -359,7 +359,7 @@ def whole(talker_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tupl
     return folder / "sums.jsonl", folder / "run"
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
 def test_a_killed_run_keeps_what_is_finished_and_resumes_to_the_same(talker_folder, whole, tmp_path, number, code):
     sums, undisturbed = whole
     process = start(talker_folder, sums, tmp_path / "cut")

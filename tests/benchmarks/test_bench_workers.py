@@ -224,7 +224,9 @@ def test_a_killed_worker_is_replaced_and_standard_output_holds_the_summary_alone
     assert results(tmp_path / "hit") == undisturbed(bench, tmp_path, kept)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
+@pytest.mark.parametrize(
+    ("number", "code"), [pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow), (signal.SIGKILL, -9)]
+)
 def test_a_killed_driver_leaves_no_process_and_resumes_to_the_same(
     bench, talker_folder, sums, tmp_path, kept, number, code
 ):

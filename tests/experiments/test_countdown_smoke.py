@@ -144,6 +144,7 @@ def test_the_final_model_carries_its_base(whole, tmp_path, monkeypatch):
     assert lm.base.hidden_size == SIZES["smoke"].width
 
 
+@pytest.mark.slow  # stages in general are killed in test_stages_run.py
 def test_killed_and_resumed_it_gives_the_same_summary(whole, tmp_path):
     folder = tmp_path / "moved"
     shutil.copytree(whole[0], folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from colasearch.experiments.iterate_run import run_iterations
 from colasearch.experiments.recipes.iterations import Iterations, data_files, slice_of, stages
 from colasearch.experiments.reports.iterate_report import rl_curves
 from colasearch.experiments.reports.iterate_results import best_iteration, calibration
+from colasearch.experiments.running.stages import RECORDS_NAME
 from colasearch.model.latent_lm import LatentLM
 from colasearch.problem import LabelledProblem, Problem
 from colasearch.storage.traces import Trace, TraceNode, TraceText
@@ -244,10 +246,25 @@ def run(model: Path, folder: Path, stop_at: str | None = None, resume: bool = Fa
     return run_iterations(how, PROBLEMS[:10], PROBLEMS[10:], folder, resume=resume, say=say)
 
 
+def rewound(whole: Path, folder: Path, undone: tuple[str, ...]) -> None:
+    """A copy of a run as it was before these stages and the end."""
+    shutil.copytree(whole, folder)
+    for name in ("summary.json", "report.md", "report.html", "metrics.jsonl"):
+        (folder / name).unlink()
+    shutil.rmtree(folder / "model")
+    records = folder / RECORDS_NAME
+    rows = [line for line in records.read_text().splitlines(keepends=True) if json.loads(line)["name"] not in undone]
+    records.write_text("".join(rows))
+    for name in undone:
+        (stage,) = (folder / "stages").glob(f"*-{name}")
+        shutil.rmtree(stage)
+
+
 def test_an_interrupted_run_ends_as_an_undisturbed_one(model_folder, tmp_path):
     whole = run(model_folder, tmp_path / "whole")
+    rewound(tmp_path / "whole", tmp_path / "cut", ("rl-1", "check-1"))
     with pytest.raises(Interrupted):
-        run(model_folder, tmp_path / "cut", "rl: 1/2")  # inside a stage
+        run(model_folder, tmp_path / "cut", "rl: 1/2", resume=True)  # inside a stage
     assert not (tmp_path / "cut" / "summary.json").exists()
     resumed = run(model_folder, tmp_path / "cut", resume=True)
     assert {**resumed, "times": None} == {**whole, "times": None}

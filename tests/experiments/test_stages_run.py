@@ -44,7 +44,7 @@ def make(lr: float = 0.01) -> list[Stage]:
     """Rows, and a base that takes long enough to be killed in the midst."""
     plan = Stages()
     rows = plan.add("rows", "rows", "train", "problems", "--kind", "countdown", "--count", 120, output="rows.jsonl")
-    shape = ("--width", 16, "--layers", 1, "--heads", 2, "--epochs", 12, "--batch-tokens", 2048, "--save-every", 2)
+    shape = ("--width", 16, "--layers", 1, "--heads", 2, "--epochs", 6, "--batch-tokens", 2048, "--save-every", 2)
     plan.add("base", "base", "train", "base", "--data", rows, *shape, "--lr", lr, "--threads", 1)
     return plan.found
 

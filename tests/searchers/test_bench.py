@@ -69,6 +69,7 @@ def test_peers_search_the_same_world(name: str) -> None:
     assert peers.PEERS[name](world, world.starts(2), 6)() is not None
 
 
+@pytest.mark.slow
 def test_mctx_peer_does_the_same_job_as_ours() -> None:
     pytest.importorskip("mctx", reason="mctx is not installed: pip install '.[dev]'")
     world = ToyWorld(actions=16)
