@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from zygote import Zygote
+from zygote import Zygote, spare
 
 _USER_CACHE = os.environ.get("COLASEARCH_CACHE")
 ALONE = ("benchmarks/test_bench_workers.py", "cluster/test_ray_pool.py", "verifiers/test_pool.py")
@@ -86,6 +86,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if "slow" in item.keywords:
                 item.add_marker(pytest.mark.skip(reason="takes minutes; give --slow to run it"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def spared() -> Iterator[None]:
+    """Real pictures and what guards against a loss of power are left out, but for the tests of reports."""
+    from colasearch.report import charts
+
+    kept = charts.rendered, os.fsync
+    spare()
+    yield
+    charts.rendered, os.fsync = kept
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -23,6 +23,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Sequence
 from typing import Any
 
 SUBREAPER = 36
@@ -116,6 +117,24 @@ def _read(stream: socket.socket, count: int) -> bytes:
     return found
 
 
+def spare() -> None:
+    """Do without what takes time and shows nothing in a test: that files outlive a loss of power, and real pictures.
+
+    Plots are drawn where ``REAL_PLOTS`` is set; the tests of reports set it.
+    """
+    from colasearch.report import charts
+
+    real = charts.rendered
+
+    def rendered(chart: charts.Chart, formats: Sequence[str]) -> dict[str, bytes]:
+        if "REAL_PLOTS" in os.environ:
+            return real(chart, formats)
+        return {kind: str(chart.drawable()).encode() for kind in formats}
+
+    charts.rendered = rendered
+    os.fsync = lambda descriptor: None
+
+
 def serve(number: int) -> None:
     """Fork for what is asked on the socket ``number`` until it is closed."""
     from colasearch.benchmarks.data_sets.countdown import BENCHMARK
@@ -124,6 +143,7 @@ def serve(number: int) -> None:
 
     prepare()
     import_all()
+    spare()
     BENCHMARK.source()  # kept; making the problems takes a second or two
     gc.collect()
     gc.freeze()  # a collection in a forked process would copy all memory

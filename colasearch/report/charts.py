@@ -137,6 +137,16 @@ def draw(chart: Chart, folder: Path, formats: Sequence[str] = ("svg", "png")) ->
     """
     if not can_draw():
         raise PrerequisiteError("plots need matplotlib, which is not installed; pip install '.[viz]'")
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for kind, picture in rendered(chart, formats).items():
+        written.append(folder / f"{chart.name}.{kind}")
+        write_atomic(written[-1], picture)
+    return written
+
+
+def rendered(chart: Chart, formats: Sequence[str]) -> dict[str, bytes]:
+    """The bytes of each format, drawn by matplotlib."""
     import io
 
     import matplotlib
@@ -151,8 +161,7 @@ def draw(chart: Chart, folder: Path, formats: Sequence[str] = ("svg", "png")) ->
         "axes.spines.top": False,
         "axes.spines.right": False,
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    written = []
+    pictures = {}
     with matplotlib.rc_context(style):
         figure = Figure(figsize=(6.4, 4.0), layout="constrained")
         FigureCanvasAgg(figure)
@@ -161,9 +170,8 @@ def draw(chart: Chart, folder: Path, formats: Sequence[str] = ("svg", "png")) ->
             buffer = io.BytesIO()
             metadata = {"Date": None} if kind in ("svg", "pdf") else None
             figure.savefig(buffer, format=kind, dpi=160, metadata=metadata)
-            written.append(folder / f"{chart.name}.{kind}")
-            write_atomic(written[-1], buffer.getvalue())
-    return written
+            pictures[kind] = buffer.getvalue()
+    return pictures
 
 
 def _fill(figure: Any, chart: Chart) -> None:

@@ -11,6 +11,14 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def real_plots() -> Iterator[None]:
+    """Here pictures are what is tested (``zygote.spare``)."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REAL_PLOTS", "1")
+        yield
+
+
 @pytest.fixture(scope="session")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
     from chrome import Chrome, find_chrome
@@ -37,5 +45,7 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from colasearch.report import write_report
 
     folder = made_run(tmp_path_factory.mktemp("runs") / "run", fail=3)
-    write_report(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REAL_PLOTS", "1")
+        write_report(folder)
     return folder
