@@ -11,12 +11,13 @@ from typing import Any
 from colasearch.engine.settings import Sampling
 from colasearch.model.base import BaseModel
 from colasearch.model.ends import thinks
-from colasearch.model.known import KNOWN
+from colasearch.model.known import known_as
 from colasearch.model.latent_lm import LatentLM
 from colasearch.tasks import get_task
 
 THINKING = 4
 """Times as many tokens as others that models get which reason before they answer (``model.ends.thinks``)."""
+SIMS = 64
 IGNORED = ("repetition_penalty", "min_p", "typical_p", "no_repeat_ngram_size")
 """Settings of ``generation_config.json`` that change what is drawn, and that the engine does not have."""
 
@@ -32,13 +33,22 @@ def text_limit(base: BaseModel, tasks: Iterable[str]) -> int:
         base: The base model.
         tasks: Tasks of the problems; the longest counts.
     """
-    name = base.identity.name
-    made_for = next((known.text_tokens for known in KNOWN.values() if name in (known.name, known.hub)), None)
-    wanted = made_for
+    known = known_as(base.identity.name)
+    wanted = None if known is None else known.text_tokens
     if wanted is None:
         wanted = max(get_task(task).text_tokens for task in tasks)
         wanted *= THINKING if thinks(base.tokenizer) else 1
     return max(1, min(wanted, base.context_length // 2))
+
+
+def sims_for(model: str) -> int:
+    """Simulations where the user gives no number: 64, but for a known model that is slow on a CPU.
+
+    Args:
+        model: Its name.
+    """
+    known = known_as(model)
+    return (known and known.sims) or SIMS
 
 
 def actions_for(lm: LatentLM, wanted: str = "auto", say: Callable[[str], None] = lambda text: None) -> str:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from colasearch.benchmarks.names import BASELINES
-from colasearch.defaults import actions_for, sampling_for, text_limit
+from colasearch.defaults import SIMS, actions_for, sampling_for, sims_for, text_limit
 from colasearch.engine.scheduler import Searched, Status, search_problems
 from colasearch.engine.settings import SearchSettings, WorldConfig
 from colasearch.errors import ColasearchError, PrerequisiteError
@@ -47,7 +47,7 @@ def solve(
     model: LatentLM | str | None = None,
     *,
     searcher: str = "gumbel",
-    sims: int = 64,
+    sims: int | None = None,
     seed: int = 0,
     actions: str = "auto",
     max_seconds: float | None = None,
@@ -63,7 +63,8 @@ def solve(
         problem: A problem, or the text of one: of mathematics, or of Countdown (``Make 52 from 4, 7, 8.``).
         model: A loaded model, or its name; None: the shipped model that was made for the task, else the default.
         searcher: Algorithm, as in ``colasearch.searchers.run``.
-        sims: Simulations. One of ``greedy``, ``majority``, ``best_of_n`` and ``weighted_vote`` is one whole text.
+        sims: Simulations; None: by model, 64 for most. One of ``greedy``, ``majority``, ``best_of_n`` and
+            ``weighted_vote`` is one whole text.
         seed: Fixes the result, with the problem's id.
         actions: ``latent``, or ``sampled``: first tokens drawn from the base itself; ``auto``: codes where the model
             has them.
@@ -85,7 +86,7 @@ def solve(
         problem = problem_of(problem)
     settings = SearchSettings(
         searcher=spelled(searcher),
-        sims=sims,
+        sims=SIMS if sims is None else sims,
         seed=seed,
         actions=actions,
         leaves_in_flight=leaves_in_flight,
@@ -102,7 +103,7 @@ def solve(
     if config is None:
         world = WorldConfig(max_tokens=text_limit(lm.base, [problem.task]), sampling=sampling_for(lm.base))
         settings = replace(settings, world=world)
-    settings = replace(settings, actions=actions_for(lm, actions))
+    settings = replace(settings, actions=actions_for(lm, actions), sims=sims or sims_for(lm.name))
     done = search_one(lm, problem, settings, on_status=on_status, pool=pool)
     assert done.result is not None
     return done.result

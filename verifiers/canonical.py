@@ -80,6 +80,8 @@ def _relation_key(node: Node) -> Hashable:
     operators, sides = node[1], node[2]
     if operators == ("in",) or (is_equation(node) and is_name(sides[0])):
         return node_key(sides[-1])
+    if is_equation(node) and node_key(sides[0]) == node_key(sides[-1]):
+        return node_key(sides[-1])  # a calculation with its result, as 3 + 5 = 8
     if len(operators) == 1 and operators[0] in ("=", "!=", "<", "<=", ">", ">="):
         flip = operators[0] in (">", ">=")
         left, right = (sides[1], sides[0]) if flip else (sides[0], sides[1])

@@ -44,13 +44,14 @@ def diversity(
     """Measure the semantic diversity of continuations, as CoLA does.
 
     1 / mean pairwise similarity, in a sentence encoder, of several continuations of each prefix: under random codes,
-    under the policy's codes, by the base's own sampling, and of random tokens.
+    under the policy's codes, by the base's own sampling, and of random tokens. The default here is smollm2-135m, which
+    has codes.
     """
     import torch
 
     from colasearch.benchmarks.harness.diversity import compare
     from colasearch.benchmarks.harness.encoder import Encoder
-    from colasearch.model.known import DEFAULT_MODEL
+    from colasearch.model.known import SMALL_MODEL
     from colasearch.model.latent_lm import LatentLM
 
     def say(text: str) -> None:
@@ -58,7 +59,7 @@ def diversity(
 
     if threads:
         torch.set_num_threads(threads)
-    model = model or DEFAULT_MODEL
+    model = model or SMALL_MODEL
     embed = Encoder(encoder)
     lm = LatentLM.from_pretrained(model, device, dtype, report=say)
     texts = _prefixes(lm, data, prefixes, prefix_tokens)

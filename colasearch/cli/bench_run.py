@@ -48,8 +48,13 @@ RUNTIME_WORLD = ("rows", "kv_bytes", "engine")
 """Settings of the world that results do not depend on."""
 
 
+SIMS_HELP = "Simulations; several, as in 1,4,16,64, give a curve [default: by model, 64 for most]."
+
+
 def sims_list(context: click.Context, parameter: click.Parameter, value: Any) -> tuple[int, ...]:
-    """``1,4,16`` (or a YAML list or number) as ascending numbers without repeats."""
+    """``1,4,16`` (or a YAML list or number) as ascending numbers without repeats; nothing: by model."""
+    if value is None:
+        return ()
     parts = value if isinstance(value, list | tuple) else str(value).split(",")
     try:
         numbers = sorted({int(part) for part in parts})
@@ -85,7 +90,7 @@ def make_command(name: str) -> click.Command:
     @model_options
     @option("--searcher", default="gumbel", callback=arm_names, help="Search algorithm: gumbel, puct, ...")
     @option("--arms", callback=arm_names, help="What it is compared with [default: greedy,majority,best_of_n].")
-    @option("--sims", default="64", callback=sims_list, help="Simulations; several, as in 1,4,16,64, give a curve.")
+    @option("--sims", callback=sims_list, help=SIMS_HELP)
     @option(
         "--data",
         type=click.Path(path_type=Path),
@@ -133,6 +138,7 @@ def run(settings: BenchSettings, context: click.Context) -> int:
     from colasearch.benchmarks.names import ROWS
     from colasearch.cli.bench_display import Display
     from colasearch.cli.bench_table import show_summary
+    from colasearch.defaults import sims_for
     from colasearch.searchers.registry import make
     from colasearch.tasks import get_task, settled
 
@@ -159,7 +165,8 @@ def run(settings: BenchSettings, context: click.Context) -> int:
             columns=settings.columns,
             report=display.say,
         )
-        settings = replace(settings, model=chosen_model(settings.model, task, display.say))
+        model = chosen_model(settings.model, task, display.say)
+        settings = replace(settings, model=model, sims=settings.sims or (sims_for(model),))
         for remark in data.remarks:
             display.warn(remark)
         if task == "countdown":

@@ -27,7 +27,7 @@ def model_options(function: Any) -> Any:
         option(
             "--model",
             help="Known name, folder or hub name [default: the shipped model made for the task, as countdown-tiny is "
-            "for Countdown, else smollm2-135m].",
+            "for Countdown, else qwen2.5-coder-0.5b].",
         ),
     ):
         function = decorator(function)

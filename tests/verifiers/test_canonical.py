@@ -19,6 +19,10 @@ def test_groups_equal_numbers() -> None:
     ]
 
 
+def test_a_right_calculation_groups_with_its_result() -> None:
+    assert group_answers(["8", "3 + 5 = 8", r"\frac{16}{2} = 8", "3 + 5 = 9", "9", "2x = 16"]) == [0, 0, 0, 1, 2, 3]
+
+
 def test_partition_does_not_depend_on_order() -> None:
     answers = ["10", r"10\%", "0.1", "1/10", "x+1", "1 + x", r"\frac{1}{10}", "foo", "1,000", "1000"] * 2
 
