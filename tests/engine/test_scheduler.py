@@ -359,6 +359,34 @@ def test_the_heavier_group_wins_over_the_best_text():
     assert vote(found, "math", "best")[0][0].answer == "3"
 
 
+def test_equal_weights_are_decided_by_the_number_of_texts_and_the_best_text_is_shown():
+    found = [drawn(0, "one", "3", 0.5), drawn(1, "worse", "4", 0.125), drawn(2, "best", "4", 0.375)]
+    candidates, text = vote(found, "math")
+    assert [(c.answer, c.count) for c in candidates] == [("4", 2), ("3", 1)]
+    assert text == "best"
+
+
+def test_traces_name_every_code_of_a_child(wide_lm):
+    """Codes that lead to the same token share a child."""
+    scheduler = Scheduler(wide_lm, replace(SETTINGS, sims=6))
+    world, seen = scheduler.world, {}
+    fan_out = world.actor.fan_out
+
+    def one_token_for_two_codes(features, *given, **named):
+        tokens = fan_out(features, *given, **named).clone()
+        tokens[:, 1] = tokens[:, 0]
+        seen.update({tuple(row.tolist()): row for row in tokens})
+        return tokens
+
+    world.actor.fan_out = one_token_for_two_codes
+    (done,) = scheduler.run(PROBLEMS[:1])
+    children = [node for node in done.trace.nodes if node.parent >= 0]
+    assert any(len(node.codes) > 1 for node in children)
+    for node in children:
+        tokens = next(row for row in seen.values() if all(row[c] == node.tokens[0] for c in node.codes))
+        assert node.codes == tuple(int(c) for c in range(len(tokens)) if tokens[c] == tokens[node.action])
+
+
 def test_finished_texts_stand_in_the_order_in_which_they_were_asked_for():
     """Which of a batch ends first depends on the others in it; the vote must not."""
     tree = TreeState(Problem.from_text("1+1?"), 0, None)

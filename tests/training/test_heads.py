@@ -10,6 +10,8 @@ import torch
 
 from colasearch.errors import InputError
 from colasearch.model.value import QHead
+from colasearch.training.data.documents import Document
+from colasearch.training.data.hidden_cache import HiddenStates
 from colasearch.training.reinforcement.rl import Episode
 from colasearch.training.running.loop import LoopConfig, TrainRun, fit
 from colasearch.training.values.heads import (
@@ -21,7 +23,7 @@ from colasearch.training.values.heads import (
     plan_of,
     within_problems,
 )
-from colasearch.training.values.q_learning import DoubleQLearner, Transitions, returns_of_codes
+from colasearch.training.values.q_learning import DoubleQLearner, Transitions, returns_of_codes, transitions
 
 
 def fit_head(learner: HeadLearner, count: int, rate: float = 3e-2, steps: int = 300) -> None:
@@ -189,6 +191,16 @@ def test_double_dqn_finds_the_optimal_q_of_a_small_decision_process(discount):
         learner.after_step(step, optimizer)
     with torch.no_grad():
         torch.testing.assert_close(head(chain.states), chain.optimal(discount), atol=3e-3, rtol=0)
+
+
+def test_the_reward_of_a_text_falls_on_its_last_step():
+    documents = [Document((0, 1, 2, 3), 1, 1), Document((0, 1), 1, 1)]
+    states = HiddenStates(documents, torch.arange(12.0).reshape(6, 2).half(), torch.device("cpu"))
+    episodes = [Episode(0, (0, 1, 2, 3), 1, (5, 6, 7), 0.75), Episode(1, (0, 1), 1, (4,), 0.25)]
+    found = transitions(states, episodes)
+    assert found.rewards_N.tolist() == [0, 0, 0.75, 0.25]
+    assert found.done_N.tolist() == [False, False, True, True]
+    assert found.codes_N.tolist() == [5, 6, 7, 4]
 
 
 def test_double_dqn_chooses_by_the_head_and_values_by_the_copy():

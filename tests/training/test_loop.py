@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 import torch
 from torch import nn
 
+from colasearch.errors import ColasearchError
 from colasearch.training.running.loop import LoopConfig, TrainRun, fit
 
 
@@ -50,6 +52,25 @@ def test_every_step_is_logged_once_wherever_the_process_died(tmp_path):
         folder = tmp_path / f"died-{death}"
         assert [line["step"] for line in _train(folder, resume=False, die_at=death)] == list(range(1, death + 1))
         assert _train(folder, resume=True) == whole
+
+
+def test_a_gradient_that_is_not_finite_ends_the_run_with_the_last_checkpoint_kept(tmp_path):
+    model = nn.Linear(2, 1)
+
+    def accumulate(batch, step, steps):
+        (model(torch.ones(1, 2)).sum() * (float("nan") if step == 4 else 1.0)).backward()
+        return {"loss": 0.0}
+
+    run = TrainRun(tmp_path / "run", {"config": {}}, resume=False)
+    config = LoopConfig(lr=0.1, warmup_steps=0, save_every=2, log_every=1, evaluate_every=100)
+    with pytest.raises(ColasearchError, match=r"step 4: the gradient norm is nan; lower --lr"):
+        fit(run, model, model.parameters(), config, lambda e: [[0]] * 6, 1, accumulate, lambda: {}, lambda *a: None)
+    run.close()
+    again = nn.Linear(2, 1)
+    run = TrainRun(tmp_path / "run", {"config": {}}, resume=True)
+    assert run.load(again, torch.optim.AdamW(again.parameters())) == 4
+    assert all(torch.isfinite(p).all() for p in again.parameters())
+    run.close()
 
 
 def test_a_resumed_optimiser_keeps_all_its_state_where_the_parameter_is(tmp_path):

@@ -161,6 +161,16 @@ def test_only_the_policy_and_the_critic_of_ppo_get_gradient(algorithm):
     assert {id(p) for p in learner.parameters()} == {id(p) for p in learner.holder.parameters()}
 
 
+@pytest.mark.parametrize(("paid", "learns"), [(0.75, False), (0.5, True)])
+def test_remax_learns_from_what_the_greedy_text_does_not_get(paid, learns):
+    world = ToyWorld(1)
+    policy = world.policy = make_policy()
+    episodes = [Episode(0, (0, 2), 1, (2,), 0.75, paid, hidden_TD=world.hidden((2,)))]
+    learner = RLLearner(LatentAgent(policy, lambda problems, number: episodes), RLConfig("remax", group=1), WIDTH)
+    learner.accumulate([0], 0, 1)
+    assert any(float(p.grad.abs().sum()) > 1e-6 for p in policy.parameters() if p.grad is not None) == learns
+
+
 def test_the_first_update_of_a_round_is_on_policy_and_gradients_do_not_depend_on_micro_batches():
     gradients = []
     for micro in (8, 4096):
