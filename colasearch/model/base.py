@@ -172,7 +172,13 @@ class BaseModel:
             if not can_slim(model):
                 return None
             slim(model)
-        base = cls(model, tokenizer, found.identity, run_only=run_only, output=OutputMap.of(model, try_model(model)))
+        try:
+            output = OutputMap.of(model, try_model(model))
+        except PrerequisiteError:
+            if run_only:
+                return None  # it reads weights that are packed now
+            raise
+        base = cls(model, tokenizer, found.identity, run_only=run_only, output=output)
         # What every text needs fails here, rather than in the midst of a run.
         end_tokens(model, tokenizer)
         if getattr(tokenizer, "chat_template", None):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
+import fake_kernel
 import numpy as np
 import pytest
 import torch
@@ -14,6 +15,7 @@ from colasearch.engine.decoding.draws import seeded_uniforms
 from colasearch.engine.decoding.row import Row, Rules
 from colasearch.engine.forward.actor import Actor
 from colasearch.engine.memory import paged as paged_module
+from colasearch.engine.memory.interfaces import Scoring
 from colasearch.engine.memory.paged import PagedNodes, PagedRows
 from colasearch.engine.memory.pages import FIRST_PAGES, PagePool, Run, table_of
 from colasearch.engine.memory.panels import LONG_PROMPT
@@ -191,6 +193,7 @@ def test_a_copied_page_takes_its_parents_place():
         pool.room(table, position)
     root = Run(pool, table, 0, 6)
     pool.release(table)
+    pool.settle()
     pool.data[:, :, root.pages[1], 0] = 5.0
     batch = PagedRows(pool, PlainTables())
     one, two = batch.enter(1, [root]), batch.enter(2, [root])
@@ -214,25 +217,7 @@ def test_the_kernel_is_used_where_it_runs_alone():
 
 
 def test_the_kernels_arguments_say_what_the_plain_products_compute(monkeypatch):
-    """A stand-in for the kernel that reads what it is given as its documentation says."""
-
-    def kernel(
-        query, key, value, starts, starts_k, max_q, max_k, *, scale, enable_gqa, seqused_k, block_table, num_splits
-    ):
-        assert (starts_k, max_q, enable_gqa, num_splits) == (None, 1, True, 1)
-        assert starts.tolist() == list(range(len(query) + 1))
-        assert block_table.dtype == seqused_k.dtype == starts.dtype == torch.int32
-        assert max_k == int(seqused_k.max())
-        out = torch.empty_like(query)
-        for row, (used, table) in enumerate(zip(seqused_k.tolist(), block_table, strict=True)):
-            keys, values = (x[table.long()].flatten(0, 1)[:used].transpose(0, 1) for x in (key, value))
-            group = query.shape[1] // keys.shape[0]
-            keys, values = (x.repeat_interleave(group, 0) for x in (keys, values))
-            weights = (query[row][:, None] @ keys.transpose(-1, -2) * scale).softmax(-1)
-            out[row] = (weights @ values)[:, 0]
-        return out
-
-    monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", kernel)
+    fake_kernel.put_in(monkeypatch)
     shape = KVShape(base_layers=2, policy_layers=0, heads=2, head_dim=8)
     torch.manual_seed(0)
     results = []
@@ -248,7 +233,10 @@ def test_the_kernels_arguments_say_what_the_plain_products_compute(monkeypatch):
                 batch.begin()
                 rows = len(list(batch.places()))
                 query, *both = (torch.randn(1, heads, rows, 8, generator=random_) for heads in (6, 2, 2))
-                out += [batch(layer, query, *both) for layer in (0, 1)]
+                out += [
+                    batch(0, query, *both),
+                    batch(1, query, *both, Scoring(0.4, window=5)),
+                ]
                 batch.commit()
         results.append(out)
     for plain, kernel_out in zip(*results, strict=True):

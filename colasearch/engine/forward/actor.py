@@ -16,11 +16,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from colasearch.engine.forward.features import Chosen, Features
+from colasearch.engine.forward.features import Chosen, Features, finite
 from colasearch.engine.forward.inference import Inference, inference_of
+from colasearch.engine.forward.looks import Looks, Single, Together, Wanted, packed
+from colasearch.engine.forward.steps import DeviceSteps
 from colasearch.engine.memory.attention import as_kept, kept_dtype
 from colasearch.engine.memory.choose import Memories, memories, segment_store
 from colasearch.engine.memory.interfaces import AttendedRows, Attention, NodeMemory
+from colasearch.engine.memory.paged import PagedRows
 from colasearch.engine.memory.shape import Segment
 from colasearch.engine.memory.whole import WholeBatch
 from colasearch.engine.settings import Sampling, WorldConfig
@@ -72,6 +75,7 @@ class Actor:
         self.shape = shape if latent or shape is None else replace(shape, policy_layers=0)
         self.engine = engine
         self._memory_of: dict[torch.dtype, Memories] = {}
+        self._steps: DeviceSteps | None = None
         self.num_actions = lm.num_codes
         self.model_calls = self.prompt_tokens = self.generated_tokens = self.repeated_tokens = 0
         self.model_seconds = 0.0
@@ -111,22 +115,47 @@ class Actor:
         """An empty memory for the segments of tree nodes, of at most ``budget`` bytes."""
         return segment_store(budget) if self.shape is None else self._memories().nodes(budget)
 
-    @torch.inference_mode()
     def feed(self, tokens: Sequence[int], batch: AttendedRows | WholeBatch) -> Features:
         """Run one more token of each of the batch's rows, in the order of ``batch.places()``, through the model."""
+        nothing = Wanted(np.zeros(len(tokens)), likely=False, drawn=False)
+        return self.step(tokens, batch, nothing)[0]
+
+    @torch.inference_mode()
+    def step(self, tokens: Sequence[int], batch: AttendedRows | WholeBatch, wanted: Wanted) -> tuple[Features, Looks]:
+        """As ``feed``, and answers to what is ``wanted`` of the rows then."""
         if self.poll is not None:
             self.poll()
+        device = self.lm.base.device
         with self._timed():
             if isinstance(batch, WholeBatch):
                 self.model_calls += len(tokens)
-                return Features.join([self._encode(row) for row in batch.extend(tokens)])
+                features = Features.join([self._encode(row) for row in batch.extend(tokens)])
+                return features, Single(self, features, wanted.uniforms)
             self.model_calls += 1
-            device = self.lm.base.device
+            if isinstance(batch, PagedRows) and batch.takes_tensors:
+                features, together = self._device_steps().run(tokens, batch, wanted)
+                batch.commit()
+                return features, together
             positions = batch.begin()[None]
-            hidden = self.inference.hidden(torch.tensor([tokens], device=device), positions, batch)
-            features = Features(hidden[0], self._scores(hidden, positions, batch))
+            features = self.attended(torch.tensor([tokens], device=device), positions, batch)
             batch.commit()
-            return features
+        if device.type == "cpu":
+            return features, Single(self, features, wanted.uniforms)
+        uniforms = torch.from_numpy(wanted.uniforms).to(device)
+        numbers, kept = packed(self, features, uniforms, likely=wanted.likely, drawn=wanted.drawn)
+        return features, Together(numbers.cpu().numpy(), self.latent, kept)
+
+    def attended(self, tokens: Tensor, positions: Tensor, batch: Attention) -> Features:
+        """Features after each of tokens ``[1, N]`` at ``positions`` ``[1, N]``, of whose texts ``batch`` knows."""
+        hidden = self.inference.hidden(tokens, positions, batch)
+        return Features(hidden[0], self._scores(hidden, positions, batch))
+
+    def _device_steps(self) -> DeviceSteps:
+        if self._steps is None:
+            rows = self._memories().rows()
+            assert isinstance(rows, PagedRows)
+            self._steps = DeviceSteps(self, rows)
+        return self._steps
 
     @torch.inference_mode()
     def prefill(self, prompts: Sequence[Sequence[int]]) -> tuple[Features, list[Segment]]:
@@ -199,7 +228,7 @@ class Actor:
                     tokens = self._from_shortlist(features, states, size)
                 else:
                     tokens = self.lm.base.head(states).argmax(-1)
-                return tokens.masked_fill(~states.isfinite().all(-1), -1)
+                return tokens.masked_fill(~finite(states), -1)
             log_probs = self._token_log_probs(features)
             return sample_several(log_probs, torch.from_numpy(uniforms_BA).to(log_probs.device))
 
@@ -215,6 +244,12 @@ class Actor:
         # In order of token number: equal logits must not be decided by topk's order.
         candidates = best_BPS.flatten(1).sort(-1).values
         weight, bias = self.inference.head_weight, self.inference.head_bias
+        if candidates.device.type != "cpu":
+            # One product for all: what rounds otherwise there is not for us to say.
+            logits = torch.matmul(states_BKD, weight[candidates].to(states_BKD.dtype).transpose(-1, -2))
+            if bias is not None:
+                logits = logits + bias[candidates][:, None]
+            return candidates.gather(-1, logits.argmax(-1))
         # State by state, so that the shapes, and with them the order of summation, never depend on the batch.
         best = []
         for states_KD, tokens_S in zip(states_BKD, candidates, strict=True):
@@ -256,7 +291,7 @@ class Actor:
             tokens_BM = self._best_among(hidden_BD[:, None], states_BMD, PROBABLE_SHORTLIST)
         else:
             tokens_BM = self.lm.base.head(states_BMD).argmax(-1)
-        return tokens_BM.masked_fill(~states_BMD.isfinite().all(-1), -1)
+        return tokens_BM.masked_fill(~finite(states_BMD), -1)
 
     @torch.inference_mode()
     def tokens_under(self, hidden_BD: Tensor, codes_BM: Tensor) -> Tensor:
@@ -268,10 +303,10 @@ class Actor:
             return self._likely_tokens(hidden_BD, states)
 
     @torch.inference_mode()
-    def next_tokens(self, features: Features, uniforms_B: Tensor) -> Chosen:
-        """The next token of each row, drawn at ``uniforms_B`` in [0, 1)."""
+    def next_tokens(self, features: Features, uniforms_B: Tensor, usable_B: Tensor | None = None) -> Chosen:
+        """The next token of each row, drawn at ``uniforms_B`` in [0, 1); ``usable_B`` are its features', if known."""
         with self._timed():
-            fine = features.usable()
+            fine = features.usable() if usable_B is None else usable_B
             if not self.latent:
                 log_probs = self._token_log_probs(features)
                 usable = fine & ~log_probs.isnan().any(-1)

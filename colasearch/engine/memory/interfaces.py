@@ -11,6 +11,7 @@ both. Attending is ``Attention``, and ``RowAttention`` where rows are fed one to
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
@@ -74,10 +75,38 @@ class RowMemory(Protocol):
         """A row's keys and values from ``begin`` to ``end``, counted as ``Place.length`` is, for a node to keep."""
 
 
+@dataclass(frozen=True, slots=True)
+class Scoring:
+    """How a layer's queries score keys.
+
+    Attributes:
+        scale: Scores are products times this; None: 1 over the root of the head size.
+        window: A token sees so many tokens, itself included; None: all before it.
+        cap: Scores become cap * tanh(score / cap); None leaves them. Gemma 2 does so.
+        sinks: ``[heads]`` score of a key that is always there and has no value; None without. gpt-oss has them.
+    """
+
+    scale: float | None = None
+    window: int | None = None
+    cap: float | None = None
+    sinks: Tensor | None = None
+
+    def scaled(self, head_dim: int) -> Scoring:
+        """The same with its scale."""
+        return self if self.scale is not None else replace(self, scale=head_dim**-0.5)
+
+    def within(self, longest: int) -> Scoring:
+        """The same without a window that no text of at most ``longest`` tokens reaches."""
+        return self if self.window is None or self.window < longest else replace(self, window=None)
+
+
+PLAIN = Scoring()
+
+
 class Attention(Protocol):
     """Keeps a layer's new keys and values, and attends."""
 
-    def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float | None = None) -> Tensor:
+    def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scoring: Scoring = PLAIN) -> Tensor:
         """Shapes as in ``model.blocks.Attention`` with B = 1, tokens of different rows side by side."""
 
 

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from colasearch.engine.memory.pages import PagePool, Run, table_of
+from colasearch.engine.memory.interfaces import PLAIN, Scoring
+from colasearch.engine.memory.pages import SPARE, PagePool, Run, table_of
 from colasearch.engine.memory.prompts import PromptBatch
 from colasearch.engine.memory.shape import KVShape
 from colasearch.engine.memory.store import KVStore
@@ -90,6 +91,7 @@ class PagedRows:
             if place.room == place.length:
                 self.memory.room(place.table, place.length)
                 place.room += 1
+        self.memory.settle()
 
     def columns(self, place: PagedPlace, begin: int, end: int) -> Run:
         """A row's tokens ``begin`` to ``end``; nothing is copied."""
@@ -105,20 +107,53 @@ class PagedRows:
         self._attention.plan(pool, [Text(p.table, p.length + 1, p.prompt, p.prompt_key) for p in self._places])
         return both[1]
 
+    def described(self, rows: int, width: int) -> np.ndarray:
+        """What ``begin`` plans, as numbers that one copy takes to the device: ``[2 + width, rows]``.
+
+        The place of the new token in the pool, its position, and the block table, column by column. Beyond the rows
+        that there are stand rows of one token, in a page that is nobody's.
+        """
+        page = self.memory.page
+        numbers = np.zeros((2 + width, rows), np.int64)
+        numbers[0], numbers[2] = SPARE * page, SPARE
+        for i, place in enumerate(self._places):
+            table, length = place.table, place.length
+            numbers[0, i], numbers[1, i] = table[length // page] * page + length % page, length
+            numbers[2 : 2 + len(table), i] = table
+        return numbers
+
+    @property
+    def widest(self) -> int:
+        """Pages of the longest block table."""
+        return max(len(place.table) for place in self._places)
+
+    @property
+    def takes_tensors(self) -> bool:
+        """Whether ``attach`` may stand for ``begin``."""
+        return isinstance(self._attention, VarlenTables)
+
+    def attach(self, numbers: Tensor) -> Tensor:
+        """As ``begin``, from what ``described`` gave, on the device; nothing on the host depends on the rows."""
+        assert isinstance(self._attention, VarlenTables)
+        self._slots, positions = numbers[0], numbers[1]
+        tables = numbers[2:].T.to(torch.int32, memory_format=torch.contiguous_format)
+        self._attention.use(tables, (positions + 1).int(), tables.shape[1] * self.memory.page)
+        return positions
+
     def commit(self) -> None:
         """The pass is done: each row is one token longer."""
         for place in self._places:
             place.length += 1
 
-    def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float | None = None) -> Tensor:
+    def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scoring: Scoring = PLAIN) -> Tensor:
         """Keep the new keys and values, and attend; shapes as in ``model.blocks.Attention`` with B = 1, T = rows."""
         shape = self.memory.shape
         q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))
         keys, values = self.memory.data[layer]
         keys.flatten(0, 1).index_copy_(0, self._slots, k)
         values.flatten(0, 1).index_copy_(0, self._slots, v)
-        scale = shape.head_dim**-0.5 if scaling is None else scaling
-        out = self._attention(q.reshape(len(q), shape.heads, -1, shape.head_dim), keys, values, scale)
+        how = scoring.scaled(shape.head_dim)
+        out = self._attention(q.reshape(len(q), shape.heads, -1, shape.head_dim), keys, values, how)
         return out.reshape(1, len(q), -1, shape.head_dim)
 
 
@@ -143,6 +178,7 @@ class PagedPrompts(PromptBatch):
                 fresh = len(table) * self.pool.page
                 for position in range(fresh, len(prompt)):
                     self.pool.room(table, position)
+                self.pool.settle()
                 where = torch.from_numpy(self.pool.slots(table, fresh, len(prompt))).to(self.pool.device)
                 # ``[layers, 2, pages x page, heads, head_dim]``
                 self.pool.data.flatten(2, 3).index_copy_(2, where, segment[:, :, :, fresh:].transpose(2, 3))
@@ -188,15 +224,20 @@ class PagedNodes(KVStore):
         return next((key for key, run in self._entries.items() if not run.wanted), None)
 
 
+def free_bytes(device: torch.device) -> int:
+    """Free memory of a GPU; what torch keeps for later is free, too."""
+    torch.cuda.empty_cache()
+    return int(torch.cuda.mem_get_info(device)[0])
+
+
 class Paged:
     """The way of keeping keys and values in pages; see ``choose.Memories``."""
 
     def __init__(self, shape: KVShape, dtype: torch.dtype, device: torch.device) -> None:
-        self.kernel = varlen_serves(device, dtype)
+        self.kernel = varlen_serves(device, dtype) and not shape.unlike_kernels
         limit, page = None, KERNEL_PAGE if self.kernel else 1
         if device.type == "cuda":
-            torch.cuda.empty_cache()  # what torch keeps for later is free, too
-            free = int(torch.cuda.mem_get_info(device)[0] * GPU_SHARE)
+            free = int(free_bytes(device) * GPU_SHARE)
             size = 2 * shape.layers * shape.heads * shape.head_dim * dtype.itemsize * page
             limit = max(1, free // size - 1)
         self.pool = PagePool(shape, dtype, device, page, limit)

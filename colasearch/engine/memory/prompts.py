@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from colasearch.engine.memory.interfaces import PLAIN, Scoring
+from colasearch.engine.memory.products import causal
 from colasearch.engine.memory.shape import KVShape, Segment
 
 
@@ -26,19 +27,13 @@ class PromptBatch:
         """``[total tokens]`` position of each token in its own prompt."""
         return torch.cat([torch.arange(n, device=device) for n in self.lengths])
 
-    def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float | None = None) -> Tensor:
+    def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scoring: Scoring = PLAIN) -> Tensor:
         """Causal attention within each prompt; shapes as in ``model.blocks.Attention`` with B = 1."""
         self._layers[layer] = (key[0], value[0])
-        grouped = query.shape[1] != key.shape[1]
         out, begin = [], 0
         for length in self.lengths:
             cut = slice(begin, begin + length)
-            out.append(
-                F.scaled_dot_product_attention(
-                    query[:, :, cut], key[:, :, cut], value[:, :, cut],
-                    is_causal=length > 1, scale=scaling, enable_gqa=grouped,
-                )
-            )  # fmt: skip
+            out.append(causal(query[:, :, cut], key[:, :, cut], value[:, :, cut], scoring.within(length)))
             begin += length
         return torch.cat(out, dim=2).transpose(1, 2)
 
