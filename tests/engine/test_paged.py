@@ -20,7 +20,7 @@ from colasearch.engine.memory.paged import PagedNodes, PagedRows
 from colasearch.engine.memory.pages import FIRST_PAGES, PagePool, Run, table_of
 from colasearch.engine.memory.panels import LONG_PROMPT
 from colasearch.engine.memory.shape import KVShape
-from colasearch.engine.memory.tables import PlainTables, VarlenTables, varlen_serves
+from colasearch.engine.memory.tables import PlainTables, VarlenTables, kernel_page, varlen_serves
 from colasearch.engine.scheduler import Scheduler, search_problems
 from colasearch.engine.settings import Sampling, SearchSettings, WorldConfig
 from colasearch.model.latent_lm import LatentLM
@@ -246,3 +246,48 @@ def test_the_kernels_arguments_say_what_the_plain_products_compute(monkeypatch):
 def test_an_engine_is_chosen_by_name(wide_lm):
     done = list(search_problems(wide_lm, PROBLEMS[:1], replace(SETTINGS, world=replace(WORLD, engine="paged"))))
     assert done[0].result.candidates is not None
+
+
+@torch.inference_mode()
+def test_a_kernels_prompts_are_computed_once_and_in_pieces(wide_base, monkeypatch):
+    """What several have in common, of one call or of an earlier one; a long one in as many passes as it needs."""
+    lm = LatentLM("plain", wide_base, None)
+    shots, other = (np.random.default_rng(i).integers(1, 250, 30).tolist() for i in (1, 2))
+    prompts = [[*shots, 7, 8], [*shots, *range(50, 60)], [*shots[:14], 9], other, [*shots, *range(50, 60), 1, 2, 3]]
+    plain = Actor(lm, Sampling(), latent=False, engine="tree").prefill(prompts)[0].hidden_BD
+    fake_kernel.put_in(monkeypatch, page=4)
+    monkeypatch.setattr("colasearch.engine.memory.prefill.AT_ONCE", 16)
+    actor = Actor(lm, Sampling(), latent=False, engine="paged")
+    features, segments = actor.prefill(prompts)
+    torch.testing.assert_close(features.hidden_BD, plain, atol=1e-4, rtol=1e-4)
+    # Shared are whole pages of four tokens: 28, 12, none and 40 of them.
+    assert actor.prompt_tokens == 32 + (40 - 28) + (15 - 12) + 30 + (43 - 40)
+    assert actor.model_calls >= actor.prompt_tokens / 16
+    pool = actor.new_batch().memory
+    assert pool.pages_used == 8 + 3 + 1 + 8 + 1
+    again, more = actor.prefill(prompts[1:2])
+    assert actor.prompt_tokens == 80 + 40 - 36
+    torch.testing.assert_close(again.hidden_BD, plain[1:2], atol=1e-4, rtol=1e-4)
+    del segments, more
+    assert pool.used == 0
+
+
+def test_the_shortest_pages_that_the_kernel_takes_are_used(monkeypatch):
+    given = (torch.device("cpu"), torch.float32, 2, 8)
+    fake_kernel.put_in(monkeypatch)
+    kernel_page.cache_clear()
+    assert kernel_page(*given) == 16
+    whole = fake_kernel.varlen_attn_out
+
+    def no_short_ones(out, query, key, *args, **kwargs):
+        if key.shape[1] < 64:
+            raise RuntimeError("Paged KV cache block size must be divisible by 64")
+        return whole(out, query, key, *args, **kwargs)
+
+    monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn_out", no_short_ones)
+    kernel_page.cache_clear()
+    assert kernel_page(*given) == 64
+    monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn_out", lambda out, *args, **kwargs: out.zero_())
+    kernel_page.cache_clear()
+    assert kernel_page(*given) is None
+    kernel_page.cache_clear()

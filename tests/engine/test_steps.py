@@ -62,7 +62,7 @@ def half_billion(monkeypatch):
     """An actor over pages of Qwen2.5-0.5B's shape and fresh modules, on a GPU that is not there."""
     monkeypatch.setattr(fused, "_alike", lambda ours, theirs: ours.shape == theirs.shape)
     monkeypatch.setattr(inference, "_probe", lambda lm, inference: None)
-    monkeypatch.setattr(paged, "varlen_serves", lambda device, dtype: True)
+    monkeypatch.setattr(paged, "kernel_page", lambda *given: 16)
     monkeypatch.setattr(paged, "free_bytes", lambda device: 4 << 30)
     config = Qwen2Config(
         vocab_size=151936, hidden_size=896, intermediate_size=4864, num_hidden_layers=24, num_attention_heads=14,
@@ -99,15 +99,16 @@ class Waits(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize("actions", ["latent", "sampled"])
-def test_a_step_of_a_search_waits_twice_at_most_and_gives_the_same_trees(wide_lm, monkeypatch, actions):
+@pytest.mark.parametrize(("actions", "kv_bytes"), [("latent", None), ("sampled", None), ("latent", 60_000)])
+def test_a_step_of_a_search_waits_twice_at_most_and_gives_the_same_trees(wide_lm, monkeypatch, actions, kv_bytes):
     """The path of a GPU, run uncaptured: pages of a few tokens, a kernel over tables, one copy in and one out."""
     world = replace(WORLD, branch_below=0.9, max_tokens=10)
     settings = replace(SETTINGS, sims=6, actions=actions, world=world)
     expected = dict(map(_tree, search_problems(wide_lm, PROBLEMS[:2], settings)))
-    fake_kernel.put_in(monkeypatch)
-    monkeypatch.setattr(paged, "KERNEL_PAGE", 4)
-    scheduler = Scheduler(wide_lm, replace(settings, world=replace(world, engine="paged")), slots=2)
+    fake_kernel.put_in(monkeypatch, page=4)
+    # Room for few nodes: those that are lost are computed again, all tokens of a path together.
+    world = replace(world, engine="paged", kv_bytes=kv_bytes)
+    scheduler = Scheduler(wide_lm, replace(settings, world=world), slots=2)
     assert not list(scheduler.add(PROBLEMS[:2]))
     found, most = {}, 0
     while scheduler._runs:
@@ -119,6 +120,7 @@ def test_a_step_of_a_search_waits_twice_at_most_and_gives_the_same_trees(wide_lm
     assert most == (2 if actions == "latent" else 3)
     assert found == expected
     assert scheduler.world.decoder.batch.memory.used == 0
+    assert bool(scheduler.world.actor.repeated_tokens) == bool(kv_bytes)
 
 
 def _tree(done: Searched) -> tuple[str, object]:

@@ -6,21 +6,24 @@ never wait for long ones. What a row decodes depends on the row alone.
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from colasearch.engine.decoding.row import Row, Rules
+from colasearch.engine.decoding.row import Lost, Row, Rules
 from colasearch.engine.forward.actor import Actor
 from colasearch.engine.forward.features import Features
 from colasearch.engine.forward.looks import Looks, Wanted
 from colasearch.engine.memory.interfaces import Place
+from colasearch.engine.memory.shape import Segment
 from colasearch.errors import ResourceError
 
 CHECKED_BRANCH_BELOW = 0.999
@@ -63,6 +66,7 @@ class Decoder:
         self._count = 0
         self._halved = 0
         self._greedy: dict[Row, tuple[int, int | None]] = {}
+        self._back: WeakValueDictionary[Hashable, Segment] = WeakValueDictionary()
 
     def __len__(self) -> int:
         """Rows in the batch and waiting."""
@@ -115,8 +119,9 @@ class Decoder:
         """Move waiting rows into the batch; those that end with their first token are done at once."""
         while self._waiting and self._count < self.max_rows:
             row, rules = self._waiting[0]
-            forced = [t for lost in row.lost for t in lost.tokens]
-            place = self.batch.enter(_Active(row, rules, forced[::-1]), row.path)
+            path, lost = self._replayed(row)
+            forced = [t for one in lost for t in one.tokens]
+            place = self.batch.enter(_Active(row, rules, forced[::-1]), path)
             place.item.start = place.length + len(forced)
             self._waiting.popleft()
             self._count += 1
@@ -125,6 +130,20 @@ class Decoder:
             if not row.wants_feeding(rules):
                 self._leave(place)
                 self._done.append(row)
+
+    def _replayed(self, row: Row) -> tuple[Sequence[Segment], Sequence[Lost]]:
+        """A row's path, and what of it is still lost: nothing, where pieces of a text are encoded at once."""
+        if not row.lost:
+            return row.path, ()
+        known = list(itertools.takewhile(lambda one: one is not None, (self._back.get(one.key) for one in row.lost)))
+        missing = row.lost[len(known) :]
+        path = [*row.path, *known]
+        found = self.actor.replay(path, [one.tokens for one in missing]) if missing else []
+        if found is None:
+            return row.path, row.lost
+        row.recovered = [(one.key, run) for one, run in zip(row.lost, [*known, *found], strict=True)]
+        self._back.update(row.recovered)
+        return [*path, *found], ()
 
     def _ready(self) -> list[Place]:
         self.batch.make_room()

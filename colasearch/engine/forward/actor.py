@@ -22,7 +22,7 @@ from colasearch.engine.forward.looks import Looks, Single, Together, Wanted, pac
 from colasearch.engine.forward.steps import DeviceSteps
 from colasearch.engine.memory.attention import as_kept, kept_dtype
 from colasearch.engine.memory.choose import Memories, memories, segment_store
-from colasearch.engine.memory.interfaces import AttendedRows, Attention, NodeMemory
+from colasearch.engine.memory.interfaces import AttendedRows, Attention, NodeMemory, PromptAttention
 from colasearch.engine.memory.paged import PagedRows
 from colasearch.engine.memory.shape import Segment
 from colasearch.engine.memory.whole import WholeBatch
@@ -162,7 +162,8 @@ class Actor:
         """Encode prompts side by side; features after the last token of each, and its keys and values."""
         features: list[Features] = []
         segments: list[Segment] = []
-        for group in _groups(prompts):
+        at_once = self.shape is not None and self._memories().cuts_prompts
+        for group in [prompts] if at_once else _groups(prompts):
             if self.poll is not None:
                 self.poll()
             with self._timed():
@@ -170,23 +171,44 @@ class Actor:
                     self.model_calls += len(group)
                     features += [self._encode(prompt) for prompt in group]
                     segments += [WholeBatch.segment(prompt) for prompt in group]
+                    self.prompt_tokens += sum(len(p) for p in group)
                 else:
                     part, cut = self._encode_prompts(group)
                     features.append(part)
                     segments += cut
-            self.prompt_tokens += sum(len(p) for p in group)
         return Features.join(features), segments
 
+    @torch.inference_mode()
+    def replay(self, path: Sequence[Segment], pieces: Sequence[Sequence[int]]) -> list[Segment] | None:
+        """Keys and values of pieces of a text that follow ``path``; None where they are computed a token at a time."""
+        if self.shape is None:
+            return None
+        lengths = [len(piece) for piece in pieces]
+        attention = self._memories().after(path, [token for piece in pieces for token in piece])
+        if attention is None:
+            return None
+        with self._timed():
+            self._pass(attention)
+        self.repeated_tokens += sum(lengths)
+        return attention.runs(lengths)
+
     def _encode_prompts(self, prompts: Sequence[Sequence[int]]) -> tuple[Features, list[Segment]]:
-        self.model_calls += 1
-        device = self.lm.base.device
         batch = self._memories().prompts(prompts)
-        positions = batch.positions(device)[None]
-        tokens = torch.tensor([[t for p in prompts for t in p]], device=device)
-        hidden = self.inference.hidden(tokens, positions, batch)
-        last = torch.tensor(batch.lengths, device=device).cumsum(0) - 1
-        scores = self._scores(hidden, positions, batch)
-        return Features(hidden[0, last], None if scores is None else scores[last]), batch.segments()
+        after = self._pass(batch)
+        self.prompt_tokens += batch.computed
+        return Features.join([after[number] for number in range(len(prompts))]), batch.segments()
+
+    def _pass(self, batch: PromptAttention) -> dict[int, Features]:
+        """Run the model over all passages; features after the last token of each prompt."""
+        after: dict[int, Features] = {}
+        for passage in batch.passages():
+            self.model_calls += 1
+            tokens = torch.tensor([passage.tokens], device=self.lm.base.device)
+            features = self.attended(tokens, passage.position_N[None], batch)
+            if passage.ends:
+                ended = features.rows([at for _, at in passage.ends])
+                after |= {number: ended.rows(slice(i, i + 1)) for i, (number, _) in enumerate(passage.ends)}
+        return after
 
     def _encode(self, tokens: Sequence[int]) -> Features:
         """Features after a whole text, nothing kept."""

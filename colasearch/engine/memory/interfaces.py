@@ -14,7 +14,6 @@ from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-import torch
 from torch import Tensor
 
 from colasearch.engine.memory.shape import Segment
@@ -120,16 +119,42 @@ class RowAttention(Attention, Protocol):
         """The pass is done: each row is one token longer."""
 
 
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """Tokens that go through the model together.
+
+    Attributes:
+        tokens: Of one or several prompts side by side.
+        position_N: Their positions.
+        ends: Prompts that end here: a prompt's number, and which of the tokens is its last.
+    """
+
+    tokens: list[int]
+    position_N: Tensor
+    ends: list[tuple[int, int]]
+
+
 class PromptAttention(Attention, Protocol):
-    """Causal attention within each of several prompts side by side."""
+    """Causal attention within each of several prompts.
 
-    lengths: list[int]
+    Attributes:
+        computed: Tokens that went through the model, once ``passages`` is through.
+    """
 
-    def positions(self, device: torch.device) -> Tensor:
-        """``[total tokens]`` position of each token in its own prompt."""
+    computed: int
+
+    def passages(self) -> Iterator[Passage]:
+        """What to run through the model, one after another, with this object as attention."""
 
     def segments(self) -> list[Segment]:
-        """Keys and values of each prompt, once all layers have attended."""
+        """Keys and values of each prompt, once all passages are through."""
+
+
+class PieceAttention(PromptAttention, Protocol):
+    """The same for more tokens of one text, of which there is a part already."""
+
+    def runs(self, lengths: Sequence[int]) -> list[Segment]:
+        """The new tokens' keys and values, in parts of these lengths."""
 
 
 class AttendedRows(RowMemory, RowAttention, Protocol):

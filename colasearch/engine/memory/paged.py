@@ -12,22 +12,20 @@ import torch
 from torch import Tensor
 
 from colasearch.engine.memory.interfaces import PLAIN, Scoring
-from colasearch.engine.memory.pages import SPARE, PagePool, Run, table_of
+from colasearch.engine.memory.pages import SPARE, Known, PagePool, Run, most_common, table_of
+from colasearch.engine.memory.prefill import TablePrompts
 from colasearch.engine.memory.prompts import PromptBatch
 from colasearch.engine.memory.shape import KVShape
 from colasearch.engine.memory.store import KVStore
 from colasearch.engine.memory.tables import (
-    KERNEL_PAGE,
     PlainTables,
     TableAttention,
     Text,
     VarlenTables,
+    kernel_page,
     long_prompt,
-    varlen_serves,
 )
 
-Known = WeakValueDictionary[tuple[int, ...], Run]
-"""Runs of prompts by their tokens, for as long as somebody keeps them."""
 GPU_SHARE = 0.8
 """Share of a GPU's free memory that the pool takes."""
 
@@ -165,13 +163,13 @@ class PagedPrompts(PromptBatch):
     """
 
     def __init__(self, pool: PagePool, prompts: Sequence[Sequence[int]], known: Known) -> None:
-        super().__init__(pool.shape, [len(prompt) for prompt in prompts])
-        self.pool, self._prompts, self._known = pool, prompts, known
+        super().__init__(pool.shape, prompts, pool.device)
+        self.pool, self._known = pool, known
 
     def segments(self) -> list[Run]:
         """A run for each prompt."""
         runs: list[Run] = []
-        for prompt, segment in zip(self._prompts, super().segments(), strict=True):
+        for prompt, segment in zip(self.prompts, super().segments(), strict=True):
             table = self._begun(tuple(prompt), segment)
             self.pool.hold(table)
             try:
@@ -190,9 +188,7 @@ class PagedPrompts(PromptBatch):
 
     def _begun(self, prompt: tuple[int, ...], segment: Tensor) -> list[int]:
         """The whole pages that a prompt shares with one that is there."""
-        shared, run = max(
-            ((common(prompt, one), run) for one, run in self._known.items()), key=_first, default=(0, None)
-        )
+        shared, run = most_common(prompt, self._known)
         if run is None or shared < self.pool.page:
             return []
         where = torch.from_numpy(self.pool.slots(run.pages, 0, shared)).to(self.pool.device)
@@ -200,17 +196,6 @@ class PagedPrompts(PromptBatch):
         other = (there != segment[:, :, :, :shared]).any(-1).any(2).any(1).any(0).nonzero()
         equal = int(other[0]) if len(other) else shared
         return list(run.pages[: equal // self.pool.page])
-
-
-def common(one: tuple[int, ...], other: tuple[int, ...]) -> int:
-    """How many tokens two texts have in common at their beginning."""
-    length = min(len(one), len(other))
-    differ = np.asarray(one[:length]) != np.asarray(other[:length])
-    return int(differ.argmax()) if differ.any() else length
-
-
-def _first(pair: tuple[int, Run]) -> int:
-    return pair[0]
 
 
 class PagedNodes(KVStore):
@@ -231,11 +216,17 @@ def free_bytes(device: torch.device) -> int:
 
 
 class Paged:
-    """The way of keeping keys and values in pages; see ``choose.Memories``."""
+    """The way of keeping keys and values in pages; see ``choose.Memories``.
+
+    Attributes:
+        pool: The pages.
+        cuts_prompts: Whether prompts are encoded in pieces: where a kernel attends over block tables.
+    """
 
     def __init__(self, shape: KVShape, dtype: torch.dtype, device: torch.device) -> None:
-        self.kernel = varlen_serves(device, dtype) and not shape.unlike_kernels
-        limit, page = None, KERNEL_PAGE if self.kernel else 1
+        found = None if shape.unlike_kernels else kernel_page(device, dtype, shape.heads, shape.head_dim)
+        self.cuts_prompts = found is not None
+        limit, page = None, found or 1
         if device.type == "cuda":
             free = int(free_bytes(device) * GPU_SHARE)
             size = 2 * shape.layers * shape.heads * shape.head_dim * dtype.itemsize * page
@@ -249,8 +240,16 @@ class Paged:
 
     def rows(self) -> PagedRows:
         """An empty batch of rows."""
-        return PagedRows(self.pool, VarlenTables() if self.kernel else PlainTables())
+        return PagedRows(self.pool, VarlenTables() if self.cuts_prompts else PlainTables())
 
-    def prompts(self, prompts: Sequence[Sequence[int]]) -> PagedPrompts:
-        """Attention for encoding prompts side by side."""
+    def prompts(self, prompts: Sequence[Sequence[int]]) -> PagedPrompts | TablePrompts:
+        """Attention for encoding prompts: side by side, or in pieces."""
+        if self.cuts_prompts:
+            return TablePrompts(self.pool, prompts, self._known)
         return PagedPrompts(self.pool, prompts, self._known)
+
+    def after(self, path: Sequence[Run], tokens: Sequence[int]) -> TablePrompts | None:
+        """Attention for encoding more of a text; None where it goes on a token at a time."""
+        if not self.cuts_prompts:
+            return None
+        return TablePrompts.after(self.pool, table_of(path), path[-1].end if path else 0, tokens)

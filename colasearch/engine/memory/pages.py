@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
@@ -201,3 +202,24 @@ def table_of(path: Sequence[Run]) -> list[int]:
         del table[run.begin // run.pool.page :]
         table += run.pages
     return table
+
+
+Known = WeakValueDictionary[tuple[int, ...], Run]
+"""Runs of prompts by their tokens, for as long as somebody keeps them."""
+
+
+def most_common(prompt: tuple[int, ...], known: Known) -> tuple[int, Run | None]:
+    """The known prompt that has most tokens in common with one at its beginning, and how many."""
+    shared, best = 0, None
+    for tokens, run in known.items():
+        count = common(prompt, tokens)
+        if count > shared:
+            shared, best = count, run
+    return shared, best
+
+
+def common(one: tuple[int, ...], other: tuple[int, ...]) -> int:
+    """How many tokens two texts have in common at their beginning."""
+    length = min(len(one), len(other))
+    differ = np.asarray(one[:length]) != np.asarray(other[:length])
+    return int(differ.argmax()) if differ.any() else length

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from colasearch.engine.memory.interfaces import PLAIN, Scoring
+from colasearch.engine.memory.interfaces import PLAIN, Passage, Scoring
 from colasearch.engine.memory.products import causal
 from colasearch.engine.memory.shape import KVShape, Segment
 
@@ -17,15 +18,23 @@ class PromptBatch:
 
     Attributes:
         lengths: Tokens of each prompt.
+        computed: Their sum.
     """
 
-    def __init__(self, shape: KVShape, lengths: Sequence[int]) -> None:
-        self.shape, self.lengths = shape, list(lengths)
+    def __init__(self, shape: KVShape, prompts: Sequence[Sequence[int]], device: torch.device) -> None:
+        self.shape, self.prompts, self.device = shape, prompts, device
+        self.lengths = [len(prompt) for prompt in prompts]
+        self.computed = sum(self.lengths)
         self._layers: dict[int, tuple[Tensor, Tensor]] = {}
 
-    def positions(self, device: torch.device) -> Tensor:
-        """``[total tokens]`` position of each token in its own prompt."""
-        return torch.cat([torch.arange(n, device=device) for n in self.lengths])
+    def passages(self) -> Iterator[Passage]:
+        """All prompts at once."""
+        ends = (int(end) - 1 for end in np.cumsum(self.lengths))
+        yield Passage(
+            [token for prompt in self.prompts for token in prompt],
+            torch.cat([torch.arange(n, device=self.device) for n in self.lengths]),
+            list(enumerate(ends)),
+        )
 
     def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scoring: Scoring = PLAIN) -> Tensor:
         """Causal attention within each prompt; shapes as in ``model.blocks.Attention`` with B = 1."""

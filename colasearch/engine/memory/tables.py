@@ -16,9 +16,12 @@ from colasearch.engine.memory.interfaces import Scoring
 from colasearch.engine.memory.pages import BLANK, PagePool
 from colasearch.engine.memory.panels import COLUMNS, LONG_PROMPT
 from colasearch.engine.memory.products import attend, attend_and_sum, found_in_prompt, join, sunk
+from colasearch.engine.memory.shape import KVShape
 
-KERNEL_PAGE = 256
-"""Tokens of a page that every version of the flash attention kernel behind ``varlen_attn`` takes."""
+KERNEL_PAGES = (16, 32, 64, 128, 256)
+"""Tokens of a page that kernels are tried with; the shortest that one takes wastes least."""
+KERNEL_SLACK = 0.03
+"""Greatest difference of a kernel's results of numbers of about 1 that is rounding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +149,7 @@ class PlainTables:
 class VarlenTables:
     """``torch.nn.attention.varlen`` over the pool: one kernel a layer, whatever the rows' lengths.
 
-    Pages have ``KERNEL_PAGE`` tokens. ``num_splits=1`` makes a row's result independent of its batch-mates.
+    ``num_splits=1`` makes a row's result independent of its batch-mates.
     """
 
     def plan(self, pool: PagePool, texts: Sequence[Text]) -> None:
@@ -207,6 +210,35 @@ def varlen_serves(device: torch.device, dtype: torch.dtype) -> bool:
     except ImportError:
         return False
     return {"block_table", "seqused_k", "num_splits"} <= inspect.signature(varlen_attn_out).parameters.keys()
+
+
+@functools.cache
+@torch.inference_mode()
+def kernel_page(device: torch.device, dtype: torch.dtype, heads: int, head_dim: int) -> int | None:
+    """Tokens of the shortest pages that torch's kernel takes here; None where there is none, or it says otherwise.
+
+    Versions of the kernel differ in what they take: it is tried, against plain products.
+    """
+    if not varlen_serves(device, dtype):
+        return None
+    shape = KVShape(1, 0, heads, head_dim)
+    for page in KERNEL_PAGES:
+        pool = PagePool(shape, dtype, device, page, limit=8)
+        generator = torch.Generator().manual_seed(0)
+        pool.data.copy_(torch.randn(pool.data.shape, generator=generator))
+        pool.data[:, :, BLANK] = 0
+        texts = [Text((2, 3, 4), 2 * page + 3), Text((5,), 1), Text((6, 7), 2 * page)]
+        queries = torch.randn(len(texts), heads, 2, head_dim, generator=generator).to(device, dtype)
+        try:
+            found = []
+            for attention in (PlainTables(), VarlenTables()):
+                attention.plan(pool, texts)
+                found.append(attention(queries, *pool.data[0], Scoring(head_dim**-0.5)).float())
+        except (RuntimeError, ValueError):
+            continue
+        if float((found[0] - found[1]).abs().max()) <= KERNEL_SLACK:
+            return page
+    return None
 
 
 def long_prompt(tokens: int) -> int:
