@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from colasearch.engine.forward.capacity import rows_for
 from colasearch.engine.forward.features import Chosen, Features, finite
 from colasearch.engine.forward.inference import Inference, inference_of
 from colasearch.engine.forward.looks import Looks, Single, Together, Wanted, packed
@@ -32,12 +33,6 @@ from colasearch.model.policy import sample_codes, sample_several, sampling_log_p
 
 PROMPT_TOKENS = 2048
 """Most tokens of prompts in one forward pass."""
-ROWS = 64
-"""Most texts in one batch on a CPU, unless the user says otherwise."""
-GPU_ROWS = (64, 512)
-"""Least and most texts in one batch on a GPU, unless the user says otherwise."""
-GPU_MEMORY = 0.5
-"""Share of a GPU's free memory that the texts in a batch may fill; nodes and the passes themselves need some."""
 PROBABLE_SHORTLIST = 64
 """Tokens among which ``Actor.most_probable`` looks. Of 449 states of word problems none was found open otherwise than
 with 2,048 at a bound of 0.9, two at 0.999; the search's time falls by a third (docs/performance.md)."""
@@ -83,20 +78,8 @@ class Actor:
         self.note_kept = False
 
     def rows_for(self, config: WorldConfig) -> int:
-        """Most texts to decode in one batch: what ``config`` says, else by the device, the model and the memory.
-
-        On a CPU ``ROWS``, from where on a batch gains nothing. A GPU reads the weights once a step, whatever the rows:
-        as many as its free memory holds at the full length of their texts, within ``GPU_ROWS``.
-        """
-        if config.rows is not None:
-            return config.rows
-        base = self.lm.base
-        if base.device.type != "cuda" or self.shape is None:
-            return ROWS
-        free = torch.cuda.mem_get_info(base.device)[0] * GPU_MEMORY
-        token = 2 * self.shape.layers * self.shape.heads * self.shape.head_dim * base.dtype.itemsize
-        least, most = GPU_ROWS
-        return max(least, min(most, int(free / (token * (PROMPT_TOKENS // 4 + config.max_tokens)))))
+        """Most texts to decode in one batch: what ``config`` says, else by the device, the model and the memory."""
+        return config.rows or rows_for(self.lm.base, self.shape, config.max_tokens)
 
     def _memories(self) -> Memories:
         """Where keys and values are kept, in the element type of the moment (autocast may be on)."""
