@@ -1,12 +1,15 @@
-"""vLLM's public interface as far as colasearch uses it, over transformers: it takes what vLLM takes, and nothing else."""
+"""vLLM's public interface as far as colasearch uses it, over transformers: it takes what vLLM takes, no more."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from transformers import AutoModelForCausalLM
+
+Prompt = dict[str, list[int]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +53,7 @@ class RequestOutput:
 class LLM:
     """A model from a folder."""
 
-    made: list[LLM] = []
+    made: ClassVar[list[LLM]] = []
 
     def __init__(
         self, model: str, *, skip_tokenizer_init: bool = False, dtype: str = "auto",
@@ -63,7 +66,7 @@ class LLM:
 
     def generate(
         self,
-        prompts: Sequence[dict[str, list[int]]],
+        prompts: Sequence[Prompt],
         sampling_params: Sequence[SamplingParams],
         *,
         use_tqdm: bool = True,
