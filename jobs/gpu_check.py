@@ -26,6 +26,7 @@ import torch
 from colasearch.benchmarks.measurements import model_speed as speed
 from colasearch.benchmarks.measurements.random_model import random_model
 from colasearch.engine.forward.actor import Actor
+from colasearch.engine.memory.interfaces import Scoring
 from colasearch.engine.memory.pages import PagePool
 from colasearch.engine.memory.shape import KVShape
 from colasearch.engine.memory.tables import PlainTables, Text, VarlenTables, varlen_serves
@@ -244,13 +245,14 @@ def tables(device: torch.device) -> dict[str, Any]:
             for position in range(length):
                 pool.room(table, position)
             texts.append(Text(table, length))
+        pool.settle()
         pool.data.normal_()
         queries = torch.randn(len(lengths), 2, 6, 128, device=device, dtype=dtype)
         try:
             outs = []
             for attention in (PlainTables(), VarlenTables()):
                 attention.plan(pool, texts)
-                outs.append(attention(queries, *pool.data[0], 128**-0.5).float())
+                outs.append(attention(queries, *pool.data[0], Scoring(128**-0.5)).float())
             found[f"page {page}"] = {"greatest_difference": float((outs[0] - outs[1]).abs().max())}
         except RuntimeError as error:
             found[f"page {page}"] = {"refused": str(error).splitlines()[0][:200]}

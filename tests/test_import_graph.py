@@ -29,7 +29,7 @@ FORBIDDEN = {
 ROOMS = (
     *("errors", "disk", "interrupts", "printable", "problem", "wording", "userfile"),
     *("storage", "searchers", "verifiers", "rows", "model", "rewards", "tasks"),
-    *("engine.settings", "defaults", "engine.memory", "engine.forward", "engine.decoding"),
+    *("engine.settings", "engine.vllm", "defaults", "engine.memory", "engine.forward", "engine.decoding"),
     *("engine.texts", "engine.prompt", "engine.trees"),
     *("engine.verdict", "engine.record", "engine.scheduler"),
     *("training.generated", "training.running", "training.data", "training.base", "training.latent_actions"),

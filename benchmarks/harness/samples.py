@@ -8,9 +8,11 @@ samples are the same however many follow, and whatever else is in the batch.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from colasearch.engine.decoding.decoder import decode
@@ -21,6 +23,7 @@ from colasearch.engine.forward.heads import StateHeads
 from colasearch.engine.settings import Sampling, WorldConfig
 from colasearch.engine.texts.ends import TextEnds
 from colasearch.engine.texts.judged import values_of
+from colasearch.engine.vllm import VllmTexts
 from colasearch.errors import InputError
 from colasearch.model.latent_lm import LatentLM
 from colasearch.problem import Problem
@@ -87,7 +90,8 @@ class Sampler:
         self.errors: dict[int, InputError] = {}
         self.prompts = [self._prompt(i) for i in range(len(self.problems))]
         self._places = [i for i, prompt in enumerate(self.prompts) if prompt is not None]
-        if self._places:
+        self._vllm = _vllm_of(lm) if config.backend == "vllm" else None
+        if self._places and self._vllm is None:
             prompts = [prompt for prompt in self.prompts if prompt is not None]
             features, segments = self.actor.prefill(prompts)
             self._features, self._segments = features, dict(zip(self._places, segments, strict=True))
@@ -108,10 +112,31 @@ class Sampler:
 
     def draw(self, wanted: Sequence[tuple[int, int]]) -> list[Sample]:
         """The samples ``(problem, number)``, in order. If ``poll`` raises, ``finished`` has what was done by then."""
+        if self._vllm is not None:
+            return self._written(self._vllm, wanted)
         rows = self._rows(wanted)
         self.in_progress = [(*name, row) for name, row in zip(wanted, rows, strict=True)]
         rules = [self._rules(place) for place, _ in wanted]
         decode(self.actor, rows, rules, self.actor.rows_for(self.config))
+        return [sample for _, _, sample in self.finished()]
+
+    def _written(self, vllm: VllmTexts, wanted: Sequence[tuple[int, int]]) -> list[Sample]:
+        """The same by vLLM. It writes all of them before anything can be looked at."""
+        if self.actor.poll is not None:
+            self.actor.poll()
+        texts = vllm.write(
+            [self.prompts[place] or [] for place, _ in wanted],
+            [(self.seed, self.problems[place].id, "sample", number) for place, number in wanted],
+            [self._rules(place).is_finished for place, _ in wanted],
+            self.actor.sampling,
+            self.config.max_tokens,
+        )
+        nothing = np.zeros(0)
+        self.in_progress = [
+            (*name, Row((), text.tokens[0], nothing, tokens=text.tokens, ended=text.ended))
+            for name, text in zip(wanted, texts, strict=True)
+        ]
+        self.actor.generated_tokens += sum(len(text.tokens) for text in texts)
         return [sample for _, _, sample in self.finished()]
 
     def _rules(self, place: int) -> Rules:
@@ -156,3 +181,13 @@ class Sampler:
         # As in a search, by the state before the last token: the head was trained on states that go on.
         features, _ = self.actor.prefill([[*prompt, *sample.tokens[:-1]] for sample in samples])
         return [float(v) for v in self.heads.values(features).tolist()]
+
+
+_STARTED: weakref.WeakKeyDictionary[LatentLM, VllmTexts] = weakref.WeakKeyDictionary()
+
+
+def _vllm_of(lm: LatentLM) -> VllmTexts:
+    """VLLM with a model's base, started once: that takes a minute, and most of a GPU's memory."""
+    if lm not in _STARTED:
+        _STARTED[lm] = VllmTexts(lm.base)
+    return _STARTED[lm]

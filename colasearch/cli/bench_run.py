@@ -27,7 +27,7 @@ from colasearch.cli.options import (
     search_options,
     worker_options,
 )
-from colasearch.cli.settings import BenchSettings
+from colasearch.cli.settings import SLOTS, BenchSettings
 from colasearch.cli.tasks import task_options
 
 if TYPE_CHECKING:
@@ -108,7 +108,11 @@ def make_command(name: str) -> click.Command:
     )
     @option("--max-seconds", type=click.FloatRange(min=0, min_open=True), help="Wall-clock limit of a problem and arm.")
     @option("--seed", type=int, default=0, help="Same seed, same results.")
-    @option("--batch-size", type=click.IntRange(min=1), default=16, help="Problems searched at a time.")
+    @option(
+        "--batch-size",
+        type=click.IntRange(min=1),
+        help="Problems searched at a time [default: a quarter of --rows; 16 a worker].",
+    )
     @actions_option
     @option("--temperature", type=click.FloatRange(min=0, min_open=True), help="Of codes (or tokens).")
     @option("--output", type=click.Path(path_type=Path), help="Run folder [default: runs/NAME-TIME].")
@@ -211,7 +215,7 @@ def _run(
     if settings.output:
         check_folder(settings.output, resume=settings.resume)
     with with_workers(
-        settings.machine(settings.batch_size),
+        settings.machine(settings.batch_size or SLOTS),
         lambda device, dtype: _load(replace(settings, device=device, dtype=dtype), display),
         most=len(data.items),
         say=display.say,
@@ -220,7 +224,7 @@ def _run(
         settings = replace(settings, actions=actions_for(lm, settings.actions, display.say))
         if settings.actions == "sampled" and (said := sampling_said(lm.base, settings.temperature)):
             display.say(said)
-        plan = _plan(settings, lm, {item.problem.task for item in data.items})
+        plan = _plan(settings, lm, data, pooled=pool is not None)
         manifest = _manifest(plan, data, lm, pool, settings, context)
         path = settings.output or _new_folder(settings.name)
         with ExitStack() as stack:
@@ -259,10 +263,13 @@ def _new_folder(name: str) -> Path:
             path = stem.with_name(f"{stem.name}-{number}")
 
 
-def _plan(settings: BenchSettings, lm: LatentLM, tasks: set[str]) -> Plan:
+def _plan(settings: BenchSettings, lm: LatentLM, data: DataSet, *, pooled: bool) -> Plan:
     from colasearch.benchmarks.harness.arms import ArmSettings
     from colasearch.benchmarks.harness.runner import Plan
+    from colasearch.engine.forward.capacity import slots_for
 
+    world = settings.world(lm.base, {item.problem.task for item in data.items})
+    slots = SLOTS if pooled else slots_for(lm, settings.rows, world.max_tokens, len(data.items))
     return Plan(
         benchmark=settings.name,
         searcher=settings.searcher[0],
@@ -271,11 +278,11 @@ def _plan(settings: BenchSettings, lm: LatentLM, tasks: set[str]) -> Plan:
         settings=ArmSettings(
             seed=settings.seed,
             actions=settings.actions,
-            world=settings.world(lm.base, tasks),
+            world=world,
             max_seconds=settings.max_seconds,
             options=settings.options,
         ),
-        slots=settings.batch_size,
+        slots=settings.batch_size or slots,
         traces=settings.traces,
     )
 
@@ -315,6 +322,8 @@ def _manifest(
         del world["q_values"]  # the same
     if not world["values"]:
         del world["values"]  # the same
+    if world["backend"] == "own":
+        del world["backend"]  # the same
     if world.pop("choosing")["false_equations"]:
         world["check_steps"] = True  # the same
     if not world["complete"]:

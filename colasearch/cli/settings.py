@@ -21,6 +21,10 @@ BASELINE_ARMS = ("greedy", "majority", "best_of_n")
 """What a search is compared with, unless ``--arms`` says otherwise."""
 
 
+LEAVES = SLOTS = 16
+"""Leaves of a tree evaluated together, and problems searched at a time on a worker, unless the user says otherwise."""
+
+
 @dataclass(frozen=True, slots=True)
 class Machine:
     """Where work is done.
@@ -55,7 +59,7 @@ class SearchCommand:
     max_tokens: int | None = None
     max_seconds: float | None = None
     seed: int = 0
-    batch_size: int = 16
+    batch_size: int | None = None
     actions: str = "auto"
     temperature: float | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -66,6 +70,7 @@ class SearchCommand:
     complete: bool = True
     rows: int | None = None
     engine: str = "auto"
+    backend: str = "own"
     kv_memory: float = 4.0
     workers: int | None = None
     ray_address: str | None = None
@@ -81,6 +86,8 @@ class SearchCommand:
         """
         if self.resume and self.output is None:
             raise click.UsageError("--resume needs --output, the folder of the run to go on with")
+        if self.backend == "vllm" and self.actions != "sampled":
+            raise click.UsageError("--backend vllm writes texts of sampled tokens; give --actions sampled with it")
 
     def machine(self, slots: int) -> Machine:
         """Where the work is done, so many problems at a time."""
@@ -105,6 +112,7 @@ class SearchCommand:
             rows=self.rows,
             kv_bytes=int(self.kv_memory * 2**30),
             engine=self.engine,
+            backend=self.backend,
         )
 
 
@@ -118,6 +126,7 @@ class SolveSettings(SearchCommand):
     columns: Mapping[str, str] | None = None
     searcher: str = "gumbel"
     sims: int | None = None
+    batch_size: int | None = LEAVES
     compile: bool = False
 
     def search(self, base: BaseModel, tasks: Set[str]) -> SearchSettings:
@@ -132,7 +141,7 @@ class SolveSettings(SearchCommand):
             seed=self.seed,
             actions=self.actions,
             max_seconds=self.max_seconds,
-            leaves_in_flight=self.batch_size,
+            leaves_in_flight=self.batch_size or LEAVES,
             world=self.world(base, tasks),
             options=self.options,
         )

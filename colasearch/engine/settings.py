@@ -71,6 +71,7 @@ class WorldConfig:
         references: Reference rollouts from each root (unused with a value head).
         rows: Most texts decoded in one batch; None: as many as the device serves well, see ``Actor.rows_for``.
         kv_bytes: Most bytes of keys and values kept for tree nodes; None keeps all.
+        backend: ``own``, or ``vllm``: whole texts of sampled tokens are written by vLLM.
         engine: ``auto``, ``tree``, ``paged`` or ``whole``; see ``engine.forward.inference``.
         sampling: How codes and tokens are drawn.
     """
@@ -88,6 +89,7 @@ class WorldConfig:
     rows: int | None = None
     kv_bytes: int | None = 4 << 30
     engine: str = "auto"
+    backend: str = "own"
     sampling: Sampling = field(default_factory=Sampling)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -84,6 +85,7 @@ class BaseModel:
         compiled: Whether the engine runs it through ``torch.compile``.
         autocast: Whether training computes in bfloat16 though the weights are float32.
         run_only: Whether its weights are packed already and cannot be trained (``model/lean.py``).
+        folder: Where its weights were read; None where they have been changed since.
         output: From the output head's products to logits; what the config declares where none is given.
     """
 
@@ -94,6 +96,7 @@ class BaseModel:
     compiled: bool = False
     autocast: bool = False
     run_only: bool = False
+    folder: Path | None = None
     output: OutputMap = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
@@ -172,7 +175,14 @@ class BaseModel:
             if not can_slim(model):
                 return None
             slim(model)
-        base = cls(model, tokenizer, found.identity, run_only=run_only, output=OutputMap.of(model, try_model(model)))
+        try:
+            output = OutputMap.of(model, try_model(model))
+        except PrerequisiteError:
+            if run_only:
+                return None  # it reads weights that are packed now
+            raise
+        as_read = None if found.adapter is not None else found.path
+        base = cls(model, tokenizer, found.identity, run_only=run_only, folder=as_read, output=output)
         # What every text needs fails here, rather than in the midst of a run.
         end_tokens(model, tokenizer)
         if getattr(tokenizer, "chat_template", None):

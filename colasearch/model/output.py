@@ -144,6 +144,8 @@ def own_outputs(model: Any, tokens: Tensor) -> tuple[Tensor, Tensor]:
         logits = model(input_ids=tokens, use_cache=False).logits
     finally:
         hook.remove()
+    if not kept:  # OPT passes by its base model's own forward
+        kept.append(model.base_model(input_ids=tokens, use_cache=False).last_hidden_state)
     return kept[-1], cast(Tensor, logits).float()
 
 

@@ -45,7 +45,8 @@ class PackedLinear(nn.Module):
     """``nn.Linear`` with weights packed in float16; float32 in, float32 out.
 
     Attributes:
-        weight: With ``keep``, the weights that it was made of, as they were (for single rows of an output head).
+        weight: With ``keep``, the weights that it was made of, as they were (for single rows of an output head,
+            and for architectures that read them).
         bias: With ``keep``, the bias.
     """
 
@@ -108,5 +109,6 @@ def inference_copy(module: Module, packed: bool, *, linears: bool = True) -> Mod
         for name, child in list(parent.named_children()):
             if type(child) is nn.Linear:
                 fits = packed and bool(child.weight.detach().abs().max() < LARGEST_FLOAT16)
-                setattr(parent, name, PackedLinear(child) if fits else PaddedLinear(child))
+                # Some layers read another's weights themselves, as Mamba's do; here they cost nothing.
+                setattr(parent, name, PackedLinear(child, keep=True) if fits else PaddedLinear(child))
     return clone

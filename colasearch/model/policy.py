@@ -76,10 +76,12 @@ def sample_several(log_probs_BK: Tensor, uniforms_BA: Tensor) -> Tensor:
     """Draw A times from each of B distributions: ``[B, A]``, what ``sample_codes`` gives one by one.
 
     Where ``sampling_log_probs`` kept few of K (a top-k of a vocabulary), only these are looked at, in their order:
-    what was not kept adds nothing to the sums. Else it goes ``DRAWN_TOGETHER`` distributions at a time. So memory
-    depends neither on A nor, beyond that, on B.
+    what was not kept adds nothing to the sums. Else, and always on a GPU, it goes ``DRAWN_TOGETHER`` distributions at a
+    time. So memory depends neither on A nor, beyond that, on B.
     """
-    width = int((log_probs_BK > float("-inf")).sum(-1).amax())
+    # Where a look at a number would wait for the device, nothing is left out.
+    on_host = log_probs_BK.device.type == "cpu"
+    width = int((log_probs_BK > float("-inf")).sum(-1).amax()) if on_host else 0
     if 0 < width <= log_probs_BK.shape[-1] // 2:
         kept_BW = log_probs_BK.topk(width, sorted=False).indices.sort(-1).values
         places = _drawn(log_probs_BK.gather(-1, kept_BW), uniforms_BA)

@@ -96,6 +96,7 @@ def apply_tuned(base: BaseModel, path: Path, tuned: TunedBase) -> None:
             weight = _parameter(parameters, f"{module}.weight", change.shape, path)
             weight.copy_(weight.float() + change.to(weight.device))
     base.identity = tuned_identity(base.identity, tuned)
+    base.folder = None
 
 
 def check_numbers(tensor: Tensor, where: str, remedy: str) -> None:

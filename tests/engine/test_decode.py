@@ -148,7 +148,7 @@ def test_seeds_differ_between_paths_and_repeat():
 
 def test_a_base_without_a_full_attention_cache_is_refused(base):
     class Config:
-        layer_types = ("full_attention", "sliding_attention")
+        layer_types = ("full_attention", "linear_attention")
         num_hidden_layers, num_key_value_heads = 2, 1
 
     class Model:
@@ -161,7 +161,7 @@ def test_a_base_without_a_full_attention_cache_is_refused(base):
         model = Model()
         packed = compiled = False
 
-    with pytest.raises(PrerequisiteError, match="sliding_attention"):
+    with pytest.raises(PrerequisiteError, match="linear_attention"):
         Actor(LatentLM("x", Base(), None), Sampling(), latent=False, engine="tree")
 
 

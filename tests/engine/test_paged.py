@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
+import fake_kernel
 import numpy as np
 import pytest
 import torch
@@ -14,11 +15,12 @@ from colasearch.engine.decoding.draws import seeded_uniforms
 from colasearch.engine.decoding.row import Row, Rules
 from colasearch.engine.forward.actor import Actor
 from colasearch.engine.memory import paged as paged_module
+from colasearch.engine.memory.interfaces import Scoring
 from colasearch.engine.memory.paged import PagedNodes, PagedRows
 from colasearch.engine.memory.pages import FIRST_PAGES, PagePool, Run, table_of
 from colasearch.engine.memory.panels import LONG_PROMPT
 from colasearch.engine.memory.shape import KVShape
-from colasearch.engine.memory.tables import PlainTables, VarlenTables, varlen_serves
+from colasearch.engine.memory.tables import PlainTables, VarlenTables, kernel_page, varlen_serves
 from colasearch.engine.scheduler import Scheduler, search_problems
 from colasearch.engine.settings import Sampling, SearchSettings, WorldConfig
 from colasearch.model.latent_lm import LatentLM
@@ -191,6 +193,7 @@ def test_a_copied_page_takes_its_parents_place():
         pool.room(table, position)
     root = Run(pool, table, 0, 6)
     pool.release(table)
+    pool.settle()
     pool.data[:, :, root.pages[1], 0] = 5.0
     batch = PagedRows(pool, PlainTables())
     one, two = batch.enter(1, [root]), batch.enter(2, [root])
@@ -214,25 +217,7 @@ def test_the_kernel_is_used_where_it_runs_alone():
 
 
 def test_the_kernels_arguments_say_what_the_plain_products_compute(monkeypatch):
-    """A stand-in for the kernel that reads what it is given as its documentation says."""
-
-    def kernel(
-        query, key, value, starts, starts_k, max_q, max_k, *, scale, enable_gqa, seqused_k, block_table, num_splits
-    ):
-        assert (starts_k, max_q, enable_gqa, num_splits) == (None, 1, True, 1)
-        assert starts.tolist() == list(range(len(query) + 1))
-        assert block_table.dtype == seqused_k.dtype == starts.dtype == torch.int32
-        assert max_k == int(seqused_k.max())
-        out = torch.empty_like(query)
-        for row, (used, table) in enumerate(zip(seqused_k.tolist(), block_table, strict=True)):
-            keys, values = (x[table.long()].flatten(0, 1)[:used].transpose(0, 1) for x in (key, value))
-            group = query.shape[1] // keys.shape[0]
-            keys, values = (x.repeat_interleave(group, 0) for x in (keys, values))
-            weights = (query[row][:, None] @ keys.transpose(-1, -2) * scale).softmax(-1)
-            out[row] = (weights @ values)[:, 0]
-        return out
-
-    monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", kernel)
+    fake_kernel.put_in(monkeypatch)
     shape = KVShape(base_layers=2, policy_layers=0, heads=2, head_dim=8)
     torch.manual_seed(0)
     results = []
@@ -248,7 +233,10 @@ def test_the_kernels_arguments_say_what_the_plain_products_compute(monkeypatch):
                 batch.begin()
                 rows = len(list(batch.places()))
                 query, *both = (torch.randn(1, heads, rows, 8, generator=random_) for heads in (6, 2, 2))
-                out += [batch(layer, query, *both) for layer in (0, 1)]
+                out += [
+                    batch(0, query, *both),
+                    batch(1, query, *both, Scoring(0.4, window=5)),
+                ]
                 batch.commit()
         results.append(out)
     for plain, kernel_out in zip(*results, strict=True):
@@ -258,3 +246,48 @@ def test_the_kernels_arguments_say_what_the_plain_products_compute(monkeypatch):
 def test_an_engine_is_chosen_by_name(wide_lm):
     done = list(search_problems(wide_lm, PROBLEMS[:1], replace(SETTINGS, world=replace(WORLD, engine="paged"))))
     assert done[0].result.candidates is not None
+
+
+@torch.inference_mode()
+def test_a_kernels_prompts_are_computed_once_and_in_pieces(wide_base, monkeypatch):
+    """What several have in common, of one call or of an earlier one; a long one in as many passes as it needs."""
+    lm = LatentLM("plain", wide_base, None)
+    shots, other = (np.random.default_rng(i).integers(1, 250, 30).tolist() for i in (1, 2))
+    prompts = [[*shots, 7, 8], [*shots, *range(50, 60)], [*shots[:14], 9], other, [*shots, *range(50, 60), 1, 2, 3]]
+    plain = Actor(lm, Sampling(), latent=False, engine="tree").prefill(prompts)[0].hidden_BD
+    fake_kernel.put_in(monkeypatch, page=4)
+    monkeypatch.setattr("colasearch.engine.memory.prefill.AT_ONCE", 16)
+    actor = Actor(lm, Sampling(), latent=False, engine="paged")
+    features, segments = actor.prefill(prompts)
+    torch.testing.assert_close(features.hidden_BD, plain, atol=1e-4, rtol=1e-4)
+    # Shared are whole pages of four tokens: 28, 12, none and 40 of them.
+    assert actor.prompt_tokens == 32 + (40 - 28) + (15 - 12) + 30 + (43 - 40)
+    assert actor.model_calls >= actor.prompt_tokens / 16
+    pool = actor.new_batch().memory
+    assert pool.pages_used == 8 + 3 + 1 + 8 + 1
+    again, more = actor.prefill(prompts[1:2])
+    assert actor.prompt_tokens == 80 + 40 - 36
+    torch.testing.assert_close(again.hidden_BD, plain[1:2], atol=1e-4, rtol=1e-4)
+    del segments, more
+    assert pool.used == 0
+
+
+def test_the_shortest_pages_that_the_kernel_takes_are_used(monkeypatch):
+    given = (torch.device("cpu"), torch.float32, 2, 8)
+    fake_kernel.put_in(monkeypatch)
+    kernel_page.cache_clear()
+    assert kernel_page(*given) == 16
+    whole = fake_kernel.varlen_attn_out
+
+    def no_short_ones(out, query, key, *args, **kwargs):
+        if key.shape[1] < 64:
+            raise RuntimeError("Paged KV cache block size must be divisible by 64")
+        return whole(out, query, key, *args, **kwargs)
+
+    monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn_out", no_short_ones)
+    kernel_page.cache_clear()
+    assert kernel_page(*given) == 64
+    monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn_out", lambda out, *args, **kwargs: out.zero_())
+    kernel_page.cache_clear()
+    assert kernel_page(*given) is None
+    kernel_page.cache_clear()

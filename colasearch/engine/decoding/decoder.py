@@ -6,19 +6,24 @@ never wait for long ones. What a row decodes depends on the row alone.
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from colasearch.engine.decoding.row import Row, Rules
+from colasearch.engine.decoding.row import Lost, Row, Rules
 from colasearch.engine.forward.actor import Actor
 from colasearch.engine.forward.features import Features
+from colasearch.engine.forward.looks import Looks, Wanted
 from colasearch.engine.memory.interfaces import Place
+from colasearch.engine.memory.shape import Segment
 from colasearch.errors import ResourceError
 
 CHECKED_BRANCH_BELOW = 0.999
@@ -61,6 +66,7 @@ class Decoder:
         self._count = 0
         self._halved = 0
         self._greedy: dict[Row, tuple[int, int | None]] = {}
+        self._back: WeakValueDictionary[Hashable, Segment] = WeakValueDictionary()
 
     def __len__(self) -> int:
         """Rows in the batch and waiting."""
@@ -92,17 +98,17 @@ class Decoder:
             try:
                 self._admit()
                 places = self._ready()
-                features = self.actor.feed([self._next(p.item) for p in places], self.batch) if places else None
+                found = self._fed(places) if places else None
                 break
             except (RuntimeError, MemoryError) as error:
                 self._shrink(error)
         self._halved = 0
-        if features is None:
+        if found is None:
             return
-        going, over = self._harvest(places, features)
+        features, looks = found
+        going, over = self._harvest(places, features, looks)
         if going:
-            index = [i for i, _ in going]
-            self._go_on([p.item for _, p in going], features if len(index) == len(places) else features.rows(index))
+            self._go_on([(i, p.item) for i, p in going], features, looks)
             over += [p for _, p in going if not p.item.row.wants_feeding(p.item.rules)]
         self._greedy = {}  # a row that is done, and the keys and values it stands on, must not live on in here
         for place in over:
@@ -113,8 +119,9 @@ class Decoder:
         """Move waiting rows into the batch; those that end with their first token are done at once."""
         while self._waiting and self._count < self.max_rows:
             row, rules = self._waiting[0]
-            forced = [t for lost in row.lost for t in lost.tokens]
-            place = self.batch.enter(_Active(row, rules, forced[::-1]), row.path)
+            path, lost = self._replayed(row)
+            forced = [t for one in lost for t in one.tokens]
+            place = self.batch.enter(_Active(row, rules, forced[::-1]), path)
             place.item.start = place.length + len(forced)
             self._waiting.popleft()
             self._count += 1
@@ -124,20 +131,47 @@ class Decoder:
                 self._leave(place)
                 self._done.append(row)
 
+    def _replayed(self, row: Row) -> tuple[Sequence[Segment], Sequence[Lost]]:
+        """A row's path, and what of it is still lost: nothing, where pieces of a text are encoded at once."""
+        if not row.lost:
+            return row.path, ()
+        known = list(itertools.takewhile(lambda one: one is not None, (self._back.get(one.key) for one in row.lost)))
+        missing = row.lost[len(known) :]
+        path = [*row.path, *known]
+        found = self.actor.replay(path, [one.tokens for one in missing]) if missing else []
+        if found is None:
+            return row.path, row.lost
+        row.recovered = [(one.key, run) for one, run in zip(row.lost, [*known, *found], strict=True)]
+        self._back.update(row.recovered)
+        return [*path, *found], ()
+
     def _ready(self) -> list[Place]:
         self.batch.make_room()
         return list(self.batch.places())
+
+    def _fed(self, places: Sequence[Place]) -> tuple[Features, Looks]:
+        """Feed each row its next token."""
+        rows: list[tuple[Row, Rules]] = [(p.item.row, p.item.rules) for p in places]
+        # The number of a row that draws none, at its end or as it is computed again, means nothing.
+        uniforms = [row.uniforms[at] if (at := len(row.tokens) - 1) < len(row.uniforms) else 0.5 for row, _ in rows]
+        asked = [rules.branch_below is not None and not row.step_tokens for row, rules in rows]
+        # Where a step has just ended at an open choice, a rollout goes on with a draw.
+        drawn = any(rules.rollout or not (ask and rules.greedy) for ask, (_, rules) in zip(asked, rows, strict=True))
+        wanted = Wanted(np.array(uniforms, np.float64), likely=any(asked), drawn=drawn)
+        return self.actor.step([self._next(p.item) for p in places], self.batch, wanted)
 
     @staticmethod
     def _next(active: _Active) -> int:
         return active.forced[-1] if active.forced else active.row.tokens[-1]
 
-    def _harvest(self, places: Sequence[Place], features: Features) -> tuple[list[tuple[int, Any]], list[Any]]:
+    def _harvest(
+        self, places: Sequence[Place], features: Features, looks: Looks
+    ) -> tuple[list[tuple[int, Any]], list[Any]]:
         """Take what the pass gave; returns the rows that want another token, with their index, and those that end."""
         going: list[tuple[int, Any]] = []
         over: list[Any] = []
-        self._greedy = self._end_steps(places, features)
-        usable = self._usable(places, features)
+        self._greedy = self._end_steps(places, looks)
+        usable = self._usable(places, looks)
         for index, place in enumerate(places):
             active: _Active = place.item
             row = active.row
@@ -159,16 +193,17 @@ class Decoder:
         return going, over
 
     @staticmethod
-    def _usable(places: Sequence[Place], features: Features) -> dict[int, bool]:
+    def _usable(places: Sequence[Place], looks: Looks) -> dict[int, bool]:
         """Whether the features at the ends of steps are finite, by row: one look at the device for all."""
         ends = [
             i
             for i, place in enumerate(places)
             if not place.item.forced and place.item.row.step_tokens == len(place.item.row.tokens)
         ]
-        return dict(zip(ends, features.rows(ends).usable().tolist(), strict=True)) if ends else {}
+        return dict(zip(ends, looks.usable(ends), strict=True)) if ends else {}
 
-    def _end_steps(self, places: Sequence[Place], features: Features) -> dict[Row, tuple[int, int | None]]:
+    @staticmethod
+    def _end_steps(places: Sequence[Place], looks: Looks) -> dict[Row, tuple[int, int | None]]:
         """End the steps that have come to an open choice, where the rules ask for that.
 
         Returns:
@@ -181,12 +216,8 @@ class Decoder:
         ]
         if not asked:
             return {}
-        probability_B, token_B, code_B = self.actor.most_probable(
-            features if len(asked) == len(places) else features.rows(asked)
-        )
-        codes = [None] * len(asked) if code_B is None else code_B.tolist()
         going: dict[Row, tuple[int, int | None]] = {}
-        for i, probability, token, code in zip(asked, probability_B.tolist(), token_B.tolist(), codes, strict=True):
+        for i, probability, token, code in zip(asked, *looks.likely(asked), strict=True):
             row, rules = places[i].item.row, places[i].item.rules
             checked = rules.is_checked is not None and rules.is_checked(row.record)
             if not probability >= (max(rules.branch_below, CHECKED_BRANCH_BELOW) if checked else rules.branch_below):
@@ -203,25 +234,17 @@ class Decoder:
             row.recovered.append((lost.key, self.batch.columns(place, begin, end)))
             end = begin
 
-    def _go_on(self, going: Sequence[_Active], features: Features) -> None:
+    def _go_on(self, going: Sequence[tuple[int, _Active]], features: Features, looks: Looks) -> None:
         """Give each row its next token: the most probable one, or one that is drawn."""
         found = dict(self._greedy)
-        open_ = [i for i, active in enumerate(going) if active.row not in found]
+        open_ = [(i, active.row) for i, active in going if active.row not in found]
         if open_:
-            rows = [going[i].row for i in open_]
-            numbers = np.array([row.uniforms[len(row.tokens) - 1] for row in rows])
-            asked = features if len(open_) == len(going) else features.rows(open_)
-            chosen = self.actor.next_tokens(asked, torch.from_numpy(numbers).to(features.hidden_BD.device))
-            codes = [None] * len(rows) if chosen.code_B is None else chosen.code_B.tolist()
-            if chosen.kept_BA is not None:
-                for row, kept_A in zip(rows, chosen.kept_BA, strict=True):
-                    if row.kept is not None:
-                        row.kept.append(kept_A.nonzero()[:, 0])
-            for row, token, code, fine in zip(
-                rows, chosen.token_B.tolist(), codes, chosen.fine_B.tolist(), strict=True
-            ):
+            drawn = looks.drawn([i for i, _ in open_])
+            if drawn.kept_BA is not None:
+                _note_kept([row for _, row in open_], drawn.kept_BA)
+            for (_, row), token, code, fine in zip(open_, drawn.tokens, drawn.codes, drawn.fine, strict=True):
                 found[row] = (token if fine else UNUSABLE), code
-        for i, active in enumerate(going):
+        for i, active in going:
             row = active.row
             token, code = found[row]
             if token == UNUSABLE:
@@ -266,6 +289,15 @@ class Decoder:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         warnings.warn(f"out of memory with {rows} rows in a batch: going on with {self.max_rows}", stacklevel=3)
+
+
+def _note_kept(rows: Sequence[Row], kept_BA: Tensor) -> None:
+    """Tell rows among what they drew, by two looks at the device, whatever their number."""
+    pairs = kept_BA.nonzero()
+    counts = torch.bincount(pairs[:, 0], minlength=len(rows)).tolist()
+    for row, kept in zip(rows, pairs[:, 1].split(counts), strict=True):
+        if row.kept is not None:
+            row.kept.append(kept)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -16,11 +16,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from colasearch.engine.forward.features import Chosen, Features
+from colasearch.engine.forward.capacity import rows_for
+from colasearch.engine.forward.features import Chosen, Features, finite
 from colasearch.engine.forward.inference import Inference, inference_of
+from colasearch.engine.forward.looks import Looks, Single, Together, Wanted, packed
+from colasearch.engine.forward.steps import DeviceSteps
 from colasearch.engine.memory.attention import as_kept, kept_dtype
 from colasearch.engine.memory.choose import Memories, memories, segment_store
-from colasearch.engine.memory.interfaces import AttendedRows, Attention, NodeMemory
+from colasearch.engine.memory.interfaces import AttendedRows, Attention, NodeMemory, PromptAttention
+from colasearch.engine.memory.paged import PagedRows
 from colasearch.engine.memory.shape import Segment
 from colasearch.engine.memory.whole import WholeBatch
 from colasearch.engine.settings import Sampling, WorldConfig
@@ -29,12 +33,6 @@ from colasearch.model.policy import sample_codes, sample_several, sampling_log_p
 
 PROMPT_TOKENS = 2048
 """Most tokens of prompts in one forward pass."""
-ROWS = 64
-"""Most texts in one batch on a CPU, unless the user says otherwise."""
-GPU_ROWS = (64, 512)
-"""Least and most texts in one batch on a GPU, unless the user says otherwise."""
-GPU_MEMORY = 0.5
-"""Share of a GPU's free memory that the texts in a batch may fill; nodes and the passes themselves need some."""
 PROBABLE_SHORTLIST = 64
 """Tokens among which ``Actor.most_probable`` looks. Of 449 states of word problems none was found open otherwise than
 with 2,048 at a bound of 0.9, two at 0.999; the search's time falls by a third (docs/performance.md)."""
@@ -72,6 +70,7 @@ class Actor:
         self.shape = shape if latent or shape is None else replace(shape, policy_layers=0)
         self.engine = engine
         self._memory_of: dict[torch.dtype, Memories] = {}
+        self._steps: DeviceSteps | None = None
         self.num_actions = lm.num_codes
         self.model_calls = self.prompt_tokens = self.generated_tokens = self.repeated_tokens = 0
         self.model_seconds = 0.0
@@ -79,20 +78,8 @@ class Actor:
         self.note_kept = False
 
     def rows_for(self, config: WorldConfig) -> int:
-        """Most texts to decode in one batch: what ``config`` says, else by the device, the model and the memory.
-
-        On a CPU ``ROWS``, from where on a batch gains nothing. A GPU reads the weights once a step, whatever the rows:
-        as many as its free memory holds at the full length of their texts, within ``GPU_ROWS``.
-        """
-        if config.rows is not None:
-            return config.rows
-        base = self.lm.base
-        if base.device.type != "cuda" or self.shape is None:
-            return ROWS
-        free = torch.cuda.mem_get_info(base.device)[0] * GPU_MEMORY
-        token = 2 * self.shape.layers * self.shape.heads * self.shape.head_dim * base.dtype.itemsize
-        least, most = GPU_ROWS
-        return max(least, min(most, int(free / (token * (PROMPT_TOKENS // 4 + config.max_tokens)))))
+        """Most texts to decode in one batch: what ``config`` says, else by the device, the model and the memory."""
+        return config.rows or rows_for(self.lm.base, self.shape, config.max_tokens)
 
     def _memories(self) -> Memories:
         """Where keys and values are kept, in the element type of the moment (autocast may be on)."""
@@ -111,29 +98,55 @@ class Actor:
         """An empty memory for the segments of tree nodes, of at most ``budget`` bytes."""
         return segment_store(budget) if self.shape is None else self._memories().nodes(budget)
 
-    @torch.inference_mode()
     def feed(self, tokens: Sequence[int], batch: AttendedRows | WholeBatch) -> Features:
         """Run one more token of each of the batch's rows, in the order of ``batch.places()``, through the model."""
+        nothing = Wanted(np.zeros(len(tokens)), likely=False, drawn=False)
+        return self.step(tokens, batch, nothing)[0]
+
+    @torch.inference_mode()
+    def step(self, tokens: Sequence[int], batch: AttendedRows | WholeBatch, wanted: Wanted) -> tuple[Features, Looks]:
+        """As ``feed``, and answers to what is ``wanted`` of the rows then."""
         if self.poll is not None:
             self.poll()
+        device = self.lm.base.device
         with self._timed():
             if isinstance(batch, WholeBatch):
                 self.model_calls += len(tokens)
-                return Features.join([self._encode(row) for row in batch.extend(tokens)])
+                features = Features.join([self._encode(row) for row in batch.extend(tokens)])
+                return features, Single(self, features, wanted.uniforms)
             self.model_calls += 1
-            device = self.lm.base.device
+            if isinstance(batch, PagedRows) and batch.takes_tensors:
+                features, together = self._device_steps().run(tokens, batch, wanted)
+                batch.commit()
+                return features, together
             positions = batch.begin()[None]
-            hidden = self.inference.hidden(torch.tensor([tokens], device=device), positions, batch)
-            features = Features(hidden[0], self._scores(hidden, positions, batch))
+            features = self.attended(torch.tensor([tokens], device=device), positions, batch)
             batch.commit()
-            return features
+        if device.type == "cpu":
+            return features, Single(self, features, wanted.uniforms)
+        uniforms = torch.from_numpy(wanted.uniforms).to(device)
+        numbers, kept = packed(self, features, uniforms, likely=wanted.likely, drawn=wanted.drawn)
+        return features, Together(numbers.cpu().numpy(), self.latent, kept)
+
+    def attended(self, tokens: Tensor, positions: Tensor, batch: Attention) -> Features:
+        """Features after each of tokens ``[1, N]`` at ``positions`` ``[1, N]``, of whose texts ``batch`` knows."""
+        hidden = self.inference.hidden(tokens, positions, batch)
+        return Features(hidden[0], self._scores(hidden, positions, batch))
+
+    def _device_steps(self) -> DeviceSteps:
+        if self._steps is None:
+            rows = self._memories().rows()
+            assert isinstance(rows, PagedRows)
+            self._steps = DeviceSteps(self, rows)
+        return self._steps
 
     @torch.inference_mode()
     def prefill(self, prompts: Sequence[Sequence[int]]) -> tuple[Features, list[Segment]]:
         """Encode prompts side by side; features after the last token of each, and its keys and values."""
         features: list[Features] = []
         segments: list[Segment] = []
-        for group in _groups(prompts):
+        at_once = self.shape is not None and self._memories().cuts_prompts
+        for group in [prompts] if at_once else _groups(prompts):
             if self.poll is not None:
                 self.poll()
             with self._timed():
@@ -141,23 +154,44 @@ class Actor:
                     self.model_calls += len(group)
                     features += [self._encode(prompt) for prompt in group]
                     segments += [WholeBatch.segment(prompt) for prompt in group]
+                    self.prompt_tokens += sum(len(p) for p in group)
                 else:
                     part, cut = self._encode_prompts(group)
                     features.append(part)
                     segments += cut
-            self.prompt_tokens += sum(len(p) for p in group)
         return Features.join(features), segments
 
+    @torch.inference_mode()
+    def replay(self, path: Sequence[Segment], pieces: Sequence[Sequence[int]]) -> list[Segment] | None:
+        """Keys and values of pieces of a text that follow ``path``; None where they are computed a token at a time."""
+        if self.shape is None:
+            return None
+        lengths = [len(piece) for piece in pieces]
+        attention = self._memories().after(path, [token for piece in pieces for token in piece])
+        if attention is None:
+            return None
+        with self._timed():
+            self._pass(attention)
+        self.repeated_tokens += sum(lengths)
+        return attention.runs(lengths)
+
     def _encode_prompts(self, prompts: Sequence[Sequence[int]]) -> tuple[Features, list[Segment]]:
-        self.model_calls += 1
-        device = self.lm.base.device
         batch = self._memories().prompts(prompts)
-        positions = batch.positions(device)[None]
-        tokens = torch.tensor([[t for p in prompts for t in p]], device=device)
-        hidden = self.inference.hidden(tokens, positions, batch)
-        last = torch.tensor(batch.lengths, device=device).cumsum(0) - 1
-        scores = self._scores(hidden, positions, batch)
-        return Features(hidden[0, last], None if scores is None else scores[last]), batch.segments()
+        after = self._pass(batch)
+        self.prompt_tokens += batch.computed
+        return Features.join([after[number] for number in range(len(prompts))]), batch.segments()
+
+    def _pass(self, batch: PromptAttention) -> dict[int, Features]:
+        """Run the model over all passages; features after the last token of each prompt."""
+        after: dict[int, Features] = {}
+        for passage in batch.passages():
+            self.model_calls += 1
+            tokens = torch.tensor([passage.tokens], device=self.lm.base.device)
+            features = self.attended(tokens, passage.position_N[None], batch)
+            if passage.ends:
+                ended = features.rows([at for _, at in passage.ends])
+                after |= {number: ended.rows(slice(i, i + 1)) for i, (number, _) in enumerate(passage.ends)}
+        return after
 
     def _encode(self, tokens: Sequence[int]) -> Features:
         """Features after a whole text, nothing kept."""
@@ -199,7 +233,7 @@ class Actor:
                     tokens = self._from_shortlist(features, states, size)
                 else:
                     tokens = self.lm.base.head(states).argmax(-1)
-                return tokens.masked_fill(~states.isfinite().all(-1), -1)
+                return tokens.masked_fill(~finite(states), -1)
             log_probs = self._token_log_probs(features)
             return sample_several(log_probs, torch.from_numpy(uniforms_BA).to(log_probs.device))
 
@@ -215,6 +249,12 @@ class Actor:
         # In order of token number: equal logits must not be decided by topk's order.
         candidates = best_BPS.flatten(1).sort(-1).values
         weight, bias = self.inference.head_weight, self.inference.head_bias
+        if candidates.device.type != "cpu":
+            # One product for all: what rounds otherwise there is not for us to say.
+            logits = torch.matmul(states_BKD, weight[candidates].to(states_BKD.dtype).transpose(-1, -2))
+            if bias is not None:
+                logits = logits + bias[candidates][:, None]
+            return candidates.gather(-1, logits.argmax(-1))
         # State by state, so that the shapes, and with them the order of summation, never depend on the batch.
         best = []
         for states_KD, tokens_S in zip(states_BKD, candidates, strict=True):
@@ -256,7 +296,7 @@ class Actor:
             tokens_BM = self._best_among(hidden_BD[:, None], states_BMD, PROBABLE_SHORTLIST)
         else:
             tokens_BM = self.lm.base.head(states_BMD).argmax(-1)
-        return tokens_BM.masked_fill(~states_BMD.isfinite().all(-1), -1)
+        return tokens_BM.masked_fill(~finite(states_BMD), -1)
 
     @torch.inference_mode()
     def tokens_under(self, hidden_BD: Tensor, codes_BM: Tensor) -> Tensor:
@@ -268,10 +308,10 @@ class Actor:
             return self._likely_tokens(hidden_BD, states)
 
     @torch.inference_mode()
-    def next_tokens(self, features: Features, uniforms_B: Tensor) -> Chosen:
-        """The next token of each row, drawn at ``uniforms_B`` in [0, 1)."""
+    def next_tokens(self, features: Features, uniforms_B: Tensor, usable_B: Tensor | None = None) -> Chosen:
+        """The next token of each row, drawn at ``uniforms_B`` in [0, 1); ``usable_B`` are its features', if known."""
         with self._timed():
-            fine = features.usable()
+            fine = features.usable() if usable_B is None else usable_B
             if not self.latent:
                 log_probs = self._token_log_probs(features)
                 usable = fine & ~log_probs.isnan().any(-1)

@@ -7,10 +7,12 @@ The maximum over all codes would be that of the codes which the head overestimat
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from colasearch.engine.forward.features import Features
 from colasearch.engine.settings import WorldConfig
@@ -62,21 +64,38 @@ class StateHeads:
         return self.by_q or self.value is not None
 
     @torch.inference_mode()
-    def values(self, features: Features) -> np.ndarray:
+    def values_B(self, features: Features) -> Tensor:
         """Values ``[B]`` of states, in (0, 1)."""
         if self.value is not None:
-            values: np.ndarray = self.value(features.hidden_BD).float().cpu().numpy()
+            values: Tensor = self.value(features.hidden_BD).float()
             return values
         assert self.q is not None
         assert features.scores_BA is not None
         policy_BA = torch.softmax(features.scores_BA.float() / self.temperature, -1)
-        expected: np.ndarray = (policy_BA * self.q(features.hidden_BD)).sum(-1).cpu().numpy()
+        expected: Tensor = (policy_BA * self.q(features.hidden_BD)).sum(-1)
         return expected
 
     @torch.inference_mode()
+    def q_BA(self, features: Features) -> Tensor:
+        """Q-values ``[B, A]`` of states, in (0, 1)."""
+        assert self.q is not None
+        values: Tensor = self.q(features.hidden_BD).float()
+        return values
+
+    def values(self, features: Features) -> np.ndarray:
+        """As ``values_B``, on the host."""
+        values: np.ndarray = self.values_B(features).cpu().numpy()
+        return values
+
     def q_values(self, features: Features) -> np.ndarray | None:
-        """Q-values ``[B, A]`` of states, in (0, 1); None without a Q head."""
+        """As ``q_BA``, on the host; None without a Q head."""
         if self.q is None:
             return None
-        values: np.ndarray = self.q(features.hidden_BD).float().cpu().numpy()
+        values: np.ndarray = self.q_BA(features).cpu().numpy()
         return values
+
+    def end_values(self, lasts: Sequence[Features]) -> Tensor:
+        """Values ``[N]`` of as many features of one row each."""
+        if lasts and lasts[0].hidden_BD.device.type != "cpu":
+            return self.values_B(Features.join(lasts))
+        return torch.cat([self.values_B(last) for last in lasts] or [torch.zeros(0)])

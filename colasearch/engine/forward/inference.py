@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface
 
-from colasearch.engine.memory.attention import ATTENTION_NAME, kept_dtype, rows_attention
+from colasearch.engine.forward.fused import fuse
+from colasearch.engine.memory.attention import ATTENTION_NAME, held_by, kept_dtype, rows_attention
 from colasearch.engine.memory.choose import Panels
-from colasearch.engine.memory.interfaces import Attention
+from colasearch.engine.memory.interfaces import PLAIN, Attention, Scoring
 from colasearch.engine.memory.shape import KVShape
 from colasearch.errors import InputError, PrerequisiteError
 from colasearch.model.latent_lm import LatentLM
@@ -46,7 +47,8 @@ class Inference:
 
     def hidden(self, tokens: Tensor, positions: Tensor, rows: Attention) -> Tensor:
         """Hidden states ``[1, N, D]`` of tokens ``[1, N]`` of different rows side by side."""
-        out = self.lm.base.model.base_model(input_ids=tokens, position_ids=positions, use_cache=False, rows=rows)
+        with held_by(rows):
+            out = self.lm.base.model.base_model(input_ids=tokens, position_ids=positions, use_cache=False)
         return cast(Tensor, out.last_hidden_state)
 
 
@@ -114,6 +116,8 @@ def _copy(lm: LatentLM, shape: KVShape | None) -> Inference:
         model = inference_copy(model, base.packed, linears=False)
     if shape is not None:
         model.config._attn_implementation = ATTENTION_NAME
+        if base.device.type != "cpu":
+            fuse(model)
         if base.compiled:
             _compile(model)
     copy = LatentLM(lm.name, replace(base, model=model), latents)
@@ -124,6 +128,23 @@ def _compile(model: Any) -> None:
     """Compile everything between attentions; the attentions themselves keep keys and values, which is Python's work."""
     AttentionInterface.register(ATTENTION_NAME, torch.compiler.disable(rows_attention))  # type: ignore[no-untyped-call]
     model.base_model.forward = torch.compile(model.base_model.forward, dynamic=True)
+
+
+class _Windows:
+    """Passes on to ``owner``, and notes whether a layer ever asked for a window."""
+
+    owner: Attention
+
+    def __init__(self) -> None:
+        self.seen = False
+
+    def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scoring: Scoring = PLAIN) -> Tensor:
+        self.seen = self.seen or scoring.window is not None
+        return self.owner(layer, query, key, value, scoring)
+
+
+def _layer_kinds(model: Any) -> Any:
+    return getattr(model.config, "layer_types", None)
 
 
 @torch.inference_mode()
@@ -140,16 +161,19 @@ def _probe(lm: LatentLM, inference: Inference) -> None:
     name = type(base.model).__name__
     advice = "its attention cannot be served from a key/value tree; use --engine whole"
     try:
+        windows = _Windows()
         # Whatever the engine: the question is how the model attends, and a pool would take a GPU's memory.
         alone = KVShape(shape.base_layers, 0, shape.heads, shape.head_dim)
         kept = Panels(alone, kept_dtype(base.dtype, base.device), base.device)
-        prompt = kept.prompts([PROBE[:-1]])
-        inference.hidden(tokens[:, :-1], positions[:, :-1], prompt)
+        prompt = windows.owner = kept.prompts([PROBE[:-1]])
+        inference.hidden(tokens[:, :-1], positions[:, :-1], windows)
         part = kept.rows()
         part.enter(None, prompt.segments())
         ours = inference.hidden(tokens[:, -1:], part.begin()[None], part)[0, -1].float()
     except (KeyError, TypeError, RuntimeError, AttributeError) as error:
         raise PrerequisiteError(f"{name}: {advice} ({type(error).__name__}: {error})") from None
+    if getattr(base.model.config, "sliding_window", None) and not windows.seen and not _layer_kinds(base.model):
+        raise PrerequisiteError(f"{name}: {advice} (its config has a sliding_window that its layers do not speak of)")
     hidden, logits = own_outputs(base.model, tokens)
     theirs = hidden[0, -1].float()
     if not bool(theirs.isfinite().all()):

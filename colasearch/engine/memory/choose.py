@@ -8,16 +8,22 @@ from typing import Protocol
 
 import torch
 
-from colasearch.engine.memory.interfaces import AttendedRows, NodeMemory, PromptAttention
+from colasearch.engine.memory.interfaces import AttendedRows, NodeMemory, PieceAttention, PromptAttention
 from colasearch.engine.memory.paged import Paged
 from colasearch.engine.memory.panels import RowBatch
 from colasearch.engine.memory.prompts import PromptBatch
-from colasearch.engine.memory.shape import KVShape
+from colasearch.engine.memory.shape import KVShape, Segment
 from colasearch.engine.memory.store import KVStore
 
 
 class Memories(Protocol):
-    """One way: memories for nodes, rows and prompts that understand each other's segments."""
+    """One way: memories for nodes, rows and prompts that understand each other's segments.
+
+    Attributes:
+        cuts_prompts: Whether prompts may be given all at once, however long: they are encoded in pieces.
+    """
+
+    cuts_prompts: bool
 
     def nodes(self, budget: int | None) -> NodeMemory:
         """An empty memory for tree nodes, of at most ``budget`` bytes."""
@@ -28,6 +34,9 @@ class Memories(Protocol):
     def prompts(self, prompts: Sequence[Sequence[int]]) -> PromptAttention:
         """Attention for encoding prompts side by side."""
 
+    def after(self, path: Sequence[Segment], tokens: Sequence[int]) -> PieceAttention | None:
+        """Attention for encoding more of a text; None where it goes on a token at a time."""
+
 
 @dataclass(frozen=True, slots=True)
 class Panels:
@@ -36,6 +45,7 @@ class Panels:
     shape: KVShape
     dtype: torch.dtype
     device: torch.device
+    cuts_prompts: bool = False
 
     def nodes(self, budget: int | None) -> NodeMemory:
         """An empty memory for tree nodes, of at most ``budget`` bytes."""
@@ -47,7 +57,10 @@ class Panels:
 
     def prompts(self, prompts: Sequence[Sequence[int]]) -> PromptAttention:
         """Attention for encoding prompts side by side."""
-        return PromptBatch(self.shape, [len(prompt) for prompt in prompts])
+        return PromptBatch(self.shape, prompts, self.device)
+
+    def after(self, path: Sequence[Segment], tokens: Sequence[int]) -> None:
+        """Texts go on a token at a time."""
 
 
 def memories(engine: str, shape: KVShape, dtype: torch.dtype, device: torch.device) -> Memories:

@@ -11,9 +11,9 @@ both. Attending is ``Attention``, and ``RowAttention`` where rows are fed one to
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-import torch
 from torch import Tensor
 
 from colasearch.engine.memory.shape import Segment
@@ -74,10 +74,38 @@ class RowMemory(Protocol):
         """A row's keys and values from ``begin`` to ``end``, counted as ``Place.length`` is, for a node to keep."""
 
 
+@dataclass(frozen=True, slots=True)
+class Scoring:
+    """How a layer's queries score keys.
+
+    Attributes:
+        scale: Scores are products times this; None: 1 over the root of the head size.
+        window: A token sees so many tokens, itself included; None: all before it.
+        cap: Scores become cap * tanh(score / cap); None leaves them. Gemma 2 does so.
+        sinks: ``[heads]`` score of a key that is always there and has no value; None without. gpt-oss has them.
+    """
+
+    scale: float | None = None
+    window: int | None = None
+    cap: float | None = None
+    sinks: Tensor | None = None
+
+    def scaled(self, head_dim: int) -> Scoring:
+        """The same with its scale."""
+        return self if self.scale is not None else replace(self, scale=head_dim**-0.5)
+
+    def within(self, longest: int) -> Scoring:
+        """The same without a window that no text of at most ``longest`` tokens reaches."""
+        return self if self.window is None or self.window < longest else replace(self, window=None)
+
+
+PLAIN = Scoring()
+
+
 class Attention(Protocol):
     """Keeps a layer's new keys and values, and attends."""
 
-    def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float | None = None) -> Tensor:
+    def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scoring: Scoring = PLAIN) -> Tensor:
         """Shapes as in ``model.blocks.Attention`` with B = 1, tokens of different rows side by side."""
 
 
@@ -91,16 +119,42 @@ class RowAttention(Attention, Protocol):
         """The pass is done: each row is one token longer."""
 
 
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """Tokens that go through the model together.
+
+    Attributes:
+        tokens: Of one or several prompts side by side.
+        position_N: Their positions.
+        ends: Prompts that end here: a prompt's number, and which of the tokens is its last.
+    """
+
+    tokens: list[int]
+    position_N: Tensor
+    ends: list[tuple[int, int]]
+
+
 class PromptAttention(Attention, Protocol):
-    """Causal attention within each of several prompts side by side."""
+    """Causal attention within each of several prompts.
 
-    lengths: list[int]
+    Attributes:
+        computed: Tokens that went through the model, once ``passages`` is through.
+    """
 
-    def positions(self, device: torch.device) -> Tensor:
-        """``[total tokens]`` position of each token in its own prompt."""
+    computed: int
+
+    def passages(self) -> Iterator[Passage]:
+        """What to run through the model, one after another, with this object as attention."""
 
     def segments(self) -> list[Segment]:
-        """Keys and values of each prompt, once all layers have attended."""
+        """Keys and values of each prompt, once all passages are through."""
+
+
+class PieceAttention(PromptAttention, Protocol):
+    """The same for more tokens of one text, of which there is a part already."""
+
+    def runs(self, lengths: Sequence[int]) -> list[Segment]:
+        """The new tokens' keys and values, in parts of these lengths."""
 
 
 class AttendedRows(RowMemory, RowAttention, Protocol):

@@ -11,22 +11,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from colasearch.engine.memory.pages import PagePool, Run, table_of
+from colasearch.engine.memory.interfaces import PLAIN, Scoring
+from colasearch.engine.memory.pages import SPARE, Known, PagePool, Run, most_common, table_of
+from colasearch.engine.memory.prefill import TablePrompts
 from colasearch.engine.memory.prompts import PromptBatch
 from colasearch.engine.memory.shape import KVShape
 from colasearch.engine.memory.store import KVStore
 from colasearch.engine.memory.tables import (
-    KERNEL_PAGE,
     PlainTables,
     TableAttention,
     Text,
     VarlenTables,
+    kernel_page,
     long_prompt,
-    varlen_serves,
 )
 
-Known = WeakValueDictionary[tuple[int, ...], Run]
-"""Runs of prompts by their tokens, for as long as somebody keeps them."""
 GPU_SHARE = 0.8
 """Share of a GPU's free memory that the pool takes."""
 
@@ -90,6 +89,7 @@ class PagedRows:
             if place.room == place.length:
                 self.memory.room(place.table, place.length)
                 place.room += 1
+        self.memory.settle()
 
     def columns(self, place: PagedPlace, begin: int, end: int) -> Run:
         """A row's tokens ``begin`` to ``end``; nothing is copied."""
@@ -105,20 +105,53 @@ class PagedRows:
         self._attention.plan(pool, [Text(p.table, p.length + 1, p.prompt, p.prompt_key) for p in self._places])
         return both[1]
 
+    def described(self, rows: int, width: int) -> np.ndarray:
+        """What ``begin`` plans, as numbers that one copy takes to the device: ``[2 + width, rows]``.
+
+        The place of the new token in the pool, its position, and the block table, column by column. Beyond the rows
+        that there are stand rows of one token, in a page that is nobody's.
+        """
+        page = self.memory.page
+        numbers = np.zeros((2 + width, rows), np.int64)
+        numbers[0], numbers[2] = SPARE * page, SPARE
+        for i, place in enumerate(self._places):
+            table, length = place.table, place.length
+            numbers[0, i], numbers[1, i] = table[length // page] * page + length % page, length
+            numbers[2 : 2 + len(table), i] = table
+        return numbers
+
+    @property
+    def widest(self) -> int:
+        """Pages of the longest block table."""
+        return max(len(place.table) for place in self._places)
+
+    @property
+    def takes_tensors(self) -> bool:
+        """Whether ``attach`` may stand for ``begin``."""
+        return isinstance(self._attention, VarlenTables)
+
+    def attach(self, numbers: Tensor) -> Tensor:
+        """As ``begin``, from what ``described`` gave, on the device; nothing on the host depends on the rows."""
+        assert isinstance(self._attention, VarlenTables)
+        self._slots, positions = numbers[0], numbers[1]
+        tables = numbers[2:].T.to(torch.int32, memory_format=torch.contiguous_format)
+        self._attention.use(tables, (positions + 1).int(), tables.shape[1] * self.memory.page)
+        return positions
+
     def commit(self) -> None:
         """The pass is done: each row is one token longer."""
         for place in self._places:
             place.length += 1
 
-    def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float | None = None) -> Tensor:
+    def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scoring: Scoring = PLAIN) -> Tensor:
         """Keep the new keys and values, and attend; shapes as in ``model.blocks.Attention`` with B = 1, T = rows."""
         shape = self.memory.shape
         q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))
         keys, values = self.memory.data[layer]
         keys.flatten(0, 1).index_copy_(0, self._slots, k)
         values.flatten(0, 1).index_copy_(0, self._slots, v)
-        scale = shape.head_dim**-0.5 if scaling is None else scaling
-        out = self._attention(q.reshape(len(q), shape.heads, -1, shape.head_dim), keys, values, scale)
+        how = scoring.scaled(shape.head_dim)
+        out = self._attention(q.reshape(len(q), shape.heads, -1, shape.head_dim), keys, values, how)
         return out.reshape(1, len(q), -1, shape.head_dim)
 
 
@@ -130,19 +163,20 @@ class PagedPrompts(PromptBatch):
     """
 
     def __init__(self, pool: PagePool, prompts: Sequence[Sequence[int]], known: Known) -> None:
-        super().__init__(pool.shape, [len(prompt) for prompt in prompts])
-        self.pool, self._prompts, self._known = pool, prompts, known
+        super().__init__(pool.shape, prompts, pool.device)
+        self.pool, self._known = pool, known
 
     def segments(self) -> list[Run]:
         """A run for each prompt."""
         runs: list[Run] = []
-        for prompt, segment in zip(self._prompts, super().segments(), strict=True):
+        for prompt, segment in zip(self.prompts, super().segments(), strict=True):
             table = self._begun(tuple(prompt), segment)
             self.pool.hold(table)
             try:
                 fresh = len(table) * self.pool.page
                 for position in range(fresh, len(prompt)):
                     self.pool.room(table, position)
+                self.pool.settle()
                 where = torch.from_numpy(self.pool.slots(table, fresh, len(prompt))).to(self.pool.device)
                 # ``[layers, 2, pages x page, heads, head_dim]``
                 self.pool.data.flatten(2, 3).index_copy_(2, where, segment[:, :, :, fresh:].transpose(2, 3))
@@ -154,9 +188,7 @@ class PagedPrompts(PromptBatch):
 
     def _begun(self, prompt: tuple[int, ...], segment: Tensor) -> list[int]:
         """The whole pages that a prompt shares with one that is there."""
-        shared, run = max(
-            ((common(prompt, one), run) for one, run in self._known.items()), key=_first, default=(0, None)
-        )
+        shared, run = most_common(prompt, self._known)
         if run is None or shared < self.pool.page:
             return []
         where = torch.from_numpy(self.pool.slots(run.pages, 0, shared)).to(self.pool.device)
@@ -164,17 +196,6 @@ class PagedPrompts(PromptBatch):
         other = (there != segment[:, :, :, :shared]).any(-1).any(2).any(1).any(0).nonzero()
         equal = int(other[0]) if len(other) else shared
         return list(run.pages[: equal // self.pool.page])
-
-
-def common(one: tuple[int, ...], other: tuple[int, ...]) -> int:
-    """How many tokens two texts have in common at their beginning."""
-    length = min(len(one), len(other))
-    differ = np.asarray(one[:length]) != np.asarray(other[:length])
-    return int(differ.argmax()) if differ.any() else length
-
-
-def _first(pair: tuple[int, Run]) -> int:
-    return pair[0]
 
 
 class PagedNodes(KVStore):
@@ -188,15 +209,26 @@ class PagedNodes(KVStore):
         return next((key for key, run in self._entries.items() if not run.wanted), None)
 
 
+def free_bytes(device: torch.device) -> int:
+    """Free memory of a GPU; what torch keeps for later is free, too."""
+    torch.cuda.empty_cache()
+    return int(torch.cuda.mem_get_info(device)[0])
+
+
 class Paged:
-    """The way of keeping keys and values in pages; see ``choose.Memories``."""
+    """The way of keeping keys and values in pages; see ``choose.Memories``.
+
+    Attributes:
+        pool: The pages.
+        cuts_prompts: Whether prompts are encoded in pieces: where a kernel attends over block tables.
+    """
 
     def __init__(self, shape: KVShape, dtype: torch.dtype, device: torch.device) -> None:
-        self.kernel = varlen_serves(device, dtype)
-        limit, page = None, KERNEL_PAGE if self.kernel else 1
+        found = None if shape.unlike_kernels else kernel_page(device, dtype, shape.heads, shape.head_dim)
+        self.cuts_prompts = found is not None
+        limit, page = None, found or 1
         if device.type == "cuda":
-            torch.cuda.empty_cache()  # what torch keeps for later is free, too
-            free = int(torch.cuda.mem_get_info(device)[0] * GPU_SHARE)
+            free = int(free_bytes(device) * GPU_SHARE)
             size = 2 * shape.layers * shape.heads * shape.head_dim * dtype.itemsize * page
             limit = max(1, free // size - 1)
         self.pool = PagePool(shape, dtype, device, page, limit)
@@ -208,8 +240,16 @@ class Paged:
 
     def rows(self) -> PagedRows:
         """An empty batch of rows."""
-        return PagedRows(self.pool, VarlenTables() if self.kernel else PlainTables())
+        return PagedRows(self.pool, VarlenTables() if self.cuts_prompts else PlainTables())
 
-    def prompts(self, prompts: Sequence[Sequence[int]]) -> PagedPrompts:
-        """Attention for encoding prompts side by side."""
+    def prompts(self, prompts: Sequence[Sequence[int]]) -> PagedPrompts | TablePrompts:
+        """Attention for encoding prompts: side by side, or in pieces."""
+        if self.cuts_prompts:
+            return TablePrompts(self.pool, prompts, self._known)
         return PagedPrompts(self.pool, prompts, self._known)
+
+    def after(self, path: Sequence[Run], tokens: Sequence[int]) -> TablePrompts | None:
+        """Attention for encoding more of a text; None where it goes on a token at a time."""
+        if not self.cuts_prompts:
+            return None
+        return TablePrompts.after(self.pool, table_of(path), path[-1].end if path else 0, tokens)

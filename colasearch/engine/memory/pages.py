@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
@@ -24,6 +25,10 @@ FIRST_PAGES = 1024
 """Pages that a pool begins with on a CPU; it doubles as they run out."""
 BLANK = 0
 """A page that nobody is given: what is read in place of tokens that are not there is zero."""
+SPARE = 1
+"""Another, for what is written by rows that only fill a batch up to a round number."""
+AT_ONCE = 16
+"""Pages copied together."""
 
 
 class PagePool:
@@ -43,11 +48,13 @@ class PagePool:
         self.shape, self.dtype, self.device, self.page, self.limit = shape, dtype, device, page, limit
         self.make_free: Callable[[], bool] = lambda: False
         self.pages_used = self.pages_peak = 0
-        self._holders = [1]
-        self._written = [0]
+        self._holders = [1, 1]
+        self._written = [0, 0]
         self._free: list[int] = []
+        self._to_clear: list[int] = []
+        self._to_copy: list[tuple[int, int, int]] = []
         first = FIRST_PAGES // page if limit is None else limit
-        self.data = self._zeros(1)
+        self.data = self._zeros(2)
         self._grow(max(1, first))
 
     @property
@@ -98,7 +105,7 @@ class PagePool:
         self._holders[number], self._written[number] = 1, 0
         if self.page > 1:
             # What is left of others is never part of a text, but a kernel may multiply it by zero, NaN too.
-            self.data[:, :, number].zero_()
+            self._to_clear.append(number)
         self.pages_used += 1
         self.pages_peak = max(self.pages_peak, self.pages_used)
         return number
@@ -123,7 +130,8 @@ class PagePool:
     def room(self, table: list[int], position: int) -> None:
         """See to it that ``table`` has a page for the token at ``position``, which nobody else writes.
 
-        The table holds its pages; all tokens before ``position`` are there.
+        The table holds its pages; all tokens before ``position`` are there. What must be copied for that is copied by
+        ``settle``, for all rows together.
         """
         index, offset = divmod(position, self.page)
         if index == len(table):
@@ -131,12 +139,24 @@ class PagePool:
         elif self._written[table[index]] != offset:
             old, new = table[index], self.take()
             if self.shared(old):
-                self.data[:, :, new, :offset] = self.data[:, :, old, :offset]
+                self._to_copy.append((old, new, offset))  # and held until then
                 table[index] = new
-                self.release([old])
             else:
                 self.release([new])  # a row that has started anew: what is written behind its tokens is nobody's
         self._written[table[index]] = offset + 1
+
+    def settle(self) -> None:
+        """Clear and copy pages as ``take`` and ``room`` have promised; call before anything is written or read."""
+        copied = {new for _, new, _ in self._to_copy}
+        clear = [number for number in self._to_clear if number not in copied]
+        if clear:
+            self.data.index_fill_(2, torch.tensor(clear, device=self.device), 0)
+        for begin in range(0, len(self._to_copy), AT_ONCE):
+            old, new, kept = torch.tensor(self._to_copy[begin : begin + AT_ONCE], device=self.device).T
+            hidden = (torch.arange(self.page, device=self.device) >= kept[:, None])[:, :, None, None]
+            self.data.index_copy_(2, new, self.data[:, :, old].masked_fill_(hidden, 0))
+        done, self._to_clear, self._to_copy = self._to_copy, [], []
+        self.release([old for old, _, _ in done])
 
     def slots(self, table: Sequence[int], begin: int, end: int) -> np.ndarray:
         """``[end - begin]`` places of tokens in the pool, counted token by token."""
@@ -182,3 +202,24 @@ def table_of(path: Sequence[Run]) -> list[int]:
         del table[run.begin // run.pool.page :]
         table += run.pages
     return table
+
+
+Known = WeakValueDictionary[tuple[int, ...], Run]
+"""Runs of prompts by their tokens, for as long as somebody keeps them."""
+
+
+def most_common(prompt: tuple[int, ...], known: Known) -> tuple[int, Run | None]:
+    """The known prompt that has most tokens in common with one at its beginning, and how many."""
+    shared, best = 0, None
+    for tokens, run in known.items():
+        count = common(prompt, tokens)
+        if count > shared:
+            shared, best = count, run
+    return shared, best
+
+
+def common(one: tuple[int, ...], other: tuple[int, ...]) -> int:
+    """How many tokens two texts have in common at their beginning."""
+    length = min(len(one), len(other))
+    differ = np.asarray(one[:length]) != np.asarray(other[:length])
+    return int(differ.argmax()) if differ.any() else length

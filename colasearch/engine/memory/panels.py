@@ -24,9 +24,10 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from colasearch.engine.memory.interfaces import PLAIN, Scoring
+from colasearch.engine.memory.products import attend, attend_and_sum, found_in_prompt, join, sunk
 from colasearch.engine.memory.shape import KVShape, Segment
 
 COLUMNS = 32
@@ -37,9 +38,6 @@ SLOTS = 16
 
 LONG_PROMPT = 256
 """Tokens from which on rows attend to their prompt together; below, reading it for each row is cheaper."""
-
-QUERIES = 8
-"""Least number of queries of one product with a prompt: with fewer than 4 MKL sums in another order (measured)."""
 
 
 class Memory:
@@ -139,21 +137,30 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """One panel's share of a forward pass: rows ``begin`` to ``end`` of the batch."""
+    """One panel's share of a forward pass: rows ``begin`` to ``end`` of the batch, of ``length_n`` tokens in it."""
 
     panel: Panel
     begin: int
     end: int
     index: Tensor
     mask: Tensor
+    length_n: Tensor
+
+    def within(self, window: int | None) -> Tensor:
+        """The mask, of columns beyond the window too."""
+        if window is None:
+            return self.mask
+        gone = torch.arange(self.panel.columns, device=self.mask.device) <= self.length_n[:, None] - window
+        return self.mask.masked_fill(gone[:, None, None], float("-inf"))
 
 
 @dataclass(frozen=True, slots=True)
 class _Shared:
-    """A long prompt's share of a forward pass: the rows of the batch that stand below it."""
+    """A long prompt's share of a forward pass: the rows of the batch that stand below it, and their positions."""
 
     prompt: Segment
     rows: Tensor
+    position_n: Tensor
 
 
 class RowBatch:
@@ -171,6 +178,7 @@ class RowBatch:
         self.panels: list[Panel] = []
         self._plan: list[_Part] = []
         self._shared: list[_Shared] = []
+        self._longest = 0
         self.columns_read = 0
         self.columns_used = 0
 
@@ -241,7 +249,7 @@ class RowBatch:
             hidden = torch.arange(columns, device=self.device) > length_n[:, None]
             mask = torch.zeros(hidden.shape, dtype=self.dtype, device=self.device)
             mask = mask.masked_fill_(hidden, float("-inf"))[:, None, None]
-            self._plan.append(_Part(panel, begin, begin + len(lengths), index, mask))
+            self._plan.append(_Part(panel, begin, begin + len(lengths), index, mask, length_n))
             for row, place in enumerate(panel.places, start=begin):
                 positions.append(place.length + (0 if place.prompt is None else place.prompt.shape[3]))
                 if place.prompt is not None:
@@ -249,19 +257,24 @@ class RowBatch:
             begin += len(lengths)
             self.columns_read += columns * len(lengths)
             self.columns_used += sum(lengths) + len(lengths)
-        self._shared = [_Shared(prompt, torch.tensor(rows, device=self.device)) for prompt, rows in below.values()]
-        return torch.tensor(positions, device=self.device)
+        self._longest = 1 + max(positions, default=0)
+        position_N = torch.tensor(positions, device=self.device)
+        self._shared = []
+        for prompt, rows in below.values():
+            index = torch.tensor(rows, device=self.device)
+            self._shared.append(_Shared(prompt, index, position_N[index]))
+        return position_N
 
     def commit(self) -> None:
         """The pass is done: each row is one token longer."""
         for place in self.places():
             place.length += 1
 
-    def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float | None = None) -> Tensor:
+    def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scoring: Scoring = PLAIN) -> Tensor:
         """Keep the new keys and values, and attend; shapes as in ``model.blocks.Attention`` with B = 1, T = rows."""
         heads, size = self.shape.heads, self.shape.head_dim
+        how = scoring.scaled(size).within(self._longest)
         q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))
-        scale = size**-0.5 if scaling is None else scaling
         queries = q.reshape(len(q), heads, -1, size)
         out, sums = [], []
         for part in self._plan:
@@ -269,70 +282,22 @@ class RowBatch:
             keys.view(-1, size).index_copy_(0, part.index, k[part.begin : part.end].reshape(-1, size))
             values.view(-1, size).index_copy_(0, part.index, v[part.begin : part.end].reshape(-1, size))
             mine = queries[part.begin : part.end]
-            if self._shared:
-                attended, logsum = attend_and_sum(mine, keys[: len(mine)], values[: len(mine)], part.mask, scale)
+            mask = part.within(how.window)
+            if self._shared or how.sinks is not None:
+                attended, logsum = attend_and_sum(mine, keys[: len(mine)], values[: len(mine)], mask, how)
                 sums.append(logsum)
             else:
-                attended = attend(mine, keys[: len(mine)], values[: len(mine)], part.mask, scale)
+                attended = attend(mine, keys[: len(mine)], values[: len(mine)], mask, how)
             out.append(attended)
         whole = torch.cat(out)
-        if self._shared:
-            whole = self._with_prompts(layer, queries, whole, torch.cat(sums), scale)
+        if sums:
+            whole = self._with_prompts(layer, queries, whole, torch.cat(sums), how)
         return whole.reshape(1, len(q), -1, size)
 
-    def _with_prompts(self, layer: int, queries: Tensor, own: Tensor, own_sums: Tensor, scale: float) -> Tensor:
-        """Put what rows attend to in their long prompts together with what they attend to in their own tokens.
-
-        Source: Juravsky et al. 2024, "Hydragen", section 3: two softmaxes over parts join by their log-sum-exps.
-        """
+    def _with_prompts(self, layer: int, queries: Tensor, own: Tensor, sums: Tensor, how: Scoring) -> Tensor:
+        """Put what rows attend to in their long prompts together with what they attend to in their own tokens."""
         for shared in self._shared:
-            keys, values = shared.prompt[layer]
-            own = join_prompt(queries, own, own_sums, keys, values, shared.rows, scale)
-        return own
-
-
-def join_prompt(
-    queries: Tensor, own: Tensor, own_sums: Tensor, keys: Tensor, values: Tensor, rows: Tensor, scale: float
-) -> Tensor:
-    """Put what some rows find in one long prompt together with what they found in their own tokens.
-
-    Args:
-        queries: ``[N, kv_heads, group, d]`` of all rows.
-        own: What they found so far, of the same shape.
-        own_sums: Log-sum-exps of the scores there, ``[N, kv_heads, group]``.
-        keys: Of the prompt, ``[kv_heads, T, d]``.
-        values: As ``keys``.
-        rows: The rows below it.
-        scale: Of the scores.
-    """
-    count, heads, group, size = len(rows), *queries.shape[1:]
-    asked = queries[rows].transpose(0, 1).reshape(heads, count * group, size)
-    asked = F.pad(asked, (0, 0, 0, max(0, QUERIES - count * group)))
-    scores = torch.matmul(asked * scale, keys.transpose(-1, -2))
-    sums = scores.logsumexp(-1)[:, : count * group]
-    found = torch.matmul(scores.softmax(-1), values)[:, : count * group]
-    found = found.reshape(heads, count, group, size).transpose(0, 1)
-    sums = sums.reshape(heads, count, group).transpose(0, 1)
-    share = torch.sigmoid(sums - own_sums[rows])[..., None].to(found.dtype)
-    return own.index_copy(0, rows, own[rows] * (1 - share) + found * share)
-
-
-def attend(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor, scale: float) -> Tensor:
-    """Attention of ``[n, kv_heads, group, d]`` queries on as many rows of a panel.
-
-    The group of query heads that shares a key head stands in the place of query tokens, so keys are read once.
-    """
-    if queries.device.type != "cpu":
-        return F.scaled_dot_product_attention(
-            queries, keys, values, mask.expand(-1, 1, queries.shape[2], -1), scale=scale
-        )
-    # Plain products are faster here than torch's fused attention (docs/performance.md), and unlike it give a lone row
-    # the same bits as a row of a batch.
-    scores = torch.matmul(queries * scale, keys.transpose(-1, -2)).add_(mask)
-    return torch.matmul(scores.softmax(-1), values)
-
-
-def attend_and_sum(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor, scale: float) -> tuple[Tensor, Tensor]:
-    """As ``attend``, with the log-sum-exp of the scores ``[n, kv_heads, group]``."""
-    scores = torch.matmul(queries * scale, keys.transpose(-1, -2)).add_(mask)
-    return torch.matmul(scores.softmax(-1), values), scores.float().logsumexp(-1)
+            asked = queries[shared.rows]
+            found, logsum = found_in_prompt(asked, *shared.prompt[layer], how, shared.position_n)
+            own, sums = join(own, sums, found, logsum, shared.rows)
+        return sunk(own, sums, how.sinks)

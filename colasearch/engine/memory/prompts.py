@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from colasearch.engine.memory.interfaces import PLAIN, Passage, Scoring
+from colasearch.engine.memory.products import causal
 from colasearch.engine.memory.shape import KVShape, Segment
 
 
@@ -16,29 +18,31 @@ class PromptBatch:
 
     Attributes:
         lengths: Tokens of each prompt.
+        computed: Their sum.
     """
 
-    def __init__(self, shape: KVShape, lengths: Sequence[int]) -> None:
-        self.shape, self.lengths = shape, list(lengths)
+    def __init__(self, shape: KVShape, prompts: Sequence[Sequence[int]], device: torch.device) -> None:
+        self.shape, self.prompts, self.device = shape, prompts, device
+        self.lengths = [len(prompt) for prompt in prompts]
+        self.computed = sum(self.lengths)
         self._layers: dict[int, tuple[Tensor, Tensor]] = {}
 
-    def positions(self, device: torch.device) -> Tensor:
-        """``[total tokens]`` position of each token in its own prompt."""
-        return torch.cat([torch.arange(n, device=device) for n in self.lengths])
+    def passages(self) -> Iterator[Passage]:
+        """All prompts at once."""
+        ends = (int(end) - 1 for end in np.cumsum(self.lengths))
+        yield Passage(
+            [token for prompt in self.prompts for token in prompt],
+            torch.cat([torch.arange(n, device=self.device) for n in self.lengths]),
+            list(enumerate(ends)),
+        )
 
-    def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float | None = None) -> Tensor:
+    def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scoring: Scoring = PLAIN) -> Tensor:
         """Causal attention within each prompt; shapes as in ``model.blocks.Attention`` with B = 1."""
         self._layers[layer] = (key[0], value[0])
-        grouped = query.shape[1] != key.shape[1]
         out, begin = [], 0
         for length in self.lengths:
             cut = slice(begin, begin + length)
-            out.append(
-                F.scaled_dot_product_attention(
-                    query[:, :, cut], key[:, :, cut], value[:, :, cut],
-                    is_causal=length > 1, scale=scaling, enable_gqa=grouped,
-                )
-            )  # fmt: skip
+            out.append(causal(query[:, :, cut], key[:, :, cut], value[:, :, cut], scoring.within(length)))
             begin += length
         return torch.cat(out, dim=2).transpose(1, 2)
 

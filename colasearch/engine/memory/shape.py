@@ -15,12 +15,19 @@ Segment = Any
 
 @dataclass(frozen=True, slots=True)
 class KVShape:
-    """Key/value shape of a model: base layers, policy layers, heads, head size."""
+    """Key/value shape of a model.
+
+    Attributes:
+        base_layers, policy_layers: Layers that keep keys and values.
+        heads, head_dim: Key heads, and their size.
+        unlike_kernels: Whether layers score with a soft cap or sinks, which fused kernels do not know.
+    """
 
     base_layers: int
     policy_layers: int
     heads: int
     head_dim: int
+    unlike_kernels: bool = False
 
     @classmethod
     def of(cls, lm: LatentLM) -> KVShape:
@@ -34,10 +41,10 @@ class KVShape:
         kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
         layers = getattr(config, "num_hidden_layers", None)
         heads = getattr(config, "num_key_value_heads", None) or getattr(config, "num_attention_heads", None)
-        if kinds != {"full_attention"} or not layers or not heads:
+        if not kinds <= {"full_attention", "sliding_attention"} or not layers or not heads:
             raise PrerequisiteError(
                 f"{type(lm.base.model).__name__} has layers of kinds {sorted(kinds)}; the search needs a base whose "
-                "layers all keep a full attention cache (Llama, Qwen2, Mistral without sliding windows, ...)"
+                "layers all keep keys and values of each token (Llama, Qwen, Mistral, Gemma, ...)"
             )
         head_dim = int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
         policy_layers = 0
@@ -49,7 +56,9 @@ class KVShape:
                     f"the policy has {latent.num_kv_heads} key/value heads of {latent.head_dim}, the base {heads} of "
                     f"{head_dim}; train the latent modules with the base's own attention shape"
                 )
-        return cls(int(layers), policy_layers, int(heads), head_dim)
+        sinks = any(hasattr(module, "sinks") for module in lm.base.model.modules())
+        unlike = bool(getattr(config, "attn_logit_softcapping", None)) or sinks
+        return cls(int(layers), policy_layers, int(heads), head_dim, unlike)
 
     @property
     def layers(self) -> int:

@@ -19,6 +19,7 @@ from colasearch.engine.decoding.row import Row, Rules
 from colasearch.engine.forward.actor import Actor
 from colasearch.engine.forward.features import Features
 from colasearch.engine.forward.heads import StateHeads
+from colasearch.engine.forward.leaves import LeafNumbers, leaf_numbers
 from colasearch.engine.settings import WorldConfig
 from colasearch.engine.texts.choosing import Checks
 from colasearch.engine.texts.ends import TextEnds
@@ -91,26 +92,26 @@ class Forest:
         for problem, prompt in zip(problems, prompts, strict=True):
             number, self._next_tree = self._next_tree, self._next_tree + 1
             root, features = self.table.add_root(number, prompt, self.ends.writing())
-            self.trees[number] = TreeState(problem, root, features, model_calls=1, nodes=[root])
+            self.trees[number] = TreeState(problem, root, model_calls=1, nodes=[root])
             begun.append(number)
-            self._begin_root(number)
+            self._begin_root(number, features)
         return begun
 
-    def _begin_root(self, number: int) -> None:
+    def _begin_root(self, number: int, features: Features) -> None:
         tree = self.trees[number]
-        if not bool(tree.root_features.usable()):
-            self._roots.append(self._root_evaluation(number, float("nan")))
-            return
-        first_A = self._fan_out(tree.root_features, [tree.root])[0]
-        if (first_A < 0).any():
+        said, _ = self._ask(features, [tree.root], [])
+        tree.root_logits_A = self._tempered(said.scores_BA)[0]
+        first_A = said.tokens_BA[0]
+        if said.usable_B[0]:
+            self._note_branching([tree.root], said.tokens_BA)
+        if not said.usable_B[0] or (first_A < 0).any():
             self._roots.append(self._root_evaluation(number, float("nan")))
             return
         root = self.nodes[tree.root]
-        root.next_token_A, root.prior_A = first_A, softmax(self._prior_logits(tree.root_features)[0])
-        q_BA = self.heads.q_values(tree.root_features)
-        root.q_A = None if q_BA is None else q_BA[0]
-        if self.heads.value_states:
-            root.value = float(self.heads.values(tree.root_features)[0])
+        root.next_token_A, root.prior_A = first_A, softmax(tree.root_logits_A)
+        root.q_A = None if said.q_BA is None else said.q_BA[0]
+        if said.value_B is not None:
+            root.value = float(said.value_B[0])
             self._roots.append(self._root_evaluation(number, root.value))
         elif self.judge is not None:
             value = self._judged([tree.root])[0] if self.config.rollouts else 0.0
@@ -195,7 +196,8 @@ class Forest:
                 self._take_reference(row, job)
             else:
                 if row.ended and not row.broken:
-                    self._finish(row, job, self._judged_texts([row]).get(row))
+                    _, ends = self._ask(None, [], [row])
+                    self._finish(row, job, self._judged_texts([row]).get(row), ends.get(row))
                 done.append(Evaluation(row.tree, COMPLETED, job.parent, 0.0, True, np.zeros(0), 0.0))
         if leaves:
             done += self._leaf_evaluations(leaves)
@@ -249,22 +251,23 @@ class Forest:
             if row.features is not None and not row.broken and not self.nodes[number].refuted
         ]
         place = iter(range(len(live)))
-        fan = prior = values = q_BA = None
-        if live:
-            features = Features.join([part for _, part in live])
-            fan, prior = self._fan_out(features, [number for number, _ in live]), self._prior_logits(features)
-            values = self._leaf_values(features, [number for number, _ in live])
-            q_BA = self.heads.q_values(features)
+        open_ = [number for number, _ in live]
+        ended = [row for row, _ in leaves if row.ended and not row.broken]
+        said, ends = self._ask(Features.join([part for _, part in live]) if live else None, open_, ended)
+        self._note_branching(open_, said.tokens_BA)
+        fan, prior, q_BA = said.tokens_BA, self._tempered(said.scores_BA), said.q_BA
+        judge = self.judge is not None and self.config.rollouts
+        values = self._judged(open_) if judge else None if said.value_B is None else said.value_B.tolist()
         done = []
-        judged = self._judged_texts([row for row, _ in leaves if row.ended and not row.broken])
+        judged = self._judged_texts(ended)
         blank = np.zeros(self.actor.num_actions)
         for number, (row, job) in zip(numbers, leaves, strict=True):
             node = self.nodes[number]
             if row.broken:
                 done.append(Evaluation(row.tree, job.ticket, number, 0.0, True, blank, float("nan")))
                 continue
-            text_value = self._finish(row, job, judged.get(row)) if row.ended else 0.0
-            if row.features is None or node.refuted or fan is None or prior is None:
+            text_value = self._finish(row, job, judged.get(row), ends.get(row)) if row.ended else 0.0
+            if row.features is None or node.refuted:
                 # The step ended the text, filled it without an answer, or states something false.
                 done.append(Evaluation(row.tree, job.ticket, number, text_value, True, blank, 0.0))
                 continue
@@ -309,11 +312,14 @@ class Forest:
     def _task(self, tree: int) -> Task:
         return get_task(self.trees[tree].problem.task)
 
-    def _leaf_values(self, features: Features, numbers: Sequence[int]) -> Sequence[float] | np.ndarray | None:
-        """Values of open nodes; None where their rollouts give them, or nobody looks at them."""
-        if self.judge is not None:
-            return self._judged(numbers) if self.config.rollouts else None
-        return self.heads.values(features) if self.heads.value_states else None
+    def _ask(
+        self, features: Features | None, states: Sequence[int], ended: Sequence[Row]
+    ) -> tuple[LeafNumbers, dict[Row, float]]:
+        """What the model says of open nodes, and its heads of texts that have ended: one look at the device."""
+        judged = [row for row in ended if row.last is not None]
+        lasts = [row.last for row in judged if row.last is not None]
+        said = leaf_numbers(self.actor, self.heads, features, self._uniforms(states), lasts)
+        return said, dict(zip(judged, said.end_N.tolist(), strict=False))
 
     def _judged(self, numbers: Sequence[int]) -> list[float]:
         """What the rewards say of nodes' texts so far."""
@@ -329,12 +335,15 @@ class Forest:
         texts = [self.ends.decode((*row.before, *row.tokens)) for row in rows]
         return dict(zip(rows, self.judge(problems, texts), strict=True))
 
-    def _finish(self, row: Row, job: Job, judged: float | None = None) -> float:
-        """Record a finished text; a value head judges it by the state before its last token, a reward as a whole."""
+    def _finish(self, row: Row, job: Job, judged: float | None, value: float | None) -> float:
+        """Record a finished text; the heads judge it by the state before its last token, a reward as a whole.
+
+        ``value`` is what the heads say of that state; None where it is that of the node before.
+        """
         tree = self.trees[row.tree]
         text = self.ends.decode((*row.before, *row.tokens))
         if self.heads.value_states:
-            judged = self.nodes[job.parent].value if row.last is None else float(self.heads.values(row.last)[0])
+            judged = self.nodes[job.parent].value if value is None else value
         return tree.finish(
             text,
             answer_of(text, tree.problem.task),
@@ -344,25 +353,21 @@ class Forest:
             path_probability=None if self._rollout or is_checkable(tree.problem.task) else job.path_probability,
         )
 
-    def _fan_out(self, features: Features, states: Sequence[int]) -> np.ndarray:
+    def _uniforms(self, states: Sequence[int]) -> np.ndarray:
+        """Numbers ``[B, A]`` at which the first tokens of nodes are drawn, where actions are no codes."""
         count = self.actor.num_actions
-        nodes = [self.nodes[state] for state in states]
-        if self.actor.latent:
-            uniforms = np.zeros((len(states), count))
-        else:
-            uniforms = np.stack(
-                [seeded_uniforms(count, self.seed, self.trees[n.tree].problem.id, n.written, "fan") for n in nodes]
-            )
-        tokens: np.ndarray = self.actor.fan_out(features, uniforms).cpu().numpy()
-        for node, row in zip(nodes, tokens.tolist(), strict=True):
-            self.trees[node.tree].branching.append(len(set(row)) / count)
-        return tokens
+        uniforms = np.zeros((len(states), count))
+        for i, node in enumerate(self.nodes[state] for state in states) if not self.actor.latent else ():
+            uniforms[i] = seeded_uniforms(count, self.seed, self.trees[node.tree].problem.id, node.written, "fan")
+        return uniforms
 
-    def _prior_logits(self, features: Features) -> np.ndarray:
-        if features.scores_BA is None:
-            return np.zeros((len(features.hidden_BD), self.actor.num_actions))
-        scores: np.ndarray = features.scores_BA.float().cpu().numpy()
-        return scores / self.config.sampling.temperature
+    def _note_branching(self, states: Sequence[int], tokens_BA: np.ndarray) -> None:
+        for state, row in zip(states, tokens_BA.tolist(), strict=True):
+            self.trees[self.nodes[state].tree].branching.append(len(set(row)) / len(row))
+
+    def _tempered(self, scores_BA: np.ndarray) -> np.ndarray:
+        tempered: np.ndarray = scores_BA / self.config.sampling.temperature
+        return tempered
 
     # Roots and their reference rollouts.
 
@@ -371,7 +376,7 @@ class Forest:
         tree = self.trees[number]
         node = self.nodes[tree.root]
         assert node.next_token_A is not None
-        cumulative_A = np.cumsum(softmax(self._prior_logits(tree.root_features)[0]))
+        cumulative_A = np.cumsum(softmax(tree.root_logits_A))
         draws = seeded_uniforms(self.config.references, self.seed, tree.problem.id, "reference codes")
         round_ = Round(0)
         rows = []
@@ -411,4 +416,4 @@ class Forest:
 
     def _root_evaluation(self, number: int, value: float) -> Evaluation:
         tree = self.trees[number]
-        return Evaluation(number, ROOT, tree.root, 0.0, False, self._prior_logits(tree.root_features)[0], value)
+        return Evaluation(number, ROOT, tree.root, 0.0, False, tree.root_logits_A, value)

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from colasearch.engine.decoding.row import Row
-from colasearch.engine.forward.features import Features
 from colasearch.engine.texts.choosing import Checks
 from colasearch.engine.texts.finished import Finished
 from colasearch.engine.texts.writing import Writing
@@ -109,7 +108,7 @@ class TreeState:
     Attributes:
         problem: The problem.
         root: Node number of the root.
-        root_features: Features after the prompt, until the root is evaluated.
+        root_logits_A: The policy's logits after the prompt; zeros without latent actions.
         reference_rows: Reference rollouts in progress, each with its order once it is done.
         references: Answers of the reference rollouts.
         reference_count: Reference rollouts that are done.
@@ -123,7 +122,7 @@ class TreeState:
 
     problem: Problem
     root: int
-    root_features: Features
+    root_logits_A: np.ndarray = field(default_factory=lambda: np.zeros(0))
     reference_rows: dict[Row, int | None] = field(default_factory=dict)
     references: Counter[Hashable] = field(default_factory=Counter)
     reference_count: int = 0
