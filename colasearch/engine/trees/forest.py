@@ -81,17 +81,26 @@ class Forest:
         """Every finished text of the trees in progress, tree by tree."""
         return [text for tree in self.trees.values() for text in tree.finished]
 
-    def open(self, problems: Sequence[Problem], prompts: Sequence[tuple[int, ...]]) -> list[int]:
+    def open(
+        self,
+        problems: Sequence[Problem],
+        prompts: Sequence[tuple[int, ...]],
+        seeds: Sequence[int] | None = None,
+        limits: Sequence[int] | None = None,
+    ) -> list[int]:
         """Begin trees, each with its prompt; returns their numbers. Their roots' evaluations come from ``advance``.
 
-        Prompts are encoded together, and once for all trees with the same prompt.
+        Prompts are encoded together, and once for all trees with the same prompt. ``seeds``, and ``limits`` of the
+        texts' lengths in tokens, may differ from tree to tree; left out, they are those of the forest.
         """
         self.table.encode(prompts)
         begun: list[int] = []
-        for problem, prompt in zip(problems, prompts, strict=True):
+        seeds = [self.seed] * len(problems) if seeds is None else seeds
+        limits = [self.config.max_tokens] * len(problems) if limits is None else limits
+        for problem, prompt, seed, limit in zip(problems, prompts, seeds, limits, strict=True):
             number, self._next_tree = self._next_tree, self._next_tree + 1
             root, features = self.table.add_root(number, prompt, self.ends.writing())
-            self.trees[number] = TreeState(problem, root, features, model_calls=1, nodes=[root])
+            self.trees[number] = TreeState(problem, root, features, seed, limit, model_calls=1, nodes=[root])
             begun.append(number)
             self._begin_root(number)
         return begun
@@ -167,7 +176,7 @@ class Forest:
         token = int(node.next_token_A[probability_A.argmax()])
         row = self._row(state, token)
         self._enlist(row, COMPLETED, state, Round(0), node.path_probability * float(probability_A.max()))
-        ends, limit = self.ends, self.config.max_tokens
+        ends, limit = self.ends, self.trees[node.tree].max_tokens
         is_finished = ends.finish_of(self._task(node.tree))
         rules = Rules(ends.is_boundary, is_finished, limit, False, 0.0, greedy=True, record=ends.writing)
         self.decoder.submit([row], rules)
@@ -187,7 +196,7 @@ class Forest:
             for key, segment in row.recovered:
                 self.store.put(key, segment)
             self._account(row, job)
-            full = len(row.before) + len(row.tokens) >= self.config.max_tokens
+            full = len(row.before) + len(row.tokens) >= self.trees[row.tree].max_tokens
             self.trees[row.tree].cut += full and not row.ended and not row.broken
             if job.ticket >= 0:
                 leaves.append((row, job))
@@ -232,8 +241,9 @@ class Forest:
     def _row(self, state: int, token: int, draw: int | None = None) -> Row:
         """A row that continues ``state`` with ``token``; its random numbers are fixed by seed, problem and tokens."""
         node = self.nodes[state]
-        left = self.config.max_tokens - len(node.written)
-        key: tuple[object, ...] = (self.seed, self.trees[node.tree].problem.id, *node.written, token)
+        tree = self.trees[node.tree]
+        left = tree.max_tokens - len(node.written)
+        key: tuple[object, ...] = (tree.seed, tree.problem.id, *node.written, token)
         if draw is not None:
             key = (*key, "reference", draw)
         path, lost = self.table.path(state)
@@ -350,8 +360,12 @@ class Forest:
         if self.actor.latent:
             uniforms = np.zeros((len(states), count))
         else:
+            trees = [self.trees[n.tree] for n in nodes]
             uniforms = np.stack(
-                [seeded_uniforms(count, self.seed, self.trees[n.tree].problem.id, n.written, "fan") for n in nodes]
+                [
+                    seeded_uniforms(count, tree.seed, tree.problem.id, node.written, "fan")
+                    for tree, node in zip(trees, nodes, strict=True)
+                ]
             )
         tokens: np.ndarray = self.actor.fan_out(features, uniforms).cpu().numpy()
         for node, row in zip(nodes, tokens.tolist(), strict=True):
@@ -372,7 +386,7 @@ class Forest:
         node = self.nodes[tree.root]
         assert node.next_token_A is not None
         cumulative_A = np.cumsum(softmax(self._prior_logits(tree.root_features)[0]))
-        draws = seeded_uniforms(self.config.references, self.seed, tree.problem.id, "reference codes")
+        draws = seeded_uniforms(self.config.references, tree.seed, tree.problem.id, "reference codes")
         round_ = Round(0)
         rows = []
         for draw, uniform in enumerate(draws):

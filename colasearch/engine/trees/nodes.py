@@ -110,6 +110,8 @@ class TreeState:
         problem: The problem.
         root: Node number of the root.
         root_features: Features after the prompt, until the root is evaluated.
+        seed: With the problem's id it fixes all that is drawn.
+        max_tokens: Longest text.
         reference_rows: Reference rollouts in progress, each with its order once it is done.
         references: Answers of the reference rollouts.
         reference_count: Reference rollouts that are done.
@@ -124,6 +126,8 @@ class TreeState:
     problem: Problem
     root: int
     root_features: Features
+    seed: int
+    max_tokens: int
     reference_rows: dict[Row, int | None] = field(default_factory=dict)
     references: Counter[Hashable] = field(default_factory=Counter)
     reference_count: int = 0
