@@ -66,9 +66,8 @@ def test_one_is_dropped_another_ends_early_and_the_third_never_knows(wide_lm, ki
     scheduler = kind(wide_lm, plan, slots=3)
     for problem in (dropped, ended, third):
         assert add(scheduler, problem, plan) == []
-    for _ in range(6):
+    while not scheduler.status_of(third).generated_tokens:
         assert list(scheduler.step()) == []
-    assert scheduler.status_of(third).generated_tokens > 0
     scheduler.cancel(dropped)
     scheduler.interrupt(ended)
     assert scheduler.free == 1
