@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from colasearch.problem import SolveResult as SolveResult
     from colasearch.problem import StopReason as StopReason
     from colasearch.solving import load as load
+    from colasearch.solving import search as search
     from colasearch.solving import solve as solve
+    from colasearch.solving import solve_all as solve_all
 
 __version__ = "0.1.0"
 
@@ -30,7 +32,9 @@ _HOMES = {
     "StopReason": "colasearch.problem",
     "WorldConfig": "colasearch.engine.settings",
     "load": "colasearch.solving",
+    "search": "colasearch.solving",
     "solve": "colasearch.solving",
+    "solve_all": "colasearch.solving",
 }
 __all__ = [
     "Candidate",
@@ -42,7 +46,9 @@ __all__ = [
     "WorldConfig",
     "__version__",
     "load",
+    "search",
     "solve",
+    "solve_all",
 ]
 
 

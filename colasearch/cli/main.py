@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "adapt": ("colasearch.cli.adapt", "Give a base latent actions: from texts to a model in one command."),
     "bench": ("colasearch.cli.bench", "Measure accuracy at equal tokens, and speed."),
     "compare": ("colasearch.cli.compare", "Compare two benchmark runs, problem by problem."),
+    "completion": ("colasearch.cli.completion", "Print what bash, zsh or fish need for completion."),
     "env": ("colasearch.cli.env", "Print versions, devices and folders, for bug reports."),
     "experiment": ("colasearch.cli.experiment", "Run a whole experiment, from nothing to a report."),
     "export": ("colasearch.cli.export", "Write a run's records as Parquet."),

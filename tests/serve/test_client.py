@@ -22,9 +22,11 @@ from colasearch.solving import search_one
 from colasearch.tasks import get_task
 from colasearch.tasks.reading import parse_problem
 
-ASKED = ("Make 52 from 4, 7, 8.", "Make 24 from 3, 5, 9.", "Make 30 from 2, 6, 9.")
+ASKED = ("Make 24 from 3, 5, 9.", "Make 30 from 2, 6, 9.")
+MANY = "Make 52 from 4, 7, 8."
+"""Has several answers."""
 WORLD = WorldConfig(max_tokens=40)
-SETTINGS = SearchSettings(sims=6, world=WORLD)
+SETTINGS = SearchSettings(sims=4, world=WORLD)
 
 
 @pytest.fixture(scope="module")
@@ -60,24 +62,16 @@ def untimed(result: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("actions", ["latent", "sampled"])
 def test_answers_beside_others_are_those_that_solve_gives_alone(lm, served, sampled, actions):
+    hot = replace(WORLD, sampling=replace(WORLD.sampling, temperature=1.5, token_temperature=1.5))
     wanted = [
         ("countdown-tiny", ASKED[0], {}, SETTINGS),
-        ("countdown-tiny", ASKED[0], {"seed": 7}, replace(SETTINGS, seed=7)),
-        ("countdown-tiny:puct-4", ASKED[1], {}, replace(SETTINGS, searcher="puct", sims=4)),
-        ("countdown-tiny", ASKED[2], {"max_tokens": 20}, replace(SETTINGS, world=replace(WORLD, max_tokens=20))),
         ("countdown-tiny:best-of-3", ASKED[0], {}, replace(SETTINGS, searcher="best_of_n", sims=3)),
-        ("countdown-tiny:majority-3", ASKED[1], {"seed": 7}, replace(SETTINGS, searcher="majority", sims=3, seed=7)),
-        ("countdown-tiny:greedy", ASKED[1], {}, replace(SETTINGS, searcher="greedy")),
-        (
-            "countdown-tiny",
-            ASKED[1],
-            {"temperature": 1.5},
-            replace(
-                SETTINGS,
-                world=replace(WORLD, sampling=replace(WORLD.sampling, temperature=1.5, token_temperature=1.5)),
-            ),
-        ),
-    ]
+        ("countdown-tiny:puct-3", ASKED[1], {"seed": 7}, replace(SETTINGS, searcher="puct", sims=3, seed=7)),
+        ("countdown-tiny", ASKED[1], {"max_tokens": 20}, replace(SETTINGS, world=replace(WORLD, max_tokens=20))),
+        ("countdown-tiny:majority-3", ASKED[0], {"seed": 7}, replace(SETTINGS, searcher="majority", sims=3, seed=7)),
+        ("countdown-tiny", ASKED[0], {"temperature": 1.5}, replace(SETTINGS, world=hot)),
+    ]  # fmt: skip
+    wanted = wanted if actions == "latent" else wanted[:2]
     server = served if actions == "latent" else sampled
 
     async def ask() -> list[Any]:
@@ -87,8 +81,6 @@ def test_answers_beside_others_are_those_that_solve_gives_alone(lm, served, samp
             return list(await asyncio.gather(*calls))
 
     for answer, (model, text, _, settings) in zip(asyncio.run(ask()), wanted, strict=True):
-        if settings.searcher == "greedy":
-            settings = replace(settings, sims=SETTINGS.sims)
         alone = search_one(lm, parse_problem(text), replace(settings, actions=actions)).result
         assert untimed(answer.colasearch) == untimed(json.loads(json.dumps(alone.to_json()))), model
         assert answer.choices[0].message.content == alone.text
@@ -99,6 +91,7 @@ def test_answers_beside_others_are_those_that_solve_gives_alone(lm, served, samp
 
 def test_a_stream_tells_progress_then_the_same_text_then_the_tokens(client):
     whole = client.chat.completions.create(model="countdown-tiny", messages=user(ASKED[0]))
+    assert whole.choices[0].message.content
     stream = client.chat.completions.create(
         model="countdown-tiny", messages=user(ASKED[0]), stream=True, stream_options={"include_usage": True}
     )
@@ -108,29 +101,27 @@ def test_a_stream_tells_progress_then_the_same_text_then_the_tokens(client):
     deltas = [chunk.choices[0].delta for chunk in rest]
     assert "".join(delta.content or "" for delta in deltas) == whole.choices[0].message.content
     thoughts = "".join(getattr(delta, "reasoning_content", None) or "" for delta in deltas)
-    assert "/6 simulations" in thoughts
+    assert "/4 simulations" in thoughts
     assert [chunk.choices[0].finish_reason for chunk in rest if chunk.choices[0].finish_reason] == ["stop"]
     assert (last.choices, last.usage) == ([], whole.usage)
     assert {chunk.id for chunk in chunks} == {last.id}
     assert untimed(rest[-1].colasearch) == untimed(whole.colasearch)
-    plain = client.chat.completions.create(model="countdown-tiny", messages=user(ASKED[0]), stream=True)
+    plain = client.chat.completions.create(model="countdown-tiny:greedy", messages=user(ASKED[0]), stream=True)
     assert all(chunk.usage is None and chunk.choices for chunk in plain)
 
 
 def test_n_gives_the_best_texts_of_different_answers(lm, client):
-    asked = {"model": "countdown-tiny:best-of-8", "messages": user(ASKED[0])}
-    many = client.chat.completions.create(**asked, n=3)
-    found = search_one(lm, parse_problem(ASKED[0]), replace(SETTINGS, searcher="best_of_n", sims=8)).result
-    assert [choice.message.content for choice in many.choices] == [one.text for one in found.candidates[:3]]
-    assert [choice.index for choice in many.choices] == [0, 1, 2]
-    texts = {choice.message.content for choice in many.choices}
-    assert len(texts) == 3
+    asked = {"model": "countdown-tiny:best-of-8", "messages": user(MANY)}
+    found = search_one(lm, parse_problem(MANY), replace(SETTINGS, searcher="best_of_n", sims=8)).result
+    texts = [one.text for one in found.candidates]
+    assert len(set(texts)) == len(texts) > 2
+    some = client.chat.completions.create(**asked, n=2)
+    assert [(choice.index, choice.message.content) for choice in some.choices] == list(enumerate(texts[:2]))
     streamed: dict[int, str] = {}
-    for chunk in client.chat.completions.create(**asked, n=3, stream=True):
+    for chunk in client.chat.completions.create(**asked, n=100, stream=True):  # so many there are not
         for choice in chunk.choices:
             streamed[choice.index] = streamed.get(choice.index, "") + (choice.delta.content or "")
-    assert streamed == {choice.index: choice.message.content for choice in many.choices}
-    assert len(client.chat.completions.create(**asked, n=100).choices) == len(found.candidates)  # no more were found
+    assert list(streamed.items()) == list(enumerate(texts))
 
 
 def test_stop_cuts_texts(client):
@@ -144,7 +135,7 @@ def test_stop_cuts_texts(client):
 def test_models_are_listed_and_found(client):
     names = [model.id for model in client.models.list()]
     assert names[0] == "countdown-tiny"
-    assert {"countdown-tiny:gumbel-6", "countdown-tiny:greedy", "countdown-tiny:best-of-n-6"} < set(names)
+    assert {"countdown-tiny:gumbel-4", "countdown-tiny:greedy", "countdown-tiny:best-of-n-4"} < set(names)
     for name in (*names, "countdown-tiny:beam-12"):
         assert client.models.retrieve(name).id == name
     for name in ("gpt-4", "countdown-tiny:", "countdown-tiny:gumble-8", "countdown-tiny:8"):
