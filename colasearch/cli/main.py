@@ -31,7 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "completion": ("colasearch.cli.completion", "Print what bash, zsh or fish need for completion."),
     "env": ("colasearch.cli.env", "Print versions, devices and folders, for bug reports."),
     "experiment": ("colasearch.cli.experiment", "Run a whole experiment, from nothing to a report."),
-    "export": ("colasearch.cli.export", "Write a run's records as Parquet."),
+    "export": ("colasearch.cli.export", "Write a run's records as Parquet, or a model's base."),
     "iterate": ("colasearch.cli.iterate", "Let search and RL teach a model in turn."),
     "models": ("colasearch.cli.models", "List the known models; fetch one's weights."),
     "serve": ("colasearch.cli.serve", "Serve searches to OpenAI's clients."),

@@ -216,7 +216,7 @@ class App:
             searcher=searcher,
             sims=sims,
             seed=own.seed if chat.seed is None else chat.seed,
-            options=own.options if searcher == own.searcher else {},
+            options=self._options(searcher, chat.temperature),
             world=replace(own.world, max_tokens=limit),
         )
         if chat.temperature is not None and searcher != "greedy":
@@ -240,6 +240,12 @@ class App:
         logs = chat.n if chat.logprobs else 0
         return Job(replace(problem), settings, deadline=arrived + service.timeout, logs=logs)
 
+    def _options(self, searcher: str, temperature: float | None) -> dict[str, Any]:
+        """Options of a searcher: the server's, where it is the server's. A request's temperature goes before theirs."""
+        own = self.service.search
+        given = own.options if searcher == own.searcher else {}
+        return {name: value for name, value in given.items() if name != "temperature" or temperature is None}
+
     def _checked(self, answer: Answer) -> Answer:
         """An answer worth giving.
 
@@ -255,14 +261,15 @@ class App:
         """The events of a stream: how far the search is, a few times a second; then the texts."""
         for part in reply.opening():
             yield part
-        done, said = asyncio.wrap_future(job.done), ""
+        done, said = asyncio.wrap_future(job.done), (-1, -1)
         done.add_done_callback(lambda one: one.cancelled() or one.exception())  # it is looked at below, if at all
         while not done.done():
             await asyncio.wait([done], timeout=self.service.tick)
-            line = progress_line(job.status)
+            status = job.status
             if not done.done():
-                yield ": still here\n\n" if line == said else reply.progress(line)
-                said = line
+                now = status.sims, status.finished
+                yield ": still here\n\n" if now == said else reply.progress(progress_line(status))
+                said = now
         try:
             for part in reply.closing(self._checked(done.result())):
                 yield part

@@ -242,6 +242,8 @@ def problem_of_chat(
         if len(problems) > 1:
             raise InputError(f"the last message holds {len(problems)} problems; send one a request")
         (problem,) = problems
+        if "messages" in problem.data:
+            raise InputError("the last message has messages of its own; send them as the messages of the request")
         if not earlier:
             return problem
         asked = get_task(problem.task).request_of(problem)

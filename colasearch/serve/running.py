@@ -12,6 +12,7 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from colasearch.engine.verdict import plural
 from colasearch.errors import ColasearchError, PrerequisiteError
 from colasearch.serve.app import App
 
@@ -75,6 +76,7 @@ class Server(uvicorn.Server):
                 http=_Connection,
                 loop="asyncio",
                 lifespan="off",
+                ws="none",
                 log_level="warning",
                 access_log=False,
                 server_header=False,
@@ -91,7 +93,7 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Take no more requests, and let those in hand end."""
         if self.app.requests:
-            self.say(f"shutting down: {self.app.requests} requests in hand have {self.drain:g} s to end")
+            self.say(f"shutting down: {plural(self.app.requests, 'request')} in hand, {self.drain:g} s to end")
         self.app.engine.close(self.drain)
         await super().shutdown(sockets)
 

@@ -169,6 +169,7 @@ def test_models_are_listed_and_found(client):
         ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]}, "messages"),
         ({"messages": user(" ")}, "messages"),
         ({"messages": user('[{"problem": "1+1?"}, {"problem": "2+2?"}]')}, "messages"),
+        ({"messages": user('{"problem": "1+1?", "messages": []}')}, "messages"),
         ({"messages": user("half of a pair: \ud800")}, "messages"),
         ({"messages": user("long " * 5000)}, "messages"),
     ],

@@ -67,7 +67,7 @@ def test_at_sigterm_the_request_in_hand_is_answered_and_the_exit_code_is_143():
         thread.join(300)
         _, told = process.communicate(timeout=60)
         assert process.returncode == 143
-        assert "1 requests in hand have 30 s" in told
+        assert "1 request in hand, 30 s to end" in told
         assert found[0].colasearch["sims"] == 24
 
 
