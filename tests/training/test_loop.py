@@ -84,6 +84,6 @@ def test_boards_get_what_metrics_jsonl_has(tmp_path, monkeypatch):
     assert (asked["project"], asked["name"], asked["config"], ended) == ("mine", "run", {"lr": 1}, [True])
     assert list((tmp_path / "run" / "tensorboard").glob("events*"))
     monkeypatch.setitem(sys.modules, "wandb", None)
-    with pytest.raises(PrerequisiteError, match="pip install wandb"):
+    with pytest.raises(PrerequisiteError, match="--log wandb needs"):
         TrainRun(tmp_path / "other", {"config": {}}, False, ["wandb"])
     TrainRun(tmp_path / "other", {"config": {}}, True).close()  # the lock was given back

@@ -58,7 +58,7 @@ class Wandb:
             import wandb
         except ImportError:
             raise PrerequisiteError(
-                "--log wandb needs the wandb package; install it with `pip install wandb`, or leave the flag out: "
+                "--log wandb needs the wandb package; install it with `pip install '.[wandb]'`, or leave the flag out: "
                 "metrics.jsonl holds the same numbers"
             ) from None
         project = os.environ.get("WANDB_PROJECT", PROJECT)
