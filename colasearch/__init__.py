@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from colasearch.cli.python import bench as bench
+    from colasearch.cli.python import train as train
     from colasearch.engine.settings import WorldConfig as WorldConfig
     from colasearch.model.latent_lm import LatentLM as LatentLM
     from colasearch.problem import Candidate as Candidate
@@ -16,7 +18,9 @@ if TYPE_CHECKING:
     from colasearch.problem import SolveResult as SolveResult
     from colasearch.problem import StopReason as StopReason
     from colasearch.solving import load as load
+    from colasearch.solving import search as search
     from colasearch.solving import solve as solve
+    from colasearch.solving import solve_all as solve_all
 
 __version__ = "0.1.0"
 
@@ -29,8 +33,12 @@ _HOMES = {
     "SolveResult": "colasearch.problem",
     "StopReason": "colasearch.problem",
     "WorldConfig": "colasearch.engine.settings",
+    "bench": "colasearch.cli.python",
     "load": "colasearch.solving",
+    "search": "colasearch.solving",
     "solve": "colasearch.solving",
+    "solve_all": "colasearch.solving",
+    "train": "colasearch.cli.python",
 }
 __all__ = [
     "Candidate",
@@ -41,8 +49,12 @@ __all__ = [
     "StopReason",
     "WorldConfig",
     "__version__",
+    "bench",
     "load",
+    "search",
     "solve",
+    "solve_all",
+    "train",
 ]
 
 

@@ -73,11 +73,13 @@ class Candidate:
         answer: The group's answer as its best text wrote it.
         weight: Sum of its texts' weights, as a share of all weight (0 to 1).
         count: Number of finished texts that gave it.
+        text: The best of them; not part of ``SolveResult.to_json``.
     """
 
     answer: str
     weight: float
     count: int
+    text: str = field(default="", compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

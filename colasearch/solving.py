@@ -6,7 +6,7 @@ print(solve("Tom has 3 apples and buys 5 more. How many has he?", sims=16).answe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -82,31 +82,133 @@ def solve(
         InputError: A bad option, or a prompt longer than the model's context.
         PrerequisiteError: The model cannot be found, or has no latent modules.
     """
-    if isinstance(problem, str):
-        problem = problem_of(problem)
+    done = search(
+        problem,
+        model,
+        searcher=searcher,
+        sims=sims,
+        seed=seed,
+        actions=actions,
+        max_seconds=max_seconds,
+        leaves_in_flight=leaves_in_flight,
+        config=config,
+        on_status=on_status,
+        pool=pool,
+        **options,
+    )
+    assert done.result is not None
+    return done.result
+
+
+def search(
+    problem: Problem | str,
+    model: LatentLM | str | None = None,
+    *,
+    searcher: str = "gumbel",
+    sims: int | None = None,
+    seed: int = 0,
+    actions: str = "auto",
+    max_seconds: float | None = None,
+    leaves_in_flight: int = 16,
+    config: WorldConfig | None = None,
+    on_status: Callable[[Status], None] | None = None,
+    pool: Pool | None = None,
+    **options: Any,
+) -> Searched:
+    """As :func:`solve`, with the tree: ``.result`` is what ``solve`` returns, ``.trace`` all nodes and texts.
+
+    The trace is what a run folder keeps: ``.trace.write(path)`` makes a file that ``colasearch view`` shows.
+    """
+    (done,) = _search_all(
+        [problem],
+        model,
+        SearchSettings(
+            searcher=spelled(searcher),
+            sims=SIMS if sims is None else sims,
+            seed=seed,
+            actions=actions,
+            max_seconds=max_seconds,
+            leaves_in_flight=leaves_in_flight,
+            options=options,
+        ),
+        config,
+        sims=sims,
+        on_status=on_status,
+        pool=pool,
+    )
+    if done.error is not None:
+        raise done.error
+    return done
+
+
+def solve_all(
+    problems: Iterable[Problem | str],
+    model: LatentLM | str | None = None,
+    *,
+    searcher: str = "gumbel",
+    sims: int | None = None,
+    seed: int = 0,
+    actions: str = "auto",
+    max_seconds: float | None = None,
+    leaves_in_flight: int = 16,
+    config: WorldConfig | None = None,
+    at_a_time: int = 8,
+    **options: Any,
+) -> Iterator[SolveResult]:
+    """Search for the answers of several problems, ``at_a_time`` of them in one batch; yields results as they are done.
+
+    ``SolveResult.problem_id`` says whose a result is; no result depends on the others. Without ``model`` all problems
+    go to the one that was made for their task, where they have one task.
+
+    Raises:
+        InputError: As :func:`solve`; or there is a problem that cannot be searched: those before it are yielded.
+        PrerequisiteError: As :func:`solve`.
+    """
     settings = SearchSettings(
         searcher=spelled(searcher),
         sims=SIMS if sims is None else sims,
         seed=seed,
         actions=actions,
-        leaves_in_flight=leaves_in_flight,
         max_seconds=max_seconds,
-        world=config or WorldConfig(),
+        leaves_in_flight=leaves_in_flight,
         options=options,
     )
-    get_task(problem.task)
+    for done in _search_all(list(problems), model, settings, config, sims=sims, slots=at_a_time):
+        if done.error is not None:
+            raise done.error
+        assert done.result is not None
+        yield done.result
+
+
+def _search_all(
+    given: Sequence[Problem | str],
+    model: LatentLM | str | None,
+    settings: SearchSettings,
+    config: WorldConfig | None,
+    *,
+    sims: int | None,
+    slots: int = 1,
+    on_status: Callable[[Status], None] | None = None,
+    pool: Pool | None = None,
+) -> Iterator[Searched]:
+    """Load what is needed, and search."""
+    problems = [problem_of(one) if isinstance(one, str) else one for one in given]
+    tasks = {get_task(problem.task).name for problem in problems}
     settings.check()
+    if not problems:
+        return
     if isinstance(model, LatentLM):
         lm = model
     else:
-        lm = LatentLM.from_pretrained(model or model_for(get_task(problem.task).name), run_only=pool is None)
+        name = model or (model_for(tasks.pop()) if len(tasks) == 1 else DEFAULT_MODEL)
+        lm = LatentLM.from_pretrained(name, run_only=pool is None)
     if config is None:
-        world = WorldConfig(max_tokens=text_limit(lm.base, [problem.task]), sampling=sampling_for(lm.base))
-        settings = replace(settings, world=world)
-    settings = replace(settings, actions=actions_for(lm, actions), sims=sims or sims_for(lm.name))
-    done = search_one(lm, problem, settings, on_status=on_status, pool=pool)
-    assert done.result is not None
-    return done.result
+        limit = text_limit(lm.base, {problem.task for problem in problems})
+        config = WorldConfig(max_tokens=limit, sampling=sampling_for(lm.base))
+    settings = replace(
+        settings, world=config, actions=actions_for(lm, settings.actions), sims=sims or sims_for(lm.name)
+    )
+    yield from search_each(lm, problems, settings, slots=slots, on_status=on_status, pool=pool)
 
 
 def search_one(

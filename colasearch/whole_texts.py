@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from colasearch.benchmarks.harness.arms import ArmResult, ArmSettings
 from colasearch.benchmarks.harness.drawing import Enough, Job, sample
 from colasearch.engine.scheduler import Searched, Status
-from colasearch.engine.settings import SearchSettings
+from colasearch.engine.settings import SearchSettings, WorldConfig
 from colasearch.engine.verdict import verdict_and_stop, why_no_answer
 from colasearch.interrupts import HeldInterrupts
 from colasearch.model.latent_lm import LatentLM
@@ -38,24 +38,44 @@ def draw(
         InputError: A bad option.
         PrerequisiteError: The model has no latent modules.
     """
-    make(settings.searcher, settings.options)
     if settings.actions == "latent":
         lm.require_latents()
-    arm, world = settings.searcher, settings.world
-    heat = settings.options.get("temperature")
-    if heat is not None:
-        world = replace(world, sampling=replace(world.sampling, temperature=heat, token_temperature=heat))
-    job = Job(problem, texts=1 if arm == "greedy" else settings.options.get("samples") or settings.sims)
-    how = ArmSettings(settings.seed, settings.actions, world, max_seconds=settings.max_seconds)
+    arm = settings.searcher
+    job, how = job_of(problem, settings)
     begun = time.monotonic()
     if pool is None:
         result = _here(lm, job, arm, how, on_status)
     else:
         (drawn,) = pool.sample([job], (arm,), how)
         result = drawn[arm]
-    if result.error is not None:
-        return Searched(problem, None, None, result.error)
-    return Searched(problem, _result(lm, result, settings, time.monotonic() - begun), result.trace)
+    return searched(lm, result, settings, time.monotonic() - begun)
+
+
+def job_of(problem: Problem, settings: SearchSettings) -> tuple[Job, ArmSettings]:
+    """How many texts a sampling searcher draws, and how.
+
+    Raises:
+        InputError: A bad option.
+    """
+    make(settings.searcher, settings.options)
+    one = settings.searcher == "greedy"
+    job = Job(problem, texts=1 if one else settings.options.get("samples") or settings.sims)
+    return job, ArmSettings(settings.seed, settings.actions, world_of(settings), max_seconds=settings.max_seconds)
+
+
+def world_of(settings: SearchSettings) -> WorldConfig:
+    """Limits and sampling of a sampling searcher, whose option ``temperature`` goes before the user's."""
+    world, heat = settings.world, settings.options.get("temperature")
+    if heat is None:
+        return world
+    return replace(world, sampling=replace(world.sampling, temperature=heat, token_temperature=heat))
+
+
+def searched(lm: LatentLM, drawn: ArmResult, settings: SearchSettings, seconds: float) -> Searched:
+    """What a sampling searcher made of its texts, as a search's outcome."""
+    if drawn.error is not None:
+        return Searched(drawn.problem, None, None, drawn.error)
+    return Searched(drawn.problem, _result(lm, drawn, settings, seconds), drawn.trace)
 
 
 def _here(

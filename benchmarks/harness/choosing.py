@@ -90,7 +90,7 @@ def choose(
     # Sorting is stable and groups stand in the order of their first text, so ties go to what was found first.
     best = [max(group, key=lambda i: scores[i]) for group in ranked]
     candidates = tuple(
-        Candidate(drawn.samples[i].answer or "", weight, len(group))
+        Candidate(drawn.samples[i].answer or "", weight, len(group), drawn.samples[i].text)
         for i, weight, group in zip(best, weights, ranked, strict=True)
     )
     complete = [s for s in drawn.samples if s.ended]

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from colasearch.benchmarks.harness.arms import ArmResult, ArmSettings
 from colasearch.benchmarks.harness.choosing import Drawn, choose, scores_of
@@ -75,70 +74,99 @@ def sample(
     problems = [job.problem for job in jobs]
     sampler = Sampler(lm, problems, settings.world, settings.seed, settings.actions, greedy=greedy)
     sampler.actor.poll = poll
-    drawn = [Drawn() for _ in jobs]
+    drawing = Drawing(jobs, arms, settings, sampler, begun)
     try:
-        while wanted := _wanted(jobs, drawn, sampler.errors, settings.world.max_tokens):
+        while wanted := drawing.wanted():
             sampler.draw(wanted)
-            _take(jobs, drawn, sampler)
+            drawing.take()
     except Enough as end:
-        _take(jobs, drawn, sampler)
-        for one in drawn:
-            one.stop = one.stop or end.reason
+        drawing.take()
+        drawing.end(end.reason)
     sampler.actor.poll = None
-    for place, one in enumerate(drawn):
-        if any(arm in SCORED for arm in arms) and place not in sampler.errors:
-            one.scores = scores_of(one, sampler, place, settings.world.references)
-    seconds = time.monotonic() - begun
-    total = sum(one.tokens for one in drawn)
-    results = []
-    for place, (job, one) in enumerate(zip(jobs, drawn, strict=True)):
-        wall = seconds * one.tokens / total if total else seconds / len(jobs)
-        error = sampler.errors.get(place)
-        if error is not None:
-            results.append({arm: ArmResult(job.problem, error=error, wall_seconds=wall) for arm in arms})
-            continue
-        prompt = tuple(sampler.prompts[place] or ())
-        results.append(
-            {arm: choose(arm, job.problem, job.tokens, one, lm, settings, prompt, seconds, wall) for arm in arms}
-        )
-    return results
+    return drawing.results()
 
 
-def _wanted(
-    jobs: Sequence[Job], drawn: Sequence[Drawn], errors: Mapping[int, Any], longest: int
-) -> list[tuple[int, int]]:
-    """The samples to draw next: as many as are needed whatever their length, or as the lengths so far let expect."""
-    wanted: list[tuple[int, int]] = []
-    for place, (job, one) in enumerate(zip(jobs, drawn, strict=True)):
-        if place in errors or one.stop is StopReason.NAN:
-            continue
-        have = len(one.samples)
-        if job.texts is not None:
-            more = job.texts - have
-        else:
-            assert job.tokens is not None
-            left = job.tokens - one.tokens
-            likely = int(EAGER * left * have / one.tokens) if one.tokens else 1
-            more = max(-(-left // longest), likely) if left > 0 or not have else 0
-        wanted += [(place, have + i) for i in range(min(more, AT_ONCE))]
-        if more <= 0:
-            one.stop = StopReason.BUDGET
-    return wanted
+class Drawing:
+    """Texts of a batch of problems as they are drawn, and what each of ``arms`` makes of them in the end.
 
-
-def _take(jobs: Sequence[Job], drawn: Sequence[Drawn], sampler: Sampler) -> None:
-    """Add what was drawn to each problem, up to the text that reaches its budget.
-
-    A problem's forward passes are those that one of its texts took part in.
+    Args:
+        jobs: The problems, with how many texts of each are wanted.
+        arms: Who chooses.
+        settings: What all arms share.
+        sampler: Draws the texts of these problems.
+        begun: ``time.monotonic()`` when the work began.
     """
-    longest: Counter[int] = Counter()
-    for place, _, one in sampler.finished():
-        longest[place] = max(longest[place], len(one.tokens) - 1)
-        limit = jobs[place].tokens
-        if one.tokens and (limit is None or drawn[place].tokens < limit or not drawn[place].samples):
-            drawn[place].samples.append(one)
-            drawn[place].tokens += len(one.tokens)
-        if one.broken:
-            drawn[place].stop = StopReason.NAN  # more texts would fare no better
-    for place, calls in longest.items():
-        drawn[place].calls += calls
+
+    def __init__(
+        self, jobs: Sequence[Job], arms: Sequence[str], settings: ArmSettings, sampler: Sampler, begun: float
+    ) -> None:
+        self.jobs, self.arms, self.settings, self.sampler, self.begun = jobs, arms, settings, sampler, begun
+        self.drawn = [Drawn() for _ in jobs]
+
+    def wanted(self) -> list[tuple[int, int]]:
+        """The samples to draw next: as many as are needed whatever their length, or as the lengths so far let expect.
+
+        None where all have what they want.
+        """
+        wanted: list[tuple[int, int]] = []
+        for place, (job, one) in enumerate(zip(self.jobs, self.drawn, strict=True)):
+            if place in self.sampler.errors or one.stop is StopReason.NAN:
+                continue
+            have = len(one.samples)
+            if job.texts is not None:
+                more = job.texts - have
+            else:
+                assert job.tokens is not None
+                left = job.tokens - one.tokens
+                likely = int(EAGER * left * have / one.tokens) if one.tokens else 1
+                more = max(-(-left // self.settings.world.max_tokens), likely) if left > 0 or not have else 0
+            wanted += [(place, have + i) for i in range(min(more, AT_ONCE))]
+            if more <= 0:
+                one.stop = StopReason.BUDGET
+        return wanted
+
+    def take(self) -> None:
+        """Add what was drawn to each problem, up to the text that reaches its budget.
+
+        A problem's forward passes are those that one of its texts took part in.
+        """
+        longest: Counter[int] = Counter()
+        for place, _, one in self.sampler.finished():
+            longest[place] = max(longest[place], len(one.tokens) - 1)
+            limit, drawn = self.jobs[place].tokens, self.drawn[place]
+            if one.tokens and (limit is None or drawn.tokens < limit or not drawn.samples):
+                drawn.samples.append(one)
+                drawn.tokens += len(one.tokens)
+            if one.broken:
+                drawn.stop = StopReason.NAN  # more texts would fare no better
+        for place, calls in longest.items():
+            self.drawn[place].calls += calls
+
+    def end(self, reason: StopReason) -> None:
+        """No more texts are drawn, for this reason."""
+        for one in self.drawn:
+            one.stop = one.stop or reason
+
+    def results(self) -> list[dict[str, ArmResult]]:
+        """For each job, the result of each arm."""
+        sampler, settings = self.sampler, self.settings
+        for place, one in enumerate(self.drawn):
+            if any(arm in SCORED for arm in self.arms) and place not in sampler.errors:
+                one.scores = scores_of(one, sampler, place, settings.world.references)
+        seconds = time.monotonic() - self.begun
+        total = sum(one.tokens for one in self.drawn)
+        results = []
+        for place, (job, one) in enumerate(zip(self.jobs, self.drawn, strict=True)):
+            wall = seconds * one.tokens / total if total else seconds / len(self.jobs)
+            error = sampler.errors.get(place)
+            if error is not None:
+                results.append({arm: ArmResult(job.problem, error=error, wall_seconds=wall) for arm in self.arms})
+                continue
+            prompt = tuple(sampler.prompts[place] or ())
+            results.append(
+                {
+                    arm: choose(arm, job.problem, job.tokens, one, sampler.lm, settings, prompt, seconds, wall)
+                    for arm in self.arms
+                }
+            )
+        return results

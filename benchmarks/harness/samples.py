@@ -29,6 +29,9 @@ from colasearch.model.latent_lm import LatentLM
 from colasearch.problem import Problem
 from colasearch.tasks import answer_of, get_task, prompt_tokens
 
+GREEDY = Sampling(top_k=1, token_top_k=1)
+"""Takes the most probable code (or token) each time."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
@@ -70,6 +73,7 @@ class Sampler:
         *,
         greedy: bool = False,
         poll: Callable[[], None] | None = None,
+        shared: tuple[Actor, TextEnds] | None = None,
     ) -> None:
         """Encode the prompts.
 
@@ -81,12 +85,16 @@ class Sampler:
             actions: ``latent`` or ``sampled``.
             greedy: Take the most probable code (or token) each time.
             poll: Called before each forward pass; what it raises ends the drawing.
+            shared: Actor and text ends of other samplers of the same model, sampling and actions, to use in place of
+                new ones: so texts of all can be decoded in one batch.
         """
         self.lm, self.problems, self.config, self.seed = lm, list(problems), config, seed
-        sampling = Sampling(top_k=1, token_top_k=1) if greedy else config.sampling
-        self.actor = Actor(lm, sampling, latent=actions == "latent", poll=poll, engine=config.engine)
+        if shared is None:
+            sampling = GREEDY if greedy else config.sampling
+            actor = Actor(lm, sampling, latent=actions == "latent", poll=poll, engine=config.engine)
+            shared = actor, TextEnds(lm.base.tokenizer, lm.base.end_ids)
+        self.actor, self.ends = shared
         self.heads = StateHeads.of(lm, config, self.actor.latent)
-        self.ends = TextEnds(lm.base.tokenizer, lm.base.end_ids)
         self.errors: dict[int, InputError] = {}
         self.prompts = [self._prompt(i) for i in range(len(self.problems))]
         self._places = [i for i, prompt in enumerate(self.prompts) if prompt is not None]
@@ -114,11 +122,15 @@ class Sampler:
         """The samples ``(problem, number)``, in order. If ``poll`` raises, ``finished`` has what was done by then."""
         if self._vllm is not None:
             return self._written(self._vllm, wanted)
-        rows = self._rows(wanted)
-        self.in_progress = [(*name, row) for name, row in zip(wanted, rows, strict=True)]
-        rules = [self._rules(place) for place, _ in wanted]
+        rows, rules = self.begin(wanted)
         decode(self.actor, rows, rules, self.actor.rows_for(self.config))
         return [sample for _, _, sample in self.finished()]
+
+    def begin(self, wanted: Sequence[tuple[int, int]]) -> tuple[list[Row], list[Rules]]:
+        """Rows of the samples ``(problem, number)``, for a decoder, and their rules; ``finished`` tells of them."""
+        rows = self._rows(wanted)
+        self.in_progress = [(*name, row) for name, row in zip(wanted, rows, strict=True)]
+        return rows, [self._rules(place) for place, _ in wanted]
 
     def _written(self, vllm: VllmTexts, wanted: Sequence[tuple[int, int]]) -> list[Sample]:
         """The same by vLLM. It writes all of them before anything can be looked at."""

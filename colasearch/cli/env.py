@@ -10,7 +10,7 @@ from importlib import metadata
 
 import click
 
-PACKAGES = ("torch", "transformers", "numpy", "sympy", "math-verify", "safetensors", "click", "rich", "ray")
+PACKAGES = ("torch", "transformers", "numpy", "sympy", "math-verify", "safetensors", "click", "rich", "ray", "uvicorn")
 
 
 @click.command(name="env")

@@ -117,10 +117,9 @@ class SearchCommand:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SolveSettings(SearchCommand):
-    """``colasearch solve``. ``batch_size`` is of one problem's leaves."""
+class OneSearch(SearchCommand):
+    """What the commands are told that search with one searcher. ``batch_size`` is of one problem's leaves."""
 
-    file: str
     task: str | None = None
     prompt: str | None = None
     columns: Mapping[str, str] | None = None
@@ -145,6 +144,29 @@ class SolveSettings(SearchCommand):
             world=self.world(base, tasks),
             options=self.options,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SolveSettings(OneSearch):
+    """``colasearch solve``."""
+
+    file: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeSettings(OneSearch):
+    """``colasearch serve``."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    api_key: str | None = field(default=None, repr=False)
+    served_name: str | None = None
+    max_sims: int = 1024
+    slots: int = 8
+    queue: int = 256
+    max_body: int = 1 << 20
+    timeout: float = 600.0
+    drain: float = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)

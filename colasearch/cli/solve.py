@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from colasearch.cli.inputs import parse_problems, read_text_file
+from colasearch.cli.inputs import read_text_file
 from colasearch.cli.options import (
     actions_option,
     chosen_model,
@@ -29,6 +29,7 @@ from colasearch.cli.settings import SolveSettings
 from colasearch.cli.solve_run import AT_A_TIME, folder_options, printer, run_folder, solve_all
 from colasearch.cli.tasks import task_options
 from colasearch.printable import visible
+from colasearch.tasks.reading import parse_problems
 
 if TYPE_CHECKING:
     from colasearch.cluster.pool import Pool

@@ -1,7 +1,8 @@
 """Search of many problems with one model: slots of problems, refilled as problems finish.
 
 Each problem has its own tree and its own random numbers, fixed by run seed and problem id, so a problem's result
-depends neither on its batch-mates nor on the number of slots.
+depends neither on its batch-mates nor on the number of slots. Each may have a plan of its own, too: another searcher,
+budget or seed; and problems may join while others are searched.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ import itertools
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from colasearch.engine.plan import Plan
 from colasearch.engine.prompt import prompt_of
 from colasearch.engine.record import drawn_texts, states_of, trace_nodes, trace_of
 from colasearch.engine.settings import SearchSettings
@@ -25,21 +27,9 @@ from colasearch.errors import ColasearchError, InputError
 from colasearch.interrupts import HeldInterrupts
 from colasearch.model.latent_lm import LatentLM
 from colasearch.problem import Problem, SolveResult, StopReason
-from colasearch.searchers import (
-    BestOfN,
-    Evaluations,
-    Majority,
-    Outcome,
-    Search,
-    conclude,
-    make,
-    merge_equal_actions,
-    start,
-)
+from colasearch.searchers import Evaluations, Outcome, Search, conclude, merge_equal_actions, start
 from colasearch.searchers.noise import problem_keys
-from colasearch.searchers.options import DescentOptions
 from colasearch.searchers.programs import branches_of
-from colasearch.searchers.registry import Algorithm
 from colasearch.storage.traces import Trace
 from colasearch.tasks import get_task, is_checkable
 
@@ -107,6 +97,7 @@ class _Run:
 
     Attributes:
         problem: The problem.
+        plan: How it is searched.
         begun: When it got its slot.
         search: Its search, once the root is evaluated.
         tickets: The world's tickets of the leaves in flight, in the order of asking.
@@ -116,6 +107,7 @@ class _Run:
     """
 
     problem: Problem
+    plan: Plan
     begun: float
     search: Search | None = None
     tickets: list[int] = field(default_factory=list)
@@ -131,6 +123,7 @@ class Scheduler:
     the slot of one that is done; so the batch stays full.
 
     Attributes:
+        plan: Of the problems that have none of their own.
         world: The world that all trees share.
     """
 
@@ -141,35 +134,12 @@ class Scheduler:
         slots: int = 16,
         on_status: Callable[[Status], None] | None = None,
     ) -> None:
-        settings.check()
+        self.plan = Plan.of(settings)
         if slots < 1:
             raise InputError(f"slots is {slots}; it must be at least 1")
-        self.lm, self.settings, self.slots, self.on_status = lm, settings, slots, on_status
-        self.algorithm = make(settings.searcher, settings.options)
-        self._once = self.algorithm
-        if isinstance(self.algorithm, DescentOptions) and "revisit" not in settings.options:
-            self._once = replace(self.algorithm, revisit=False)
-        used = getattr(self.algorithm, "values_used", "nodes")
-        # What an algorithm does not look at is not paid for: no rollouts for leaves, no references for votes.
-        config = replace(
-            settings.world,
-            rollouts=settings.world.rollouts and used == "nodes",
-            values=() if used == "none" else settings.world.values,
-            references=0 if used == "none" else settings.world.references,
-        )
-        self.by_outcome = used != "nodes"
-        self.rule = {"nodes": "weighted", "none": "equal"}.get(used, "weighted")
-        self.selects = bool(getattr(self.algorithm, "selects", False))
-        if self.selects or (isinstance(self.algorithm, BestOfN) and not isinstance(self.algorithm, Majority)):
-            self.rule = "best"
-        self.world = LatentWorld(lm, config, settings.seed, settings.actions)
-        if getattr(self.algorithm, "uses_q", False) and self.world.heads.q is None:
-            warnings.warn(
-                f"{settings.searcher} has no Q-values to go by (they want latent codes and a model with a Q head, as "
-                "`colasearch train value --head q` trains): every edge of its tree is one step",
-                UserWarning,
-                stacklevel=2,
-            )
+        self.lm, self.slots, self.on_status = lm, slots, on_status
+        self.world = LatentWorld(lm, self.plan.world, settings.seed, settings.actions)
+        self._warn_of_q(self.plan)
         self._runs: dict[int, _Run] = {}
         self._ctrl_c = HeldInterrupts()
         self._begun = time.monotonic()
@@ -215,25 +185,75 @@ class Scheduler:
         self._ctrl_c.check()
         self._show()
 
-    def add(self, problems: Sequence[Problem]) -> Iterator[Searched]:
-        """Begin problems, at most as many as slots are free; yields those that cannot be searched."""
+    def add(self, problems: Sequence[Problem], plan: Plan | None = None) -> Iterator[Searched]:
+        """Begin problems, at most as many as slots are free; yields those that cannot be searched.
+
+        Args:
+            problems: They join those that are searched already.
+            plan: Theirs, where it is not the scheduler's own; it must share its world.
+
+        Raises:
+            InputError: It does not.
+        """
+        if plan is None:
+            plan = self.plan
+        elif not plan.shares_world_with(self.plan):
+            raise InputError("problems in one batch must have the same sampling, actions, values and limits of steps")
+        else:
+            self._warn_of_q(plan)
         fine: list[Problem] = []
         prompts: list[tuple[int, ...]] = []
+        seed, limit = plan.settings.seed, plan.settings.world.max_tokens
         for problem in problems:
             try:
-                prompts.append(prompt_of(self.lm.base, problem, self.settings.world.max_tokens))
+                prompts.append(prompt_of(self.lm.base, problem, limit))
                 fine.append(problem)
             except ColasearchError as error:
                 yield Searched(problem, None, None, error)
         now = time.monotonic()
         with self._ctrl_c.held():
-            for tree, problem in zip(self.world.open(fine, prompts), fine, strict=True):
-                self._runs[tree] = _Run(problem, now)
+            trees = self.world.open(fine, prompts, [seed] * len(fine), [limit] * len(fine))
+            for tree, problem in zip(trees, fine, strict=True):
+                self._runs[tree] = _Run(problem, plan, now)
         self._ctrl_c.check()
+
+    def interrupt(self, problem: Problem) -> None:
+        """End the search of ``problem`` (this very object): the next step yields it with what was found by then."""
+        for run in self._runs.values():
+            if run.problem is problem:
+                run.reason = StopReason.INTERRUPTED
+
+    def cancel(self, problem: Problem) -> None:
+        """Drop ``problem`` (this very object), and free its slot at once; nothing comes of it."""
+        for tree in [tree for tree, run in self._runs.items() if run.problem is problem]:
+            del self._runs[tree]
+            self.world.close(tree)
+
+    def status_of(self, problem: Problem) -> Status:
+        """How far the search of ``problem`` (this very object) is; all zero where it is not in a slot."""
+        now = time.monotonic()
+        for tree, run in self._runs.items():
+            if run.problem is problem:
+                state, done = self.world.trees[tree], 0 if run.search is None else int(run.search.sims_B[0])
+                texts, tokens = len(state.finished), state.generated_tokens
+                return Status(done, run.plan.settings.sims, texts, tokens, now - run.begun)
+        return Status(0, 0, 0, 0, 0.0)
+
+    def _warn_of_q(self, plan: Plan) -> None:
+        if getattr(plan.algorithm, "uses_q", False) and self.world.heads.q is None:
+            warnings.warn(
+                f"{plan.settings.searcher} has no Q-values to go by (they want latent codes and a model with a Q head, "
+                "as `colasearch train value --head q` trains): every edge of its tree is one step",
+                UserWarning,
+                stacklevel=3,
+            )
 
     def _ask(self, tree: int) -> bool:
         """Let an idle tree ask for its next leaves; true when it is done."""
-        run, settings = self._runs[tree], self.settings
+        run = self._runs[tree]
+        settings = run.plan.settings
+        if run.reason is not None:
+            return True
         if settings.max_seconds is not None and time.monotonic() - run.begun >= settings.max_seconds:
             run.reason = StopReason.MAX_SECONDS
             return True
@@ -253,22 +273,21 @@ class Scheduler:
 
     def _solved(self, run: _Run, state: TreeState) -> bool:
         """Whether a verifier has accepted an answer that will be chosen for it."""
-        if not self.settings.stop_when_solved or not is_checkable(run.problem.task) or self.rule == "equal":
+        plan = run.plan
+        if not plan.settings.stop_when_solved or not is_checkable(run.problem.task) or plan.rule == "equal":
             return False
-        if not self.by_outcome:
+        if not plan.by_outcome:
             return any(f.value >= 1 for f in state.finished)
         assert run.search is not None
         (branch,) = branches_of(run.search)  # it chooses among the paths that it has counted
         return any(branch.score(end) >= 1 for end in branch.ends)
 
-    def _algorithm(self, problem: Problem) -> Algorithm:
-        return self._once if is_checkable(problem.task) else self.algorithm
-
     def _complete(self, tree: int, search: Search) -> bool:
         """Ask for the end of the most visited text, where none is finished; returns whether there is any to ask for."""
-        state, limit = self.world.trees[tree], self.settings.max_tree_tokens
+        state, plan = self.world.trees[tree], self._runs[tree].plan
+        limit = plan.settings.max_tree_tokens
         spent = limit is not None and state.generated_tokens >= limit
-        if self.by_outcome or spent or state.finished or not self.settings.world.complete:
+        if plan.by_outcome or spent or state.finished or not plan.settings.world.complete:
             return False
         if search.stop_B[0] is StopReason.NAN:
             return False  # nothing that such a model goes on to write is worth its tokens
@@ -287,13 +306,14 @@ class Scheduler:
             run.completing = False
             return
         if run.search is None:
+            settings = run.plan.settings
             run.search = start(
-                self._algorithm(run.problem),
+                run.plan.algorithm_for(run.problem),
                 self._evaluations([evaluation]),
                 problem_keys([run.problem]),
-                sims=self.settings.sims,
-                seed=self.settings.seed,
-                leaves_in_flight=self.settings.leaves_in_flight,
+                sims=settings.sims,
+                seed=settings.seed,
+                leaves_in_flight=settings.leaves_in_flight,
                 discount=self.world.discount,
                 answers=self.world.answers,
                 q=self.world.q_BA,
@@ -327,29 +347,31 @@ class Scheduler:
         sims = sum(int(r.search.sims_B[0]) for r in self._runs.values() if r.search is not None)
         found = sum(len(self.world.trees[tree].finished) for tree in self._runs)
         seconds = time.monotonic() - self._begun
-        self.on_status(Status(sims, self.settings.sims * len(self._runs), found, self.world.generated_tokens, seconds))
+        wanted = sum(run.plan.settings.sims for run in self._runs.values())
+        self.on_status(Status(sims, wanted, found, self.world.generated_tokens, seconds))
 
     def _end(self, tree: int) -> Searched:
         run = self._runs.pop(tree)
-        search, problem = run.search, run.problem
-        outcome = None if search is None else conclude(self._algorithm(problem), search)
+        search, problem, plan = run.search, run.problem, run.plan
+        settings = plan.settings
+        outcome = None if search is None else conclude(plan.algorithm_for(problem), search)
         reason = run.reason or (outcome.stop_B[0] if outcome is not None else StopReason.INTERRUPTED)
         states = {} if search is None else states_of(search)
         kept = {n: self.world.nodes[n] for n in (*states.values(), self.world.trees[tree].root)}
-        written = drawn_texts(self.world, tree, outcome, states) if self.by_outcome and outcome is not None else None
-        chosen = self._selected(outcome, states) if self.selects and outcome is not None else None
+        written = drawn_texts(self.world, tree, outcome, states) if plan.by_outcome and outcome is not None else None
+        chosen = self._selected(outcome, states) if plan.selects and outcome is not None else None
         answers = dict(zip(kept, self.world.answer_texts(np.array(list(kept))), strict=True))
         state, task = self.world.close(tree), get_task(problem.task)
         finished = state.finished if written is None else written
-        candidates, text = vote(finished, problem.task, self.rule, chosen)
+        candidates, text = vote(finished, problem.task, plan.rule, chosen)
         answer = candidates[0].answer if candidates else None
-        verdict, reason = verdict_and_stop(problem, answer, reason, can_solve=self.settings.stop_when_solved)
+        verdict, reason = verdict_and_stop(problem, answer, reason, can_solve=settings.stop_when_solved)
         result = SolveResult(
             problem_id=problem.id,
             task=problem.task,
             model=self.lm.name,
-            searcher=self.settings.searcher,
-            seed=self.settings.seed,
+            searcher=settings.searcher,
+            seed=settings.seed,
             answer=answer,
             text=text,
             candidates=tuple(candidates),
@@ -368,12 +390,10 @@ class Scheduler:
                 finished=len(finished),
                 cut=state.cut,
                 refuted=sum(node.refuted for node in kept.values()),
-                max_tokens=self.settings.world.max_tokens,
+                max_tokens=settings.world.max_tokens,
                 boxed=task.answer is None,
             ),
         )
         nodes = () if outcome is None else trace_nodes(outcome, states, kept, answers, self.world.ends, task)
         prompt = kept[state.root].tokens
-        return Searched(
-            problem, result, trace_of(problem, self.settings.actions, prompt, nodes, finished, outcome, result)
-        )
+        return Searched(problem, result, trace_of(problem, settings.actions, prompt, nodes, finished, outcome, result))

@@ -122,15 +122,23 @@ class Task:
             InputError: The task's function gives neither a text nor messages, or raises.
         """
         found = problem.data.get("messages")
-        if found is None:
-            request = self.paper if self.paper and self.style == "paper" else self.request
-            found = self._filled(request, problem) if isinstance(request, str) else self._called(request, problem)
-        asked = [{"role": "user", "content": found}] if isinstance(found, str) else [dict(one) for one in found]
+        asked = self.request_of(problem) if found is None else _as_messages(found)
         if self.style == "think":
             asked[-1]["content"] += f"\n{THINK}"
         if self.system and asked[0]["role"] != "system":
             asked.insert(0, {"role": "system", "content": self.system})
         return asked
+
+    def request_of(self, problem: Problem) -> list[dict[str, str]]:
+        """The task's request for ``problem`` alone, whatever messages came with it; no system text or style is added.
+
+        Raises:
+            InputError: The task's function gives neither a text nor messages, or raises.
+        """
+        request = self.paper if self.paper and self.style == "paper" else self.request
+        return _as_messages(
+            self._filled(request, problem) if isinstance(request, str) else self._called(request, problem)
+        )
 
     def _filled(self, request: str, problem: Problem) -> str:
         values = {name: _shown(problem.data[name]) for name in self.names if name in problem.data}
@@ -198,6 +206,10 @@ class Task:
         if "messages" in row.fields:
             found["messages"] = row.fields["messages"]
         return found
+
+
+def _as_messages(found: str | Sequence[Message]) -> list[dict[str, str]]:
+    return [{"role": "user", "content": found}] if isinstance(found, str) else [dict(one) for one in found]
 
 
 def _shown(value: Any) -> str:

@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from colasearch.cli.inputs import parse_problem, parse_problems
 from colasearch.errors import InputError
 from colasearch.problem import Problem
 from colasearch.tasks import prompt_text
+from colasearch.tasks.reading import parse_problem, parse_problems
 from colasearch.training.generated.countdown import countdown_rows
 
 GIVEN = {"numbers": [4, 7, 8], "target": 52}

@@ -157,8 +157,8 @@ def test_a_problem_whose_numbers_break_stops_as_nan_and_the_others_are_untouched
     broken = PROBLEMS[2]
     check = LatentWorld.open
 
-    def open_with_poison(self, problems, prompts):
-        trees = check(self, problems, prompts)
+    def open_with_poison(self, *given):
+        trees = check(self, *given)
         for tree in trees:
             if self.trees[tree].problem == broken:
                 root = self.nodes[self.trees[tree].root]
@@ -389,7 +389,7 @@ def test_traces_name_every_code_of_a_child(wide_lm):
 
 def test_finished_texts_stand_in_the_order_in_which_they_were_asked_for():
     """Which of a batch ends first depends on the others in it; the vote must not."""
-    tree = TreeState(Problem.from_text("1+1?"), 0, None)
+    tree = TreeState(Problem.from_text("1+1?"), 0, seed=0, max_tokens=9)
     for order in (5, 2, 9):
         tree.finish(f"text {order}", None, order, Checks(None, Choosing()))
     assert [f.order for f in tree.finished] == [2, 5, 9]
@@ -397,7 +397,7 @@ def test_finished_texts_stand_in_the_order_in_which_they_were_asked_for():
 
 def votes(*texts: tuple[str, float, float | None, str], choosing: Choosing | None = None) -> list[float]:
     """Weights of finished texts of ``1+1?``, each given as answer, value head's word, path probability and text."""
-    tree = TreeState(Problem.from_text("1+1?"), 0, None)
+    tree = TreeState(Problem.from_text("1+1?"), 0, seed=0, max_tokens=9)
     checks = Checks(None, choosing or Choosing())
     for order, (answer, judged, probability, text) in enumerate(texts):
         tree.finish(text, answer, order, checks, judged=judged, path_probability=probability)
@@ -434,7 +434,7 @@ def test_a_tree_holds_a_text_once_however_rare_it_is_so_many_rare_ones_do_not_ou
 
 
 def test_ctrl_c_before_any_problem_has_begun_is_raised(wide_lm, monkeypatch):
-    def interrupt(self, problems, prompts):
+    def interrupt(self, *given):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(LatentWorld, "open", interrupt)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
-from colasearch.errors import ColasearchError
+from colasearch.errors import ColasearchError, PrerequisiteError
 from colasearch.training.running.loop import LoopConfig, TrainRun, fit
 
 
@@ -84,3 +86,23 @@ def test_a_resumed_optimiser_keeps_all_its_state_where_the_parameter_is(tmp_path
         state = optimizer.state[parameter]
         assert set(state) == {"step", "exp_avg", "exp_avg_sq"}
         assert {value.device for value in state.values()} == {parameter.device}
+
+
+def test_boards_get_what_metrics_jsonl_has(tmp_path, monkeypatch):
+    told: list[tuple[dict[str, float], int]] = []
+    ended = []
+    run = SimpleNamespace(log=lambda record, step: told.append((record, step)), finish=lambda: ended.append(True))
+    asked = {}
+    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=lambda **given: asked.update(given) or run))
+    monkeypatch.setenv("WANDB_PROJECT", "mine")
+    train = TrainRun(tmp_path / "run", {"config": {"lr": 1}}, False, ["tensorboard", "wandb"])
+    train.log({"step": 3, "loss": 0.5})
+    train.log({"step": 4, "loss": 0.25})
+    train.close()
+    assert told == [({"loss": 0.5}, 3), ({"loss": 0.25}, 4)]
+    assert (asked["project"], asked["name"], asked["config"], ended) == ("mine", "run", {"lr": 1}, [True])
+    assert list((tmp_path / "run" / "tensorboard").glob("events*"))
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(PrerequisiteError, match="--log wandb needs"):
+        TrainRun(tmp_path / "other", {"config": {}}, False, ["wandb"])
+    TrainRun(tmp_path / "other", {"config": {}}, True).close()  # the lock was given back

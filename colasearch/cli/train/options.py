@@ -90,7 +90,13 @@ def loop_options(*, lr: float, warmup_steps: int = 50, save_every: int = 100, ev
             help="Steps between held-out measures.",
         ),
         click.option("--seed", default=0, show_default=True),
-        click.option("--tensorboard", is_flag=True, help="Also write the metrics for TensorBoard."),
+        click.option(
+            "--log",
+            multiple=True,
+            type=click.Choice(["jsonl", "tensorboard", "wandb"]),
+            help="Where metrics go beside metrics.jsonl, which is always written; may be repeated.",
+        ),
+        click.option("--tensorboard", is_flag=True, help="Short for --log tensorboard."),
     )
 
 

@@ -60,6 +60,7 @@ class Run:
     evaluate_every: int = 500
     seed: int = 0
     tensorboard: bool = False
+    log: tuple[str, ...] = ()
 
     def loop(self, **changes: Any) -> Any:
         """The loop's hyper-parameters."""
@@ -76,6 +77,12 @@ class Run:
         }
         return LoopConfig(**given)
 
+    @property
+    def boards(self) -> tuple[str, ...]:
+        """Boards that show the metrics beside ``metrics.jsonl``."""
+        asked = ("tensorboard",) * self.tensorboard + self.log
+        return tuple(dict.fromkeys(name for name in asked if name != "jsonl"))
+
     def start(self, kind: str, lm: Any, config: dict[str, Any], loop: Any, ranks: Any = None) -> Any:
         """Open the run folder; ``ranks``: the processes that train together, None where a kind knows only one."""
         from colasearch.training.running.loop import manifest
@@ -90,7 +97,7 @@ class Run:
         if ranks is not None and not ranks.first:
             ranks.wait()  # until the first has made or checked the folder
             return TrainRun(self.output, manifest, self.resume, follow=True)
-        run = TrainRun(self.output, manifest, self.resume, self.tensorboard)
+        run = TrainRun(self.output, manifest, self.resume, self.boards)
         click.get_current_context().call_on_close(run.close)
         if ranks is not None:
             ranks.wait()

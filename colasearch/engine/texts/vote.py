@@ -57,7 +57,7 @@ def vote(
     for items in ranked:
         best = max(items, key=order)
         share = sum(weight(f) for f in items) / total if total else len(items) / len(answered)
-        candidates.append(Candidate(best.answer or "", share, len(items)))
+        candidates.append(Candidate(best.answer or "", share, len(items), best.text))
     if ranked:
         return candidates, max(ranked[0], key=order).text
     return [], finished[0].text if finished else ""

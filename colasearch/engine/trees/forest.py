@@ -82,17 +82,26 @@ class Forest:
         """Every finished text of the trees in progress, tree by tree."""
         return [text for tree in self.trees.values() for text in tree.finished]
 
-    def open(self, problems: Sequence[Problem], prompts: Sequence[tuple[int, ...]]) -> list[int]:
+    def open(
+        self,
+        problems: Sequence[Problem],
+        prompts: Sequence[tuple[int, ...]],
+        seeds: Sequence[int] | None = None,
+        limits: Sequence[int] | None = None,
+    ) -> list[int]:
         """Begin trees, each with its prompt; returns their numbers. Their roots' evaluations come from ``advance``.
 
-        Prompts are encoded together, and once for all trees with the same prompt.
+        Prompts are encoded together, and once for all trees with the same prompt. ``seeds``, and ``limits`` of the
+        texts' lengths in tokens, may differ from tree to tree; left out, they are those of the forest.
         """
         self.table.encode(prompts)
         begun: list[int] = []
-        for problem, prompt in zip(problems, prompts, strict=True):
+        seeds = [self.seed] * len(problems) if seeds is None else seeds
+        limits = [self.config.max_tokens] * len(problems) if limits is None else limits
+        for problem, prompt, seed, limit in zip(problems, prompts, seeds, limits, strict=True):
             number, self._next_tree = self._next_tree, self._next_tree + 1
             root, features = self.table.add_root(number, prompt, self.ends.writing())
-            self.trees[number] = TreeState(problem, root, model_calls=1, nodes=[root])
+            self.trees[number] = TreeState(problem, root, seed, limit, model_calls=1, nodes=[root])
             begun.append(number)
             self._begin_root(number, features)
         return begun
@@ -168,7 +177,7 @@ class Forest:
         token = int(node.next_token_A[probability_A.argmax()])
         row = self._row(state, token)
         self._enlist(row, COMPLETED, state, Round(0), node.path_probability * float(probability_A.max()))
-        ends, limit = self.ends, self.config.max_tokens
+        ends, limit = self.ends, self.trees[node.tree].max_tokens
         is_finished = ends.finish_of(self._task(node.tree))
         rules = Rules(ends.is_boundary, is_finished, limit, False, 0.0, greedy=True, record=ends.writing)
         self.decoder.submit([row], rules)
@@ -188,7 +197,7 @@ class Forest:
             for key, segment in row.recovered:
                 self.store.put(key, segment)
             self._account(row, job)
-            full = len(row.before) + len(row.tokens) >= self.config.max_tokens
+            full = len(row.before) + len(row.tokens) >= self.trees[row.tree].max_tokens
             self.trees[row.tree].cut += full and not row.ended and not row.broken
             if job.ticket >= 0:
                 leaves.append((row, job))
@@ -234,8 +243,9 @@ class Forest:
     def _row(self, state: int, token: int, draw: int | None = None) -> Row:
         """A row that continues ``state`` with ``token``; its random numbers are fixed by seed, problem and tokens."""
         node = self.nodes[state]
-        left = self.config.max_tokens - len(node.written)
-        key: tuple[object, ...] = (self.seed, self.trees[node.tree].problem.id, *node.written, token)
+        tree = self.trees[node.tree]
+        left = tree.max_tokens - len(node.written)
+        key: tuple[object, ...] = (tree.seed, tree.problem.id, *node.written, token)
         if draw is not None:
             key = (*key, "reference", draw)
         path, lost = self.table.path(state)
@@ -358,7 +368,8 @@ class Forest:
         count = self.actor.num_actions
         uniforms = np.zeros((len(states), count))
         for i, node in enumerate(self.nodes[state] for state in states) if not self.actor.latent else ():
-            uniforms[i] = seeded_uniforms(count, self.seed, self.trees[node.tree].problem.id, node.written, "fan")
+            tree = self.trees[node.tree]
+            uniforms[i] = seeded_uniforms(count, tree.seed, tree.problem.id, node.written, "fan")
         return uniforms
 
     def _note_branching(self, states: Sequence[int], tokens_BA: np.ndarray) -> None:
@@ -377,7 +388,7 @@ class Forest:
         node = self.nodes[tree.root]
         assert node.next_token_A is not None
         cumulative_A = np.cumsum(softmax(tree.root_logits_A))
-        draws = seeded_uniforms(self.config.references, self.seed, tree.problem.id, "reference codes")
+        draws = seeded_uniforms(self.config.references, tree.seed, tree.problem.id, "reference codes")
         round_ = Round(0)
         rows = []
         for draw, uniform in enumerate(draws):

@@ -108,6 +108,8 @@ class TreeState:
     Attributes:
         problem: The problem.
         root: Node number of the root.
+        seed: With the problem's id it fixes all that is drawn.
+        max_tokens: Longest text.
         root_logits_A: The policy's logits after the prompt; zeros without latent actions.
         reference_rows: Reference rollouts in progress, each with its order once it is done.
         references: Answers of the reference rollouts.
@@ -122,6 +124,8 @@ class TreeState:
 
     problem: Problem
     root: int
+    seed: int
+    max_tokens: int
     root_logits_A: np.ndarray = field(default_factory=lambda: np.zeros(0))
     reference_rows: dict[Row, int | None] = field(default_factory=dict)
     references: Counter[Hashable] = field(default_factory=Counter)

@@ -19,9 +19,10 @@ import torch
 from torch import Tensor, nn
 
 from colasearch.disk import naming, raise_disk
-from colasearch.errors import ColasearchError, CorruptFileError, InputError, PrerequisiteError
+from colasearch.errors import ColasearchError, CorruptFileError, InputError
 from colasearch.storage.files import check_plain, clear_left_behind, folder_atomic, read_json, write_atomic, write_json
 from colasearch.storage.runs import lock_folder
+from colasearch.training.running.boards import Board, board_of
 from colasearch.training.running.ranks import ALONE, Ranks
 
 Metrics = dict[str, float]
@@ -69,12 +70,12 @@ class TrainRun:
         folder: Where it is.
         manifest: What ``manifest.json`` says.
         resume: Go on with the run that is there.
-        tensorboard: Also write the metrics to ``tensorboard/``.
+        boards: Names of boards that show the metrics, too.
         follow: Only read: another process of the same training (rank 0) owns the folder.
 
     Raises:
         InputError: The folder exists without ``resume``, or was started with another configuration.
-        PrerequisiteError: Another process is training there, or ``tensorboard`` without the package of that name.
+        PrerequisiteError: Another process is training there, or the package of a board is missing.
     """
 
     def __init__(
@@ -82,11 +83,12 @@ class TrainRun:
         folder: Path,
         manifest: dict[str, Any],
         resume: bool,
-        tensorboard: bool = False,
+        boards: Sequence[str] = (),
         *,
         follow: bool = False,
     ) -> None:
-        self.folder, self.follow, self.board = folder, follow, None
+        self.folder, self.follow = folder, follow
+        self.boards: list[Board] = []
         if follow:
             return
         if folder.exists() and not folder.is_dir():
@@ -96,7 +98,7 @@ class TrainRun:
         try:
             clear_left_behind(folder)
             self._begin(manifest, resume)
-            self.board = _board(folder / "tensorboard") if tensorboard else None
+            self.boards += [board_of(name, folder, manifest["config"]) for name in boards]
         except BaseException:
             self.close()
             raise
@@ -121,6 +123,8 @@ class TrainRun:
 
     def close(self) -> None:
         """Give the lock back."""
+        while self.boards:
+            self.boards.pop().close()
         if not self.follow:
             self._lock.close()
 
@@ -129,11 +133,8 @@ class TrainRun:
         path = self.folder / "metrics.jsonl"
         with naming(path), path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(record) + "\n")
-        if self.board is not None:
-            for key, value in record.items():
-                if key != "step":
-                    self.board.add_scalar(key, value, record["step"])
-            self.board.flush()
+        for board in self.boards:
+            board.add(record)
 
     def save(self, modules: nn.Module, optimizer: torch.optim.AdamW, step: int) -> None:
         """Save everything that a resume needs, atomically: what is frozen stays as the run found it, so is left out."""
@@ -217,17 +218,6 @@ def _check_saved(name: str, saved: Tensor, wanted: Tensor) -> None:
 
 def _trained(modules: nn.Module) -> list[tuple[str, nn.Parameter]]:
     return [(name, parameter) for name, parameter in modules.named_parameters() if parameter.requires_grad]
-
-
-def _board(folder: Path) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise PrerequisiteError(
-            "--tensorboard needs the tensorboard package; install it with `pip install '.[tensorboard]'`, "
-            "or leave the flag out: metrics.jsonl holds the same numbers"
-        ) from None
-    return SummaryWriter(str(folder))  # type: ignore[no-untyped-call]
 
 
 def fit(
