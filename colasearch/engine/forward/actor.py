@@ -19,8 +19,8 @@ from torch import Tensor
 from colasearch.engine.forward.features import Chosen, Features
 from colasearch.engine.forward.inference import Inference, inference_of
 from colasearch.engine.memory.attention import as_kept, kept_dtype
-from colasearch.engine.memory.choose import Memories, memories, segment_store
-from colasearch.engine.memory.interfaces import AttendedRows, Attention, NodeMemory
+from colasearch.engine.memory.choose import Memories, Panels, memories, segment_store
+from colasearch.engine.memory.interfaces import AttendedRows, Attention, NodeMemory, PromptAttention
 from colasearch.engine.memory.shape import Segment
 from colasearch.engine.memory.whole import WholeBatch
 from colasearch.engine.settings import Sampling, WorldConfig
@@ -148,10 +148,39 @@ class Actor:
             self.prompt_tokens += sum(len(p) for p in group)
         return Features.join(features), segments
 
-    def _encode_prompts(self, prompts: Sequence[Sequence[int]]) -> tuple[Features, list[Segment]]:
+    @property
+    def can_continue(self) -> bool:
+        """Whether ``continue_texts`` can be asked; otherwise texts are encoded whole, by ``prefill``."""
+        return self.shape is not None and isinstance(self._memories(), Panels)
+
+    @torch.inference_mode()
+    def continue_texts(
+        self, parts: Sequence[Sequence[int]], before: Sequence[Sequence[Segment]]
+    ) -> tuple[Features, list[Segment]]:
+        """Encode parts of texts side by side, each behind segments of what stands before it; see ``prefill``."""
+        features: list[Features] = []
+        segments: list[Segment] = []
+        begin = 0
+        for group in _groups(parts):
+            if self.poll is not None:
+                self.poll()
+            memories = self._memories()
+            assert isinstance(memories, Panels)
+            with self._timed():
+                attention = memories.continued(group, before[begin : begin + len(group)])
+                part, cut = self._encode_prompts(group, attention)
+            features.append(part)
+            segments += cut
+            begin += len(group)
+            self.prompt_tokens += sum(map(len, group))
+        return Features.join(features), segments
+
+    def _encode_prompts(
+        self, prompts: Sequence[Sequence[int]], batch: PromptAttention | None = None
+    ) -> tuple[Features, list[Segment]]:
         self.model_calls += 1
         device = self.lm.base.device
-        batch = self._memories().prompts(prompts)
+        batch = batch or self._memories().prompts(prompts)
         positions = batch.positions(device)[None]
         tokens = torch.tensor([[t for p in prompts for t in p]], device=device)
         hidden = self.inference.hidden(tokens, positions, batch)

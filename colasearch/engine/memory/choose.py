@@ -12,7 +12,7 @@ from colasearch.engine.memory.interfaces import AttendedRows, NodeMemory, Prompt
 from colasearch.engine.memory.paged import Paged
 from colasearch.engine.memory.panels import RowBatch
 from colasearch.engine.memory.prompts import PromptBatch
-from colasearch.engine.memory.shape import KVShape
+from colasearch.engine.memory.shape import KVShape, Segment
 from colasearch.engine.memory.store import KVStore
 
 
@@ -48,6 +48,10 @@ class Panels:
     def prompts(self, prompts: Sequence[Sequence[int]]) -> PromptAttention:
         """Attention for encoding prompts side by side."""
         return PromptBatch(self.shape, [len(prompt) for prompt in prompts])
+
+    def continued(self, parts: Sequence[Sequence[int]], before: Sequence[Sequence[Segment]]) -> PromptAttention:
+        """Attention for encoding parts of texts side by side, each behind segments of what stands before it."""
+        return PromptBatch(self.shape, [len(part) for part in parts], before)
 
 
 def memories(engine: str, shape: KVShape, dtype: torch.dtype, device: torch.device) -> Memories:
