@@ -2,9 +2,9 @@
 
 ``greedy``, ``sampled`` and ``majority`` play each episode once and never come back. The searcher and ``best_of_n`` may
 begin an episode again: the searcher's actions in the environment that were new are ``best_of_n``'s budget (or its
-tokens are, ``--equal tokens``). Episodes are drawn in a fixed order up to the one that reaches it, so best-of-N never has
-fewer than the search; the one of greatest score counts. ``act`` searches as well, but over the model alone, and plays each
-episode once. ``gold`` plays what the environment says solves it.
+tokens are, ``--equal tokens``). Episodes are drawn in a fixed order up to the one that reaches it, so best-of-N never
+has fewer than the search; the one of greatest score counts. ``act`` searches as well, but over the model alone, and
+plays each episode once. ``gold`` plays what the environment says solves it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Runs the arms of a benchmark on episodes into a run folder: resumable, and the same whatever the batch.
 
-Episodes are taken in batches. In a batch each arm runs in turn, so all arms of the early episodes are there while the run
-goes on.
+Episodes are taken in batches. In a batch each arm runs in turn, so all arms of the early episodes are there while the
+run goes on.
 """
 
 from __future__ import annotations
@@ -175,9 +175,7 @@ class EpisodeRunner:
         limit = self.plan.max_seconds
         return None if limit is None else lambda: time.monotonic() - begun >= limit
 
-    def _results(
-        self, arm: str, sims: int, starts: Sequence[Start], late: Callable[[], bool] | None
-    ) -> list[Result]:
+    def _results(self, arm: str, sims: int, starts: Sequence[Start], late: Callable[[], bool] | None) -> list[Result]:
         play = self.plan.play
         if arm == GOLD:
             return play_gold(self.catalogue, play, starts)

@@ -35,9 +35,7 @@ class ActingPlayer:
             )
         self.lm, self.writer, self.settings, self.search = lm, writer, settings, search
 
-    def play(
-        self, catalogue: Catalogue, starts: Sequence[Start], late: Callable[[], bool] | None = None
-    ) -> list[Live]:
+    def play(self, catalogue: Catalogue, starts: Sequence[Start], late: Callable[[], bool] | None = None) -> list[Live]:
         """Play each episode once."""
         lives = [begin(catalogue, start) for start in starts]
         try:
@@ -61,7 +59,10 @@ class ActingPlayer:
             return
         dynamics = Imagination(self.lm, self.writer.layout, self.writer.config, self.writer.ends, episodes)
         world = EpisodeWorld(self.writer, episodes, dynamics, settings.width, settings.max_steps)
-        roots = [State(episode.actions, _now(live), allowed) for episode, (live, allowed) in zip(episodes, ready, strict=True)]
+        roots = [
+            State(episode.actions, _now(live), allowed)
+            for episode, (live, allowed) in zip(episodes, ready, strict=True)
+        ]
         outcome = run_search(world, roots, self.search, settings.max_steps)
         for tree, (live, _) in enumerate(ready):
             live.calls += world.calls[tree]

@@ -90,7 +90,7 @@ def _chat_frame(tokenizer: Any, end_id: int) -> Frame:
     between, seen, behind_next = rest.partition(SEEN)
     if not (found and answered and seen):
         raise PrerequisiteError("the chat template leaves messages out")
-    # The end of the turn is a token of its own, which the model writes; the rest of what stands there is the template's.
+    # The end of the turn is a token of its own, which the model writes; the rest there is the template's.
     tokens = encode(tokenizer, between)
     if tokens and tokens[0] == end_id:
         between = between.lstrip().removeprefix(str(tokenizer.decode([end_id])))

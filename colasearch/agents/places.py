@@ -6,6 +6,8 @@ from collections import OrderedDict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
+import torch
+
 from colasearch.agents.layout import Chunk
 from colasearch.engine.forward.actor import Actor
 from colasearch.engine.forward.features import Features
@@ -60,7 +62,9 @@ class Places:
         for key, text in zip(keys, texts, strict=True):
             parts = [found[text[:size]] for size in range(1, len(text) + 1)]
             tokens = tuple(token for chunk in text for token in chunk)
-            places.append(Place(key, tokens, [part.segment for part in parts], parts[-1].features))
+            # As one: rows that begin there then share it, where several parts would be copied for each.
+            whole = torch.cat([part.segment for part in parts], dim=3) if len(parts) > 1 else parts[0].segment
+            places.append(Place(key, tokens, [whole], parts[-1].features))
         self._evict()
         return places
 

@@ -219,4 +219,3 @@ def _other(start: Start, when: str) -> EnvironmentFault:
         f"episode {start.id}: played from the beginning, the plan came to something else than in the search {when}; "
         "let everything depend on task, variation and actions alone, and let copy() share nothing that changes"
     )
-

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from colasearch.agents.episode import LATE, Episode, Live
 from colasearch.agents.layout import Layout
 from colasearch.agents.places import Place
@@ -154,12 +156,8 @@ class Player:
         heated = [option.share ** (1 / self.settings.temperature) for option in options]
         drawn = []
         for uniform in seeded_uniforms(count, self.writer.seed, *place.key, "among"):
-            left = float(uniform) * sum(heated)
-            for option, weight in zip(options, heated, strict=True):
-                left -= weight
-                if left < 0:
-                    break
-            drawn.append(option.text)
+            at = int(np.searchsorted(np.cumsum(heated), float(uniform) * sum(heated), side="right"))
+            drawn.append(options[min(at, len(options) - 1)].text)
         text = most_frequent(drawn)
         assert text is not None
         return Chosen(text)

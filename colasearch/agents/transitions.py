@@ -139,6 +139,6 @@ class Transitions:
             what = f"after {len(history)} actions" if history else "at the beginning"
             raise EnvironmentFault(
                 f"environment {self._environment.where}: done again, the same actions came to something else {what}: "
-                f"{outcome.observation[:80]!r}, not {before.observation[:80]!r}. A search comes back to states by reset "
-                "and replay; let everything depend on task, variation and actions alone, or give the environment copy()"
+                f"{outcome.observation[:80]!r}, not {before.observation[:80]!r}. A search comes back to states by "
+                "reset and replay; let everything depend on task, variation and actions alone, or give copy()"
             )

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from colasearch.agents.layout import Chunk, Layout, action_of
-from colasearch.agents.likely import log_likelihoods
+from colasearch.agents.likely import BEAM, log_likelihoods
 from colasearch.agents.places import Key, Place, Places
 from colasearch.engine.decoding.decoder import decode
 from colasearch.engine.decoding.draws import seeded_uniforms
@@ -107,7 +107,7 @@ class Writer:
     def draw(
         self, places: Sequence[Place], count: int, *, greedy: bool = False, purpose: str = "draw"
     ) -> list[list[Written]]:
-        """``count`` actions at each place, drawn independently; ``greedy``: the most probable code or token each time."""
+        """``count`` actions at each place, drawn independently; ``greedy``: the most probable code or token each."""
         actor = self.greedy if greedy else self.actor
         wanted = [(i, number) for i in range(len(places)) for number in range(count)]
         uniforms = [self._uniforms(places[i], purpose, number) for i, number in wanted]
@@ -153,14 +153,14 @@ class Writer:
         return [options_of(shares) for shares in found]
 
     def judge(self, places: Sequence[Place], actions: Sequence[Sequence[str]], width: int) -> list[list[Option]]:
-        """Given actions at each place by how likely the model is to write them; at most ``width``, the likeliest first."""
+        """Given actions at each place, the likeliest first: at most ``width``, and at most ``BEAM`` of more."""
         rows = [[self.layout.action(text) for text in texts] for texts in actions]
         for place, row in zip(places, rows, strict=True):
             self.tokens_of[place.key[0]] += sum(map(len, row))
         scores = log_likelihoods(self.actor, places, rows, width, self.actor.rows_for(self.config))
         found = []
         for texts, score_O in zip(actions, scores, strict=True):
-            order = sorted(range(len(texts)), key=lambda o: (-score_O[o], o))[:width]
+            order = sorted(range(len(texts)), key=lambda o: (-score_O[o], o))[: min(width, BEAM)]
             fine = [o for o in order if np.isfinite(score_O[o])]
             top = max((score_O[o] for o in fine), default=0.0)
             found.append(options_of({texts[o]: float(np.exp(score_O[o] - top)) for o in fine}))
@@ -183,9 +183,7 @@ class Writer:
     def _uniforms(self, place: Place, purpose: str, number: int) -> np.ndarray:
         return seeded_uniforms(self.layout.action_tokens, self.seed, *place.key, purpose, number)
 
-    def _decoded(
-        self, actor: Actor, places: Sequence[Place], rows: list[Row], fine: Sequence[bool]
-    ) -> list[Written]:
+    def _decoded(self, actor: Actor, places: Sequence[Place], rows: list[Row], fine: Sequence[bool]) -> list[Written]:
         """Decode rows, each below the place of its number, to the end of their actions."""
         for row, usable in zip(rows, fine, strict=True):
             row.broken = row.broken or not usable or row.first_token < 0

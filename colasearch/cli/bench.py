@@ -17,7 +17,7 @@ OTHERS: dict[str, tuple[str, str, str]] = {
 
 
 class BenchGroup(NamedGroup):
-    """The benchmarks by name, ``gym:TASK`` for any TASK, ``env:NAME``, and the commands of ``OTHERS``; imported when used.
+    """The benchmarks by name, ``gym:TASK`` for any TASK, ``env:NAME``, and ``OTHERS``; imported when used.
 
     Without a name the rows of ``--data`` are the benchmark.
     """

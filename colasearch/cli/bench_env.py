@@ -124,7 +124,9 @@ def make_command(name: str) -> click.Command:
         help="What it is compared with: of greedy, sampled, majority, best_of_n, act, gold "
         "[default: greedy,sampled,majority,best_of_n].",
     )
-    @option("--sims", default="32", callback=sims_list, help="Simulations an episode; several, as in 8,32, give a curve.")
+    @option(
+        "--sims", default="32", callback=sims_list, help="Simulations an episode; several, as in 8,32, give a curve."
+    )
     @option(
         "--equal",
         type=click.Choice(["steps", "tokens"]),
@@ -177,10 +179,8 @@ def run(settings: EnvironmentSettings, context: click.Context) -> int:
         raise click.UsageError("--resume needs --output, the folder of the run to go on with")
     if settings.searcher not in _known_arms()[1]:
         make(settings.searcher, dict(settings.options))
-    kind, task = find(
-        settings.name.removeprefix(PREFIX), servers=settings.servers, timeout=settings.server_timeout
-    )
-    with closing(_Closing(kind.close)), Display() as display, warnings_to(display):
+    kind, task = find(settings.name.removeprefix(PREFIX), servers=settings.servers, timeout=settings.server_timeout)
+    with closing(Closing(kind.close)), Display() as display, warnings_to(display):
         catalogue = catalogue_of(kind)
         data = _episodes(settings, catalogue, task)
         for remark in data.remarks:
@@ -195,7 +195,7 @@ def run(settings: EnvironmentSettings, context: click.Context) -> int:
 
 
 @dataclass
-class _Closing:
+class Closing:
     """Something to call at the end."""
 
     close: Any
@@ -322,5 +322,3 @@ def _manifest(
     }
     runtime = {"batch_size": plan.slots, "threads": given.threads, "origins": origins, "data": data.to_json()}
     return manifest_of("bench", settings, hashes, runtime)
-
-

@@ -50,7 +50,17 @@ def show_summary(summary: Mapping[str, Any], console: Console | None = None) -> 
 
 def _arms(summary: Mapping[str, Any]) -> Table:
     table = plain_table(
-        "arm", "score", "solved %", "any solved %", "actions", "new steps", "replayed", "tokens", "cut", "seconds", "errors"
+        "arm",
+        "score",
+        "solved %",
+        "any solved %",
+        "actions",
+        "new steps",
+        "replayed",
+        "tokens",
+        "cut",
+        "seconds",
+        "errors",
     )
     for name, arm in summary["arms"].items():
         n, fine = max(1, arm["n"]), max(1, arm["n"] - arm["errors"])

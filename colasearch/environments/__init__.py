@@ -1,7 +1,7 @@
 """Environments: worlds that are acted on by short texts; ours, those of other packages, and users' own.
 
-``base.py`` says what one is, ``registry.py`` finds it, ``checked.py`` looks at what it answers, ``catalogue.py`` says which
-episodes there are. ``text_world/`` is ours; ``scienceworld.py`` and ``textworld.py`` adapt others', which
+``base.py`` says what one is, ``registry.py`` finds it, ``checked.py`` looks at what it answers, ``catalogue.py`` says
+which episodes there are. ``text_world/`` is ours; ``scienceworld.py`` and ``textworld.py`` adapt others', which
 ``servers/`` keeps in processes of their own. Nothing here knows a model.
 """
 

@@ -19,7 +19,9 @@ from colasearch.environments.base import (
 from colasearch.environments.checked import Checked
 from colasearch.errors import ColasearchError, InputError
 
-INSTRUCTION = "Reach the goal by short commands. Answer each observation with one command on one line, and nothing else."
+INSTRUCTION = (
+    "Reach the goal by short commands. Answer each observation with one command on one line, and nothing else."
+)
 """What the model is told where the environment says nothing."""
 
 
@@ -143,4 +145,6 @@ def _asked(function: Any, name: str, what: str) -> Any:
     except ColasearchError:
         raise
     except Exception as error:  # the user's code
-        raise EnvironmentFault(f"environment {name}: {what} raised {type(error).__name__}: {str(error)[:300]}") from error
+        raise EnvironmentFault(
+            f"environment {name}: {what} raised {type(error).__name__}: {str(error)[:300]}"
+        ) from error

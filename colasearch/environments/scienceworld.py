@@ -30,9 +30,9 @@ class Inside:
 
     max_steps = MAX_STEPS
     instruction = (
-        "You are in a small world of ten rooms where you do experiments. Reach the goal by short commands, such as: open "
-        "door to kitchen, go to kitchen, look in cupboard, pick up thermometer, focus on thermometer, use thermometer in "
-        "inventory on water. Give one command at a time."
+        "You are in a small world of ten rooms where you do experiments. Reach the goal by short commands, such as: "
+        "open door to kitchen, go to kitchen, look in cupboard, pick up thermometer, focus on thermometer, use "
+        "thermometer in inventory on water. Give one command at a time."
     )
 
     def __init__(self) -> None:

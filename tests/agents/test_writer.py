@@ -95,6 +95,23 @@ def test_likelihoods_are_those_of_the_whole_text(agent_lm):
         assert writer.judge([place], [texts], 1)[0][0].text == options[0].text
 
 
+@pytest.mark.parametrize("engine", ["tree", "paged", "whole"])
+def test_of_many_actions_the_likeliest_are_found(agent_lm, engine):
+    texts = [
+        f"{verb} {thing}"
+        for verb in ("take", "drop", "open", "eat")
+        for thing in ["cup", "cat", "cap", "hat", "hut", "map"]
+    ]
+    texts = [f"{text} {number}" for text in texts for number in range(4)]
+    writer = writer_of(agent_lm, engine=engine)
+    place = writer.places(keys_of(1), [writer.layout.chunks("A room.", TURNS)])[0]
+    rows = [[*place.tokens, *writer.layout.action(text)] for text in texts]
+    totals = [one.total for one in likelihoods(agent_lm, rows, [len(place.tokens)] * len(rows), "codes")]
+    best = sorted(texts, key=lambda text: -totals[texts.index(text)])
+    assert [option.text for option in writer.judge([place], [texts], 5)[0]] == best[:5]
+    assert len(writer.judge([place], [texts], len(texts))[0]) <= 64
+
+
 def test_draws_depend_on_seed_key_and_number_alone(agent_lm):
     writer = writer_of(agent_lm)
     together = writer.draw(writer.places(keys_of(3), texts_of(writer)), 3)

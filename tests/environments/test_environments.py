@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -87,12 +88,12 @@ def test_what_changes_nothing_is_no_valid_action_and_the_rest_is():
 )
 def test_what_breaks_the_contract_is_an_error_that_says_what_and_where(methods, call, words):
     environment = checked(**methods)
+    begin = partial(environment.reset, Start("cook", 4))
+    if call != "reset":
+        begin()
+    asked = {"step": partial(environment.step, "a"), "reset": begin}.get(call, getattr(environment, call))
     with pytest.raises(EnvironmentFault) as told:
-        if call != "reset":
-            environment.reset(Start("cook", 4))
-        {"step": lambda: environment.step("a"), "reset": lambda: environment.reset(Start("cook", 4))}.get(
-            call, getattr(environment, call)
-        )()
+        asked()
     assert words in str(told.value)
     assert "given, episode cook-4" in str(told.value)
 
@@ -126,13 +127,13 @@ def test_environments_are_found_by_name_file_class_and_task():
     kind, task = find(f"{USERS}:Levels:hard")
     assert (task, kind.file) == ("hard", str(USERS))
     assert find(f"{USERS}:ready_made")[0].slots == 1
-    with pytest.raises(InputError, match="classes with reset and step .*Guess, GuessValid.*; name one"):
+    with pytest.raises(InputError, match=r"classes with reset and step .*Guess, GuessValid.*; name one"):
         find(str(USERS))
     with pytest.raises(InputError, match="has no 'Gess'"):
         find(f"{USERS}:Gess")
-    with pytest.raises(InputError, match="unknown environment 'hous'.*Did you mean house"):
+    with pytest.raises(InputError, match=r"unknown environment 'hous'.*Did you mean house"):
         find("hous")
-    with pytest.raises(InputError, match="there is no file nothing.py"):
+    with pytest.raises(InputError, match=r"there is no file nothing\.py"):
         find("nothing.py:A")
 
 

@@ -29,9 +29,7 @@ class PromptBatch:
     def positions(self, device: torch.device) -> Tensor:
         """``[total tokens]`` position of each token in its own text."""
         begins = [sum(segment.shape[3] for segment in path) for path in self.before]
-        return torch.cat(
-            [torch.arange(b, b + n, device=device) for b, n in zip(begins, self.lengths, strict=True)]
-        )
+        return torch.cat([torch.arange(b, b + n, device=device) for b, n in zip(begins, self.lengths, strict=True)])
 
     def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float | None = None) -> Tensor:
         """Causal attention within each prompt; shapes as in ``model.blocks.Attention`` with B = 1."""

@@ -1,7 +1,7 @@
 """The process of a server: makes an environment and does what the lines on its standard input say.
 
-A line is ``{"call": NAME, "given": [...]}``; the answer is ``{"value": ...}``, or ``{"error": "...", "kind": "..."}`` where
-the environment raised. What the environment prints goes to standard error.
+A line is ``{"call": NAME, "given": [...]}``; the answer is ``{"value": ...}``, or ``{"error": "...", "kind": "..."}``
+where the environment raised. What the environment prints goes to standard error.
 """
 
 from __future__ import annotations

@@ -33,10 +33,8 @@ class Server:
         self.spec, self.timeout = spec, timeout
         self._rest = b""
         command = [sys.executable, "-m", "colasearch.environments.servers.child", spec, str(os.getpid())]
-        # A session of its own: Ctrl-C is the parent's to deal with, and whatever the environment has started dies with it.
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
-        )
+        # A session of its own: Ctrl-C is the parent's to deal with, and what the environment has started dies with it.
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
         try:
             self._read(START_SECONDS)
         except BaseException:

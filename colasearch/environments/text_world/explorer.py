@@ -1,7 +1,8 @@
 """Solves a house by what is seen on the way alone, as a player must: the gold path.
 
-A path that knew the house would be shorter, and nothing to learn from: nobody who sees only the room that he is in could
-tell why it turns left. This one looks for what it lacks: into what is nearest and closed, through the nearest door.
+A path that knew the house would be shorter, and nothing to learn from: nobody who sees only the room that he is in
+could tell why it turns left. This one looks for what it lacks: into what is nearest and closed, through the nearest
+door.
 """
 
 from __future__ import annotations

@@ -25,8 +25,8 @@ class House:
     """
 
     instruction = (
-        "You are in a house. Reach the goal by short commands: go north, open box, take apple, wash apple, unlock chest, "
-        "put apple in box. Give one command at a time."
+        "You are in a house. Reach the goal by short commands: go north, open box, take apple, wash apple, unlock "
+        "chest, put apple in box. Give one command at a time."
     )
     max_steps = 30
     tasks: Sequence[str] = TASKS
