@@ -23,7 +23,7 @@ OURS: dict[str, tuple[str, str]] = {
 }
 """Name: (module, function that gives the ``Kind``)."""
 ABOUT = {
-    "house": "A small text world of ours: rooms, things, doors and chests; 900 variations.",
+    "house": "A small text world of ours: rooms, things, doors and chests; 3,450 variations.",
     "scienceworld": "ScienceWorld's 30 tasks of elementary science (pip install '.[scienceworld]', Java).",
     "textworld": "Games that TextWorld makes (pip install '.[textworld]').",
 }

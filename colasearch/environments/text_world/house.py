@@ -11,7 +11,7 @@ from colasearch.environments.text_world.plan import TASKS, Plan, plan_of
 from colasearch.environments.text_world.state import State
 from colasearch.errors import InputError
 
-VARIATIONS = {"train": range(200), "dev": range(200, 250), "test": range(250, 300)}
+VARIATIONS = {"train": range(1000), "dev": range(1000, 1050), "test": range(1050, 1150)}
 """Numbers of the variations of each task, by split."""
 
 
