@@ -22,21 +22,22 @@ FORBIDDEN = {
     "searchers": ("torch", "transformers", "colasearch.model", "colasearch.engine", "colasearch.storage"),
     "verifiers": ("torch", "transformers", "colasearch.model", "colasearch.engine", "colasearch.training"),
     "storage": ("torch", "transformers", "colasearch.model", "colasearch.engine"),
+    "environments": ("torch", "transformers", "colasearch.model", "colasearch.engine", "colasearch.agents"),
     "benchmarks.data_sets": ("torch", "colasearch.model", "colasearch.engine", "colasearch.benchmarks.harness"),
 }
 """What the modules below each prefix must not import."""
 
 ROOMS = (
     *("errors", "disk", "interrupts", "printable", "problem", "wording", "userfile"),
-    *("storage", "searchers", "verifiers", "rows", "model", "rewards", "tasks"),
+    *("storage", "searchers", "verifiers", "environments", "rows", "model", "rewards", "tasks"),
     *("engine.settings", "engine.vllm", "defaults", "engine.memory", "engine.forward", "engine.decoding"),
     *("engine.texts", "engine.prompt", "engine.trees"),
-    *("engine.verdict", "engine.record", "engine.plan", "engine.scheduler"),
+    *("engine.verdict", "engine.record", "engine.plan", "engine.scheduler", "agents"),
     *("training.generated", "training.running", "training.data", "training.base", "training.latent_actions"),
     *("training.reinforcement", "training.from_search", "training.values", "training.speed", "training.trained"),
     "training.preference",
-    *("benchmarks.names", "benchmarks.data_sets", "benchmarks.harness", "whole_texts"),
-    *("text_scheduler", "solving", "serve"),
+    *("benchmarks.names", "benchmarks.data_sets", "benchmarks.harness", "benchmarks.episodes"),
+    *("whole_texts", "text_scheduler", "solving", "serve"),
     *("cluster", "benchmarks.measurements"),
     *("report", "experiments.running", "experiments.recipes", "experiments.reports"),
     *("experiments.countdown_run", "experiments.iterate_run", "experiments.adapt_run", "experiments.preference_run"),

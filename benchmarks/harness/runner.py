@@ -231,8 +231,20 @@ class Runner:
         )
 
 
+class Summed(Protocol):
+    """A run that can be summed up at any time."""
+
+    folder: RunFolder
+
+    def run(self) -> None:
+        """Do all that is not done yet."""
+
+    def summary(self) -> dict[str, Any]:
+        """The summary of what is done so far."""
+
+
 def run_to_end(
-    runner: Runner, on_summary: Callable[[dict[str, Any]], None], report: Callable[[Path], None]
+    runner: Summed, on_summary: Callable[[dict[str, Any]], None], report: Callable[[Path], None]
 ) -> dict[str, Any]:
     """Run, then write the summary and the report; when interrupted, write them of what is done and raise on.
 

@@ -17,7 +17,7 @@ OTHERS: dict[str, tuple[str, str, str]] = {
 
 
 class BenchGroup(NamedGroup):
-    """The benchmarks by name, ``gym:TASK`` for any TASK, and the commands of ``OTHERS``; imported when used.
+    """The benchmarks by name, ``gym:TASK`` for any TASK, ``env:NAME``, and ``OTHERS``; imported when used.
 
     Without a name the rows of ``--data`` are the benchmark.
     """
@@ -41,6 +41,10 @@ class BenchGroup(NamedGroup):
             command = getattr(import_module(module), attribute)
             assert isinstance(command, click.Command)
             return command
+        if cmd_name.startswith("env:"):
+            from colasearch.cli.bench_env import make_command as make_environment_command
+
+            return make_environment_command(cmd_name)
         if cmd_name in (*BENCHMARKS, ROWS) or cmd_name.startswith("gym:"):
             from colasearch.cli.bench_run import make_command
 
@@ -53,6 +57,7 @@ class BenchGroup(NamedGroup):
             formatter.write_dl(
                 [
                     *sorted(BENCHMARKS.items()),
+                    ("env:NAME[:TASK]", "Episodes of an environment: house, scienceworld, FILE.py:Class, ..."),
                     ("gym:TASK", "Any task of reasoning-gym."),
                     (f"[{ROWS}] --data FILE", ROWS_HELP),
                 ]

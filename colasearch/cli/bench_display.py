@@ -23,6 +23,7 @@ from colasearch.printable import visible
 
 if TYPE_CHECKING:
     from colasearch.benchmarks.data_sets.load import DataSet
+    from colasearch.benchmarks.episodes.runner import EpisodeData, EpisodePlan
     from colasearch.benchmarks.harness.runner import Plan
     from colasearch.cluster.progress import PoolStatus
 
@@ -146,8 +147,14 @@ class Display:
         """A warning."""
         self.console.print(Text(f"Warning: {visible(text)}", style="yellow"), soft_wrap=True)
 
-    def start(self, plan: Plan, data: DataSet, records: Iterable[Mapping[str, Any]]) -> None:
-        """The run begins, with what an earlier one has done already."""
+    def start(
+        self,
+        plan: Plan | EpisodePlan,
+        data: DataSet | EpisodeData,
+        records: Iterable[Mapping[str, Any]],
+        what: str = "problems",
+    ) -> None:
+        """The run begins, with what an earlier one has done already; ``what`` says of what it has many."""
         for arm, sims in plan.units():
             self.arms[arm, sims] = _Arm(arm, sims, len(data.items))
         for record in records:
@@ -155,8 +162,8 @@ class Display:
         self._at_start = min(arm.done for arm in self.arms.values())
         self.begun = self.last = time.monotonic()
         self.say(
-            f"{plan.benchmark}: {len(data.items)} of {data.total} problems, {', '.join(plan.arms)}, "
-            f"{','.join(map(str, plan.sims))} simulations, up to {plan.slots} problems at a time"
+            f"{plan.benchmark}: {len(data.items)} of {data.total} {what}, {', '.join(plan.arms)}, "
+            f"{','.join(map(str, plan.sims))} simulations, up to {plan.slots} {what} at a time"
         )
         if self.console.is_terminal:
             self.live = Live(self, console=self.console, refresh_per_second=4, transient=True)

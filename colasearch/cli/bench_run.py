@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 import sys
 import warnings
 from collections.abc import Iterator
@@ -157,7 +158,7 @@ def run(settings: BenchSettings, context: click.Context) -> int:
     task = get_task(settled(settings.task or benchmark.task)).name
     if settings.exactly and task != "countdown":
         raise click.UsageError(f"--exactly is a rule of Countdown; {name} has no numbers to use: leave it out")
-    with Display() as display, _warnings_to(display):
+    with Display() as display, warnings_to(display):
         data = load(
             benchmark,
             data=settings.data,
@@ -226,7 +227,7 @@ def _run(
             display.say(said)
         plan = _plan(settings, lm, data, pooled=pool is not None)
         manifest = _manifest(plan, data, lm, pool, settings, context)
-        path = settings.output or _new_folder(settings.name)
+        path = settings.output or new_folder(settings.name)
         with ExitStack() as stack:
             folder = stack.enter_context(RunFolder(path, manifest, resume=settings.resume))
             if folder.records:
@@ -250,9 +251,10 @@ def _run(
     return summary, path
 
 
-def _new_folder(name: str) -> Path:
+def new_folder(name: str) -> Path:
     """An empty folder for a run without ``--output``, named by benchmark and time; one that nobody else has."""
-    stem = Path("runs") / f"{name.replace(':', '-')}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    safe = re.sub(r"[^A-Za-z0-9._-]+", "-", name)[-80:]
+    stem = Path("runs") / f"{safe}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     path, number = stem, 1
     while True:
         try:
@@ -378,7 +380,7 @@ def _manifest(
 
 
 @contextmanager
-def _warnings_to(display: Display) -> Iterator[None]:
+def warnings_to(display: Display) -> Iterator[None]:
     """Show our own warnings as lines on stderr; others as Python shows them."""
     before = warnings.showwarning
 

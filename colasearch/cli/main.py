@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "export": ("colasearch.cli.export", "Write a run's records as Parquet, or a model's base."),
     "iterate": ("colasearch.cli.iterate", "Let search and RL teach a model in turn."),
     "models": ("colasearch.cli.models", "List the known models; fetch one's weights."),
+    "play": ("colasearch.cli.play", "Play one episode of an environment, and show it."),
     "serve": ("colasearch.cli.serve", "Serve searches to OpenAI's clients."),
     "solve": ("colasearch.cli.solve", "Solve one problem by tree search."),
     "train": ("colasearch.cli.train", "Learn latent actions, policies, values; tune a base."),

@@ -72,6 +72,26 @@ def likelihoods(
     return [found[i] for i in range(len(rows))]
 
 
+@torch.inference_mode()
+def next_token_log_probs(lm: LatentLM, states_ND: Tensor, targets_N: Tensor, scores_NK: Tensor | None) -> Tensor:
+    """Log-probabilities ``[N]`` of given next tokens at given states.
+
+    Args:
+        lm: The model.
+        states_ND: Hidden states of the base.
+        targets_N: A token each.
+        scores_NK: The policy's scores there: the mixture. None: the base alone.
+    """
+    log_codes_NK = None if scores_NK is None else torch.log_softmax(scores_NK.float(), dim=-1)
+    step = max(1, HELD_NUMBERS // (lm.base.vocab_size * (1 if log_codes_NK is None else lm.num_codes)))
+    parts = []
+    for at in range(0, len(targets_N), step):
+        part = slice(at, at + step)
+        all_NV = _next_tokens(lm, states_ND[part], None if log_codes_NK is None else log_codes_NK[part])
+        parts.append(all_NV.gather(1, targets_N[part, None])[:, 0])
+    return torch.cat(parts) if parts else torch.zeros(0)
+
+
 def _pass(lm: LatentLM, rows: Sequence[Sequence[int]], starts: Sequence[int], under: Under) -> list[Likelihood]:
     longest = max(map(len, rows))
     device = lm.base.device

@@ -25,6 +25,7 @@ class BaseSettings(TextRun):
     layers: int = 6
     heads: int = 6
     context: int = 256
+    words: int = 0
     half: bool = False
 
     def shape(self) -> dict[str, int]:
@@ -40,6 +41,13 @@ class BaseSettings(TextRun):
 @click.option("--layers", type=COUNT, default=6, show_default=True)
 @click.option("--heads", type=COUNT, default=6, show_default=True)
 @click.option("--context", type=COUNT, default=256, show_default=True, help="Longest text, in tokens.")
+@click.option(
+    "--words",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="So many of the most frequent words become tokens; all else is characters.",
+)
 @click.option("--bfloat16", "half", is_flag=True, help="Passes in bfloat16: faster on CPUs that compute in it.")
 def command(**given: Any) -> None:
     """Train a small Llama over characters from scratch, for experiments on one machine.
@@ -49,25 +57,29 @@ def command(**given: Any) -> None:
     run(BaseSettings(**given))
 
 
+def _texts(row: dict[str, Any]) -> list[str]:
+    """All that a row says."""
+    turns = [str(turn[key]) for turn in row.get("turns", []) for key in ("action", "observation")]
+    # An action stands behind a blank.
+    turns += [f" {turn['action']}" for turn in row.get("turns", [])]
+    return [*(str(row.get(key, "")) for key in ("text", "problem", "solution", "instruction", "observation")), *turns]
+
+
 def run(settings: BaseSettings) -> None:
     """Train as ``settings`` say."""
     import torch
 
     from colasearch.model.base import pick_device
     from colasearch.storage.files import sha256_of
-    from colasearch.training.base.from_scratch import BaseLearner, make_tokenizer, new_base, save_base
+    from colasearch.training.base.from_scratch import BaseLearner, frequent_words, make_tokenizer, new_base, save_base
     from colasearch.training.data.corpus import batches, load_corpus, read_rows
     from colasearch.training.running.loop import fit, manifest
 
     if settings.threads:
         torch.set_num_threads(settings.threads)
-    texts = (
-        str(row.get(key, ""))
-        for path in settings.data
-        for row in read_rows(path)
-        for key in ("text", "problem", "solution")
-    )
-    base = new_base(make_tokenizer(texts), settings.seed, **settings.shape())
+    texts = [text for path in settings.data for row in read_rows(path) for text in _texts(row)]
+    words = frequent_words(texts, settings.words)
+    base = new_base(make_tokenizer(texts, words), settings.seed, **settings.shape())
     base.model.to(pick_device(settings.device))
     most = min(settings.max_tokens, settings.context)
     corpus = load_corpus(settings.data, base.tokenizer, base.end_id, most)
@@ -77,6 +89,7 @@ def run(settings: BaseSettings) -> None:
     config = {
         **settings.describe(),
         **settings.shape(),
+        **({"words": settings.words} if settings.words else {}),  # as in runs from before there was a choice
         "bfloat16": settings.half,
         "epochs": settings.epochs,
         "batch_tokens": settings.batch_tokens,

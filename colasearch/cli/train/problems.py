@@ -10,6 +10,9 @@ import click
 
 from colasearch.cli.train.options import COUNT, PathType
 
+KINDS = ("words", "stories", "countdown")
+"""Kinds of problems that are made; episodes are played."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ProblemsSettings:
@@ -18,29 +21,44 @@ class ProblemsSettings:
     output: Path
     count: int = 30_000
     seed: int = 0
-    kind: Literal["words", "stories", "countdown"] = "words"
+    kind: str = "words"
     split: Literal["train", "heldout"] = "train"
     skill: float = 0.2
 
 
+def kind_name(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    """One of ``KINDS``, or an environment."""
+    if value in KINDS or value.startswith("env:"):
+        return value
+    raise click.BadParameter(f"{value!r} must be one of {', '.join(KINDS)}, or env:NAME")
+
+
 @click.command("problems")
-@click.option("--count", type=COUNT, default=30_000, show_default=True, help="How many problems.")
+@click.option(
+    "--count",
+    type=COUNT,
+    default=30_000,
+    show_default=True,
+    help="How many problems; of an environment at most, one of each variation.",
+)
 @click.option("--seed", default=0, show_default=True, help="Equal seeds give equal problems.")
 @click.option("--output", required=True, type=PathType, help="jsonl file to write.")
 @click.option(
     "--kind",
-    type=click.Choice(["words", "stories", "countdown"]),
+    callback=kind_name,
     default="words",
+    metavar="words|stories|countdown|env:NAME[:TASK]",
     show_default=True,
-    help="Arithmetic word problems, all solved: from templates, or composed from parts. Or Countdown with solutions of "
-    "which many fail.",
+    help="Arithmetic word problems, all solved: from templates, or composed from parts. Countdown with solutions of "
+    "which many fail. Or episodes of an environment that its gold actions solve.",
 )
 @click.option(
     "--split",
     type=click.Choice(["train", "heldout"]),
     default="train",
     show_default=True,
-    help="Countdown: held-out problems have numbers and targets that training never sees.",
+    help="Countdown: held-out problems have numbers and targets that training never sees. Environments: the train, or "
+    "the dev variations.",
 )
 @click.option(
     "--skill",
@@ -56,19 +74,33 @@ def command(**given: Any) -> None:
 
 def run(settings: ProblemsSettings) -> None:
     """Make problems as ``settings`` say."""
-    import json
-
-    from colasearch.storage.files import write_atomic
     from colasearch.training.generated.countdown import CountdownConfig, countdown_rows
     from colasearch.training.generated.story_grammar.problems import stories
     from colasearch.training.generated.word_templates.problems import word_problems
 
     count, seed, output = settings.count, settings.seed, settings.output
+    if settings.kind.startswith("env:"):
+        from colasearch.training.generated.episodes import gold_episodes
+
+        split = "train" if settings.split == "train" else "dev"
+        episodes, failed = gold_episodes(settings.kind.removeprefix("env:"), split, count, seed)
+        for message in failed:
+            click.echo(f"Warning: {message}; it is left out", err=True)
+        _write(episodes, output, "episodes")
+        return
     rows = (
         countdown_rows(count, seed, settings.split, CountdownConfig(skill=settings.skill))
         if settings.kind == "countdown"
         else (stories if settings.kind == "stories" else word_problems)(count, seed)
     )
+    _write(list(rows), output, "problems")
+
+
+def _write(rows: list[dict[str, Any]], output: Path, what: str) -> None:
+    import json
+
+    from colasearch.storage.files import write_atomic
+
     output.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(output, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-    click.echo(f"wrote {count} problems to {output}", err=True)
+    click.echo(f"wrote {len(rows)} {what} to {output}", err=True)

@@ -22,7 +22,7 @@ from colasearch.engine.forward.inference import Inference, inference_of
 from colasearch.engine.forward.looks import Looks, Single, Together, Wanted, packed
 from colasearch.engine.forward.steps import DeviceSteps
 from colasearch.engine.memory.attention import as_kept, kept_dtype
-from colasearch.engine.memory.choose import Memories, memories, segment_store
+from colasearch.engine.memory.choose import Memories, Panels, memories, segment_store
 from colasearch.engine.memory.interfaces import AttendedRows, Attention, NodeMemory, PromptAttention
 from colasearch.engine.memory.paged import PagedRows
 from colasearch.engine.memory.shape import Segment
@@ -156,7 +156,7 @@ class Actor:
                     segments += [WholeBatch.segment(prompt) for prompt in group]
                     self.prompt_tokens += sum(len(p) for p in group)
                 else:
-                    part, cut = self._encode_prompts(group)
+                    part, cut = self._encoded(self._memories().prompts(group), len(group))
                     features.append(part)
                     segments += cut
         return Features.join(features), segments
@@ -175,11 +175,35 @@ class Actor:
         self.repeated_tokens += sum(lengths)
         return attention.runs(lengths)
 
-    def _encode_prompts(self, prompts: Sequence[Sequence[int]]) -> tuple[Features, list[Segment]]:
-        batch = self._memories().prompts(prompts)
+    @property
+    def can_continue(self) -> bool:
+        """Whether ``continue_texts`` can be asked; otherwise texts are encoded whole, by ``prefill``."""
+        return self.shape is not None and isinstance(self._memories(), Panels)
+
+    @torch.inference_mode()
+    def continue_texts(
+        self, parts: Sequence[Sequence[int]], before: Sequence[Sequence[Segment]]
+    ) -> tuple[Features, list[Segment]]:
+        """Encode parts of texts side by side, each behind segments of what stands before it; see ``prefill``."""
+        features: list[Features] = []
+        segments: list[Segment] = []
+        memories = self._memories()
+        assert isinstance(memories, Panels)
+        for group in _groups(parts):
+            if self.poll is not None:
+                self.poll()
+            begin = len(segments)
+            with self._timed():
+                part, cut = self._encoded(memories.continued(group, before[begin : begin + len(group)]), len(group))
+            features.append(part)
+            segments += cut
+        return Features.join(features), segments
+
+    def _encoded(self, batch: PromptAttention, count: int) -> tuple[Features, list[Segment]]:
+        """Features after the last token of each of ``count`` texts, and their keys and values."""
         after = self._pass(batch)
         self.prompt_tokens += batch.computed
-        return Features.join([after[number] for number in range(len(prompts))]), batch.segments()
+        return Features.join([after[number] for number in range(count)]), batch.segments()
 
     def _pass(self, batch: PromptAttention) -> dict[int, Features]:
         """Run the model over all passages; features after the last token of each prompt."""

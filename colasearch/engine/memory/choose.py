@@ -62,6 +62,10 @@ class Panels:
     def after(self, path: Sequence[Segment], tokens: Sequence[int]) -> None:
         """Texts go on a token at a time."""
 
+    def continued(self, parts: Sequence[Sequence[int]], before: Sequence[Sequence[Segment]]) -> PromptAttention:
+        """Attention for encoding parts of texts side by side, each behind segments of what stands before it."""
+        return PromptBatch(self.shape, parts, self.device, before)
+
 
 def memories(engine: str, shape: KVShape, dtype: torch.dtype, device: torch.device) -> Memories:
     """The way for ``engine``: pages if it is ``paged``, else panels."""

@@ -81,16 +81,24 @@ def sunk(out: Tensor, sums: Tensor, sinks: Tensor | None) -> Tensor:
 
 
 def causal(query: Tensor, key: Tensor, value: Tensor, how: Scoring) -> Tensor:
-    """Causal attention within one text: ``[1, heads, T, d]``, keys and values of as many or fewer heads."""
-    length, grouped = query.shape[2], query.shape[1] != key.shape[1]
-    if how.cap is None and how.sinks is None and how.window is None:
+    """Causal attention of a text's last tokens to the whole of it.
+
+    Args:
+        query: ``[1, heads, n, d]``: of the last n tokens, or of all.
+        key: ``[1, heads or fewer, T, d]``: of all tokens.
+        value: As ``key``.
+        how: How they score.
+    """
+    length, past, grouped = query.shape[2], key.shape[2] - query.shape[2], query.shape[1] != key.shape[1]
+    if how.cap is None and how.sinks is None and how.window is None and not past:
         return F.scaled_dot_product_attention(
             query, key, value, is_causal=length > 1, scale=how.scale, enable_gqa=grouped
         )
-    at = torch.arange(length, device=query.device)
-    hidden_TT = at > at[:, None]
+    at = torch.arange(key.shape[2], device=query.device)
+    asking = at[past:, None]
+    hidden_TT = at > asking
     if how.window is not None:
-        hidden_TT |= at <= at[:, None] - how.window
+        hidden_TT |= at <= asking - how.window
     if how.cap is None and how.sinks is None:
         return F.scaled_dot_product_attention(query, key, value, ~hidden_TT, scale=how.scale, enable_gqa=grouped)
     group = query.shape[1] // key.shape[1]

@@ -6,6 +6,8 @@ prompt costs about a dozen tokens. Cross-entropy of every token after the shared
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -44,14 +46,20 @@ def wording() -> list[str]:
     return [*parts, rest, ", ", "\\boxed{"]
 
 
-def make_tokenizer(texts: Iterable[str]) -> Any:
-    """A fast tokenizer of ``wording`` and characters: printable ASCII, newline and those of ``texts``."""
+def frequent_words(texts: Iterable[str], most: int) -> list[str]:
+    """The ``most`` words that ``texts`` have most often, a blank before them belonging to them."""
+    counts = Counter(word for text in texts for word in re.findall(r" ?[A-Za-z]+", text) if len(word) > 1)
+    return [word for word, _ in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:most]]
+
+
+def make_tokenizer(texts: Iterable[str], words: Sequence[str] = ()) -> Any:
+    """A fast tokenizer of ``wording``, ``words`` and characters: printable ASCII, newline and those of ``texts``."""
     with quiet_transformers():
         from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
         from transformers import PreTrainedTokenizerFast
 
         letters = sorted({"\n", *map(chr, range(32, 127)), *(c for text in texts for c in text)})
-        pieces = sorted(set(wording()), key=len, reverse=True)
+        pieces = sorted({*wording(), *words}, key=lambda piece: (-len(piece), piece))
         vocabulary = {word: i for i, word in enumerate([END, UNKNOWN, *pieces, *letters])}
         tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
         pattern = "|".join([*(_escaped(piece) for piece in pieces), r"[\s\S]"])
@@ -128,7 +136,7 @@ class BaseLearner:
 
     def accumulate(self, indices: Sequence[int], step: int, steps: int) -> Metrics:
         """Add the gradients of one batch; returns the cross-entropy, nats a token."""
-        total = sum(len(self.documents[i].tokens) - self.documents[i].start for i in indices)
+        total = sum(self.documents[i].counted for i in indices)
         cross_entropy = 0.0
         for micro in pack(self.documents, indices, self.micro_tokens):
             loss, count = self._loss(micro)

@@ -27,7 +27,7 @@ from colasearch.errors import InputError
 from colasearch.model.latent_lm import LatentLM, LatentModules, world_model_states
 from colasearch.training.base.tuning import TunableBase, mixed_precision
 from colasearch.training.data.corpus import Corpus, Document, pack
-from colasearch.training.data.hidden_cache import Batch, HiddenStates, padded
+from colasearch.training.data.hidden_cache import Batch, HiddenStates, padded, tokens_and_valid
 from colasearch.training.running.loop import Metrics
 
 
@@ -59,11 +59,7 @@ def idm_codes(modules: LatentModules, states: HiddenStates, batch_tokens: int = 
 
 def token_batch(documents: Sequence[Document], indices: Sequence[int], device: torch.device) -> tuple[Tensor, Tensor]:
     """Tokens ``[B, T]``, zero where padded on the right, and ``[B, T-1]``: which transitions count in the loss."""
-    rows = [torch.tensor(documents[i].tokens) for i in indices]
-    tokens = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
-    valid = torch.zeros(tokens.shape[0], tokens.shape[1] - 1, dtype=torch.bool)
-    for row, i in enumerate(indices):
-        valid[row, documents[i].start - 1 : len(documents[i].tokens) - 1] = True
+    tokens, valid = tokens_and_valid([documents[i] for i in indices])
     return tokens.to(device), valid.to(device)
 
 
@@ -120,7 +116,7 @@ class GuidedTuner:
 
     def accumulate(self, indices: Sequence[int], step: int, steps: int) -> Metrics:
         """Add the gradients of one batch; returns its metrics, averaged over transitions."""
-        total = sum(len(self.documents[i].tokens) - self.documents[i].start for i in indices)
+        total = sum(self.documents[i].counted for i in indices)
         cross_entropy = 0.0
         for micro in pack(self.documents, indices, self.micro_tokens):
             with mixed_precision(self.lm.base):

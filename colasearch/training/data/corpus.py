@@ -17,6 +17,7 @@ from colasearch.training.data.documents import (
     Document,
     Layout,
     corpus_digest,
+    is_episode,
     is_rollout,
     length_of,
     solution_text,
@@ -45,7 +46,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     """
     rows = rows_of(path)
     for row in rows:
-        if not is_rollout(row.fields):
+        if not is_rollout(row.fields) and not is_episode(row.fields):
             text_of(row)
     return [row.fields for row in rows]
 
@@ -98,7 +99,7 @@ def split_heldout(corpus: Corpus, fraction: float) -> tuple[list[int], list[int]
     """Indices of the training and held-out documents; which are held out depends on their tokens alone.
 
     Equal documents always fall on the same side, so nothing held out is also trained on. Nor are other rollouts of a
-    problem whose rollouts are held out.
+    problem whose rollouts are held out, or other episodes with the same beginning.
     """
     train: list[int] = []
     held: list[int] = []
@@ -127,7 +128,7 @@ def first_texts(corpus: Corpus, most_tokens: int) -> Corpus:
         if counted >= most_tokens:
             break
         chosen.append(document)
-        counted += len(document.tokens) - document.start
+        counted += document.counted
     digest = corpus_digest()
     for document in chosen:
         digest.update(tokens_digest(document.tokens))

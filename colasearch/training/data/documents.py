@@ -2,7 +2,8 @@
 
 A row has ``problem`` and, where there is one, ``solution`` (and ``answer``); or ``text``. Rows are laid out with the
 prompt that solving uses, so that the codes are learned where they will be used. Rows of a rollout log (``train
-rollouts``) are token ids already, ``prompt`` and ``tokens``: what a model has written, of which only the text counts.
+rollouts``) are token ids already, ``prompt`` and ``tokens``: what a model has written, of which only the text counts. An
+episode of an environment has ``instruction``, ``observation`` and ``turns``; only its actions count.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from colasearch.agents.layout import Layout as EpisodeLayout
+from colasearch.agents.layout import Turn, frame_of
 from colasearch.model.ends import encode, first_tokens
 from colasearch.problem import Problem
 from colasearch.tasks import prompt_tokens
@@ -32,11 +35,23 @@ class Document:
         tokens: Token ids.
         start: The loss counts targets from here on; before it stands wording that all prompts share.
         prompt: Tokens of the prompt at the beginning; 0 for plain text.
+        spans: Where only parts of it count, the first and the last token but one of each: the actions of an episode.
     """
 
     tokens: tuple[int, ...]
     start: int
     prompt: int = 0
+    spans: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def parts(self) -> tuple[tuple[int, int], ...]:
+        """The spans of tokens that are targets of the loss: from ``start`` on, but for those given."""
+        return self.spans or ((self.start, len(self.tokens)),)
+
+    @property
+    def counted(self) -> int:
+        """Tokens that are targets of the loss."""
+        return sum(end - begin for begin, end in self.parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +65,7 @@ class Corpus:
     def tokens(self) -> int:
         """Number of tokens that count in the loss."""
         counted = getattr(self.documents, "counted", None)
-        return int(sum(len(d.tokens) - d.start for d in self.documents) if counted is None else counted)
+        return int(sum(d.counted for d in self.documents) if counted is None else counted)
 
 
 def length_of(documents: Sequence[Document], index: int) -> int:
@@ -111,6 +126,8 @@ class Layout:
 
     def document(self, row: Mapping[str, Any]) -> Document:
         """The document of a row."""
+        if is_episode(row):
+            return self._episode(row)
         if is_rollout(row):
             tokens = [*row["prompt"], *row["tokens"]]
             start = prompt = len(row["prompt"])
@@ -130,12 +147,35 @@ class Layout:
         tokens = tokens[: self.max_tokens]
         return Document(tuple(tokens), start, min(prompt, len(tokens)))
 
+    def _episode(self, row: Mapping[str, Any]) -> Document:
+        """An episode, of which the actions count."""
+        frame = frame_of(self.tokenizer, self.end_id)
+        layout = EpisodeLayout(self.tokenizer, frame, self.max_tokens, str(row["instruction"]))
+        turns = [Turn(str(turn["action"]), str(turn["observation"]), 0.0) for turn in row["turns"]]
+        tokens, spans = layout.document(str(row["observation"]), turns)
+        kept = [(begin, min(end, self.max_tokens)) for begin, end in spans if begin < self.max_tokens]
+        start = spans[0][0]
+        tokens = tokens[: self.max_tokens]
+        return Document(tuple(tokens), start, min(start, len(tokens)), tuple(kept))
+
     @staticmethod
     def counts(document: Document) -> bool:
         """Whether there is anything to learn from it."""
-        if document.start == document.prompt:  # a rollout
+        if document.start == document.prompt:  # a rollout, or an episode
             return len(document.tokens) > document.start
         return len(document.tokens) > document.start + 1
+
+
+def is_episode(row: Mapping[str, Any]) -> bool:
+    """Whether a row is an episode (``train problems --kind env:NAME``): what was seen first, and turns."""
+    turns = row.get("turns")
+    return (
+        isinstance(turns, list)
+        and bool(turns)
+        and all(isinstance(turn, Mapping) and {"action", "observation"} <= {*turn} for turn in turns)
+        and isinstance(row.get("observation"), str)
+        and isinstance(row.get("instruction"), str)
+    )
 
 
 def is_rollout(row: Mapping[str, Any]) -> bool:

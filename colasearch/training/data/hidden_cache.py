@@ -129,7 +129,8 @@ def tokens_and_valid(documents: Sequence[Document]) -> tuple[Tensor, Tensor]:
     tokens = torch.nn.utils.rnn.pad_sequence([torch.tensor(d.tokens) for d in documents], batch_first=True)
     valid = torch.zeros(len(documents), tokens.shape[1] - 1, dtype=torch.bool)
     for row, document in enumerate(documents):
-        valid[row, document.start - 1 : len(document.tokens) - 1] = True
+        for begin, end in document.parts:
+            valid[row, begin - 1 : end - 1] = True
     return tokens, valid
 
 

@@ -25,7 +25,15 @@ import numpy as np
 from colasearch.errors import InputError, PrerequisiteError
 from colasearch.rows import Row, read_rows, row_of, text_of
 from colasearch.storage.files import cache_dir, folder_atomic, read_json, sha256_of, write_json
-from colasearch.training.data.documents import Corpus, Document, Layout, corpus_digest, is_rollout, tokens_digest
+from colasearch.training.data.documents import (
+    Corpus,
+    Document,
+    Layout,
+    corpus_digest,
+    is_episode,
+    is_rollout,
+    tokens_digest,
+)
 
 Progress = Callable[[int, int], None]
 CHUNK_ROWS = 512
@@ -228,6 +236,8 @@ def _tokenise(chunk: Chunk) -> Tokenised:
 
 
 def _checked(row: Row) -> dict[str, Any]:
+    if is_episode(row.fields):
+        raise InputError(f"{row.where} is an episode, which no store can hold; give episodes as jsonl of up to 64 MB")
     if not is_rollout(row.fields):
         text_of(row)
     return row.fields

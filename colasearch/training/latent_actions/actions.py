@@ -137,7 +137,7 @@ class ActionLearner:
         """Of all transitions of a document that count."""
         document = self.states.documents[index]
         if self.weights is None:
-            return len(document.tokens) - document.start
+            return document.counted
         return float(self.weights[index][document.start - 1 :].sum())
 
     def _losses(

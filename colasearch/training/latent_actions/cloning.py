@@ -57,7 +57,7 @@ class PolicyCloner:
     def accumulate(self, indices: Sequence[int], step: int, steps: int) -> Metrics:
         """Add the gradients of one batch; returns its metrics, averaged over transitions."""
         documents = self.states.documents
-        total = sum(len(documents[i].tokens) - documents[i].start for i in indices)
+        total = sum(documents[i].counted for i in indices)
         cross_entropy = correct = 0.0
         for _, micro in self.ranks.share(list(pack(documents, indices, self.micro_tokens))):
             batch = self.states.batch(micro)

@@ -56,7 +56,7 @@ def evaluate(
     counts_K = torch.zeros(size)
     total = 0
     kept: list[tuple[Tensor, Tensor]] = []
-    wanted = sum(len(states.documents[i].tokens) - states.documents[i].start for i in indices)
+    wanted = sum(states.documents[i].counted for i in indices)
     stride = max(1, wanted // max(1, mixture_positions))
     for group in pack(states.documents, indices, batch_tokens):
         batch = states.batch(group)

@@ -1,0 +1,102 @@
+"""Environments as users write them, good and bad ones; named as tests/environments/users.py:Class."""
+
+from __future__ import annotations
+
+import random
+
+
+class Guess:
+    """Nothing but reset and step: a number from 0 to 9, six guesses."""
+
+    def reset(self, task, variation):
+        self.number = random.Random(variation).randrange(10)
+        self.left = 6
+        return "Guess a number from 0 to 9."
+
+    def step(self, text):
+        self.left -= 1
+        digits = [int(letter) for letter in text if letter.isdecimal() and letter.isascii()]
+        if digits and digits[0] == self.number:
+            return "Right!", 1.0, True
+        return "No.", 0.0, self.left == 0
+
+
+class GuessValid(Guess):
+    def valid_actions(self):
+        return [str(number) for number in range(10)]
+
+
+class GuessCopied(GuessValid):
+    def copy(self):
+        other = GuessCopied()
+        other.number, other.left = self.number, self.left
+        return other
+
+    def gold(self):
+        return [str(self.number)]
+
+
+class Broken(Guess):
+    """Each episode is broken in a way of its own, but for those from 5 on."""
+
+    def reset(self, task, variation):
+        self.variation = variation
+        if variation == 0:
+            raise KeyError("no such level")
+        return super().reset(task, variation)
+
+    def step(self, text):
+        bad = {1: ("x", float("nan"), False), 2: ("x", 0.0), 3: (b"x", 0.0, False), 4: ("x", 0.0, None)}
+        return bad.get(self.variation) or super().step(text)
+
+
+class Fickle(GuessValid):
+    """The same actions come to something else each time."""
+
+    begun = 0
+
+    def reset(self, task, variation):
+        Fickle.begun += 1
+        super().reset(task, variation)
+        return f"Guess, for the {Fickle.begun}. time."
+
+
+class SharedCopy(GuessCopied):
+    """Its copies share what changes."""
+
+    def __init__(self):
+        self.house = {"left": 3}
+
+    def reset(self, task, variation):
+        self.house["left"] = 3
+        self.number = 5
+        return "Guess."
+
+    def step(self, text):
+        self.house["left"] -= 1
+        return f"{self.house['left']} left.", 0.0, self.house["left"] <= 0
+
+    def copy(self):
+        other = SharedCopy()
+        other.number, other.house = self.number, self.house
+        return other
+
+
+class Levels(Guess):
+    """Says what there is to play, and who solved it."""
+
+    tasks = ("easy", "hard")
+    max_steps = 2
+    instruction = "Guess well."
+
+    def variations(self, task, split):
+        return {"train": range(4), "dev": [7, 9], "test": range(20, 22)}[split]
+
+    def step(self, text):
+        return "Done.", -0.5, True
+
+    def success(self):
+        return True
+
+
+ready_made = Guess()
