@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from colasearch.errors import InputError, PrerequisiteError
+from colasearch.errors import CorruptFileError, InputError, PrerequisiteError
 
 if TYPE_CHECKING:
     from colasearch.report import Report
@@ -173,6 +173,7 @@ def _trace_of_run(folder: Path, problem: str | None) -> Path:
 
     Raises:
         InputError: There is no such run, problem or trace.
+        CorruptFileError: A record names a file outside the run.
     """
     from colasearch.storage.records import read_records
     from colasearch.storage.runs import read_manifest
@@ -189,7 +190,14 @@ def _trace_of_run(folder: Path, problem: str | None) -> Path:
         known = ", ".join(dict.fromkeys(str(record["problem_id"]) for record in records[:200]))
         raise InputError(f"{folder} has no search tree of problem {wanted!r}; it has those of {known[:300]}")
     best = max(found, key=lambda record: (record.get("arm") == settings.get("searcher"), record.get("sims") or 0))
-    return folder / str(best["trace"])
+    path = folder / str(best["trace"])
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise CorruptFileError(
+            f"{folder} names a trace outside itself: {str(best['trace'])[:200]!r}; restore its records"
+        )
+    if not path.is_file():
+        raise InputError(f"{path} is no longer there; the search has to be run again for its tree")
+    return path
 
 
 def _trace_page(trace: Path, output: Path | None) -> tuple[Path, Report]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from rich.text import Text
@@ -28,18 +29,17 @@ def tree_text(trace: Trace, most: int = 40) -> Tree:
         shown - {0}, key=lambda slot: (_depth(nodes, slot), slot not in path, -nodes[slot].visits, slot)
     ):
         drawn[slot] = drawn[nodes[slot].parent].add(_line(nodes[slot], on_path=slot in path))
-    for slot in shown:
-        hidden = sum(node.parent == slot for node in nodes) - sum(nodes[other].parent == slot for other in shown)
-        if hidden:
-            drawn[slot].add(Text(f"{hidden} more", style="dim"))
+    hidden = Counter(node.parent for slot, node in enumerate(nodes) if slot not in shown)
+    for slot in sorted(shown & hidden.keys()):
+        drawn[slot].add(Text(f"{hidden[slot]} more", style="dim"))
     return drawn[0]
 
 
 def summary_line(trace: Trace) -> str:
     """What was searched, what came out, what it cost."""
-    answer = "no answer" if trace.answer is None else f"answer {visible(_flat(trace.answer))}"
-    return (
-        f"{visible(trace.problem_id)}: {answer}; {trace.searcher}, {trace.sims} simulations, "
+    answer = "no answer" if trace.answer is None else f"answer {_flat(trace.answer)}"
+    return visible(
+        f"{_flat(trace.problem_id)}: {answer}; {trace.searcher}, {trace.sims} simulations, "
         f"{trace.generated_tokens:,} tokens, stopped: {trace.stop}"
     )
 

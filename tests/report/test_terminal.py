@@ -11,7 +11,7 @@ from rich.console import Console
 from runs_made import made_run, made_trace
 
 from colasearch.cli.view import command
-from colasearch.errors import InputError
+from colasearch.errors import CorruptFileError, InputError
 from colasearch.report.terminal import tree_text
 
 
@@ -59,6 +59,10 @@ def test_of_a_run_it_takes_the_searcher_at_its_most_simulations(tmp_path: Path) 
     assert not (run / "report.html").exists()
     with pytest.raises(InputError, match=r"no search tree of problem 'other'; it has those of chal-0"):
         view(run, "--terminal", "--problem", "other")
+    records = run / "problems.jsonl"
+    records.write_text(records.read_text().replace('"traces/gumbel-9/', '"../traces/gumbel-9/'))
+    with pytest.raises(CorruptFileError, match="names a trace outside itself"):
+        view(run, "--terminal")
     with pytest.raises(InputError, match="no search trees"):
         view(made_run(tmp_path / "bare", problems=2, sims=(4,), traces=False), "--terminal")
 
