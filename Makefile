@@ -5,7 +5,7 @@ PYTHON ?= python3
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(ROOT)/constraints.txt
 TYPES := $(ROOT)/build/types
 
-.PHONY: solve test test-fast mutations lint format clean
+.PHONY: solve test test-fast mutations lint format docs package clean
 
 # Set up and solve the example problem with the default model; SOLVE_ARGS="--sims 8" adds options.
 solve: $(VENV)/.installed
@@ -43,6 +43,16 @@ lint: $(VENV)/.installed-dev
 format: $(VENV)/.installed-dev
 	cd $(ROOT) && $(VENV)/bin/ruff check --fix . ; $(VENV)/bin/ruff format .
 
+# The documentation site, build/docs/index.html: every warning is an error, and the command line's pages must be current.
+docs: $(VENV)/.installed-docs
+	cd $(ROOT) && $(VENV)/bin/python scripts/cli_reference.py --check
+	cd $(ROOT) && $(VENV)/bin/python -m sphinx -W --keep-going -q -b html docs build/docs
+	@echo "$(ROOT)/build/docs/index.html"
+
+# What is released: builds wheel and sdist into dist/ and checks them, also in an environment of their own.
+package: $(VENV)/.installed-dev
+	cd $(ROOT) && $(VENV)/bin/python scripts/check_package.py
+
 clean:
 	rm -rf $(VENV) $(ROOT)/build $(ROOT)/colasearch.egg-info
 
@@ -53,6 +63,10 @@ $(VENV)/bin/python:
 $(VENV)/.installed: $(ROOT)/pyproject.toml $(ROOT)/constraints.txt | $(VENV)/bin/python
 	$(PIP) torch==2.13.0
 	$(PIP) --editable $(ROOT)
+	touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(PIP) --editable "$(ROOT)[docs]"
 	touch $@
 
 $(VENV)/.installed-dev: $(ROOT)/pyproject.toml $(ROOT)/constraints.txt | $(VENV)/bin/python

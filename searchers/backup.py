@@ -24,6 +24,7 @@ def back_up(tree: Tree, tree_L: Ints, node_L: Ints, max_backup: float = 0.0) -> 
     Returns:
         Rows of the changed nodes above the leaves, one array a level.
     """
+    tree.backups.append((tree_L, node_L))
     touched: list[Ints] = []
     base_L = tree_L * tree.capacity
     row_L = base_L + node_L

@@ -48,6 +48,7 @@ class Tree:
         in_flight_BNA: Leaves asked for below the edge whose results are not in yet.
         next_BN: Action that the selection rule takes at the node when the next simulation comes by.
         states_BN: The world's states, slot by slot (trailing axes are the world's own).
+        backups: Trees and slots at which backups began, one pair a call of ``back_up``, in order.
     """
 
     NO_PARENT = -1
@@ -78,6 +79,7 @@ class Tree:
         self.q_BNA = np.zeros(edges)
         self.in_flight_BNA = np.zeros(edges, np.int32)
         self.states_BN: States | None = None
+        self.backups: list[tuple[Ints, Ints]] = []
         self._view()
 
     def _view(self) -> None:
@@ -185,6 +187,11 @@ class Tree:
         legal_RA = self.logits_RA[row_R] > -np.inf
         nothing_R: Bools = np.all(self.closed_edges(row_R) | ~legal_RA, axis=1)
         return nothing_R
+
+    def simulations(self, tree: int) -> list[int]:
+        """Slots at which the simulations of a tree ended, in order; those before a subtree was reused left out."""
+        found = [node_L[tree_L == tree] for tree_L, node_L in self.backups]
+        return [int(slot) for slots in found for slot in slots]
 
     def path(self, tree: int, slot: int) -> list[int]:
         """Actions from the root to a node."""

@@ -58,6 +58,7 @@ LONGEST = (
     "cli/test_task_commands.py",
     "engine/test_judged_values.py",
     "report/test_view_command.py",
+    "test_docs.py",
     "verifiers/test_data_sets.py",
     "verifiers/test_math.py",
     "training/test_reward_model.py",

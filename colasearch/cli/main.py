@@ -97,7 +97,7 @@ def prepare() -> None:
     # Shells start background jobs with SIGINT ignored; `kill -INT` must end those with what they have, too.
     signal.signal(signal.SIGINT, Stop(KeyboardInterrupt, "interrupted", 130, main.__code__))
     # torch's threads spin while they wait for each other, which collapses where other programs want the cores
-    # (docs/results.md); on an idle machine sleeping costs about a fifth. Takes effect because torch is imported later;
+    # (docs/lab-notes); on an idle machine sleeping costs about a fifth. Takes effect because torch is imported later;
     # whoever sets the variable keeps their choice.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from colasearch.errors import InputError, PrerequisiteError
+from colasearch.errors import CorruptFileError, InputError, PrerequisiteError
 
 if TYPE_CHECKING:
     from colasearch.report import Report
@@ -19,29 +19,55 @@ Examples:
   colasearch view runs/gsm8k
   colasearch view runs/gsm8k --all-traces --output report.html
   colasearch view runs/gsm8k/traces/gumbel-64/17.json.gz
+  colasearch view runs/gsm8k --terminal --problem 17
+  colasearch view runs/gsm8k/traces/gumbel-64/17.json.gz runs/other/traces/puct-64/17.json.gz     # side by side
 """
 
 
 @click.command(name="view", epilog=EPILOG)
-@click.argument("source", metavar="RUN|TRACE", type=click.Path(path_type=Path))
+@click.argument("sources", metavar="RUN|TRACE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "--output", type=click.Path(path_type=Path), help="Write the page to this file, and open nothing unless told."
 )
 @click.option("--open/--no-open", "do_open", default=None, help="Open a browser [default: unless --output is given].")
 @click.option("--all-traces", is_flag=True, help="Put in every trace, however large the page becomes.")
+@click.option("--terminal", is_flag=True, help="Print a search tree as text; open and write nothing.")
+@click.option("--problem", metavar="ID", help="With --terminal, whose tree of a run [default: the first problem's].")
+@click.option(
+    "--nodes",
+    type=click.IntRange(min=1),
+    default=40,
+    show_default=True,
+    help="With --terminal, most nodes: the selected path and the most visited ones.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(source: Path, output: Path | None, do_open: bool | None, all_traces: bool, as_json: bool) -> int:
+def command(
+    sources: tuple[Path, ...],
+    output: Path | None,
+    do_open: bool | None,
+    all_traces: bool,
+    terminal: bool,
+    problem: str | None,
+    nodes: int,
+    as_json: bool,
+) -> int:
     """Show RUN, a folder of `colasearch bench`, `solve --output`, `iterate` or `experiment`, or one search's TRACE.
 
-    A TRACE is a `*.json.gz` file in a folder's `traces`.
+    A TRACE is a `*.json.gz` file in a folder's `traces`. Several TRACEs of one problem can be seen side by side.
 
     One HTML file with tables, charts, all problems and their search trees; it loads nothing from anywhere. A run's page
     is RUN/report.html; it is made anew when the run has changed. Prints where the page is.
     """
-    if source.is_dir() or not source.exists():
-        path, report = _run_page(source, output, all_traces)
+    if terminal:
+        return _print_trees(sources, problem, nodes)
+    if problem is not None:
+        raise InputError("--problem chooses a tree for --terminal; the page has all problems")
+    if len(sources) > 1:
+        path, report = _searches_page(sources, output)
+    elif sources[0].is_dir() or not sources[0].exists():
+        path, report = _run_page(sources[0], output, all_traces)
     else:
-        path, report = _trace_page(source, output)
+        path, report = _trace_page(sources[0], output)
     if report is not None and report.left_out:
         click.echo(
             f"{report.left_out} of {report.traces + report.left_out} traces are left out to keep the page small; "
@@ -114,6 +140,66 @@ def _staged_page(folder: Path) -> Path | None:
     return page
 
 
+def _searches_page(traces: tuple[Path, ...], output: Path | None) -> tuple[Path, Report]:
+    from colasearch.report import view_searches
+
+    for trace in traces:
+        if not trace.is_file():
+            raise InputError(
+                f"{trace} is no trace file; of several arguments each must be a `*.json.gz` of a run's traces"
+            )
+    if output is not None:
+        _check_place(output)
+    return (path := output or _cached(*traces)), view_searches(traces, path)
+
+
+def _print_trees(sources: tuple[Path, ...], problem: str | None, nodes: int) -> int:
+    """Print each source's tree, with a line on what came out."""
+    from rich.console import Console
+
+    from colasearch.report.terminal import summary_line, tree_text
+    from colasearch.report.tree_data import read_trace
+
+    console = Console(highlight=False)
+    for source in sources:
+        trace = read_trace(_trace_of_run(source, problem) if source.is_dir() or not source.exists() else source)
+        console.print(tree_text(trace, nodes), soft_wrap=True)
+        console.print(summary_line(trace), markup=False, soft_wrap=True)
+    return 0
+
+
+def _trace_of_run(folder: Path, problem: str | None) -> Path:
+    """The trace of a problem (the first one's where None) by the run's searcher at its most simulations.
+
+    Raises:
+        InputError: There is no such run, problem or trace.
+        CorruptFileError: A record names a file outside the run.
+    """
+    from colasearch.storage.records import read_records
+    from colasearch.storage.runs import read_manifest
+
+    if not folder.exists():
+        raise InputError(f"{folder} does not exist; give a run folder, or a trace file of one")
+    settings = read_manifest(folder).get("settings") or {}
+    records = [record for record in read_records(folder) if record.get("trace")]
+    if not records:
+        raise InputError(f"{folder} has no search trees; it was run with --no-traces, or nothing is finished yet")
+    wanted = str(records[0]["problem_id"]) if problem is None else problem
+    found = [record for record in records if str(record["problem_id"]) == wanted]
+    if not found:
+        known = ", ".join(dict.fromkeys(str(record["problem_id"]) for record in records[:200]))
+        raise InputError(f"{folder} has no search tree of problem {wanted!r}; it has those of {known[:300]}")
+    best = max(found, key=lambda record: (record.get("arm") == settings.get("searcher"), record.get("sims") or 0))
+    path = folder / str(best["trace"])
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise CorruptFileError(
+            f"{folder} names a trace outside itself: {str(best['trace'])[:200]!r}; restore its records"
+        )
+    if not path.is_file():
+        raise InputError(f"{path} is no longer there; the search has to be run again for its tree")
+    return path
+
+
 def _trace_page(trace: Path, output: Path | None) -> tuple[Path, Report]:
     from colasearch.report import view_trace
 
@@ -134,15 +220,16 @@ def _check_place(output: Path) -> None:
         raise InputError(f"--output {output}: the folder {output.parent} does not exist; make it first")
 
 
-def _cached(source: Path) -> Path:
-    """A file in the cache for the page of ``source``: beside a trace it would lie among the run's data.
+def _cached(*sources: Path) -> Path:
+    """A file in the cache for the page of ``sources``: beside a trace it would lie among the run's data.
 
     Raises:
         PrerequisiteError: The cache cannot be written to.
     """
     from colasearch.storage.files import cache_dir
 
-    name = hashlib.sha256(str(source.resolve()).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    places = "\0".join(str(source.resolve()) for source in sources)
+    name = hashlib.sha256(places.encode("utf-8", "surrogateescape")).hexdigest()[:16]
     folder = cache_dir() / "pages"
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -101,8 +101,9 @@ def trace_of(
     finished: Sequence[Finished],
     outcome: Outcome | None,
     result: SolveResult,
+    simulations: Sequence[int] = (),
 ) -> Trace:
-    """The whole trace; ``outcome`` is None when not even the root was evaluated."""
+    """The whole trace; ``outcome`` is None when not even the root was evaluated, ``simulations`` as in the trace."""
     target = () if outcome is None else outcome.policy_target_BA[0].tolist()
     return Trace(
         problem_id=problem.id,
@@ -122,4 +123,5 @@ def trace_of(
         sims=result.sims,
         generated_tokens=result.generated_tokens,
         model_calls=result.model_calls,
+        simulations=tuple(simulations),
     )

@@ -58,7 +58,7 @@ class WorldConfig:
         max_tokens: Longest text, in generated tokens.
         max_step_tokens: Longest step.
         branch_below: A step ends where the most probable next token has less than this probability, so that every
-            node is a choice (docs/results.md compares). 0: it ends with a sentence or a line. None: as the task says.
+            node is a choice (docs/lab-notes compare). 0: it ends with a sentence or a line. None: as the task says.
         value_head: Whether leaves and texts are valued by the model's value head, where it has one.
         q_values: Whether they are valued by the model's Q head, in place of all else (``engine.forward.heads``).
         values: Rewards (``colasearch.rewards``) that value leaves and texts in place of value head and rollouts; specs

@@ -7,6 +7,25 @@ is the same for the terminal and for code hosts; ``curves.py`` turns a summary i
 from __future__ import annotations
 
 from colasearch.report.charts import Chart, Series, draw
-from colasearch.report.write import Report, is_current, view_solved, view_trace, write_html, write_report
+from colasearch.report.write import (
+    Report,
+    is_current,
+    view_searches,
+    view_solved,
+    view_trace,
+    write_html,
+    write_report,
+)
 
-__all__ = ["Chart", "Report", "Series", "draw", "is_current", "view_solved", "view_trace", "write_html", "write_report"]
+__all__ = [
+    "Chart",
+    "Report",
+    "Series",
+    "draw",
+    "is_current",
+    "view_searches",
+    "view_solved",
+    "view_trace",
+    "write_html",
+    "write_report",
+]

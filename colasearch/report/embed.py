@@ -20,10 +20,13 @@ from typing import Any
 
 SCRIPTS = (
     "base.js",
+    "theme.js",
     "chart.js",
     "overview.js",
     "problems.js",
     "layout.js",
+    "growth.js",
+    "crowd.js",
     "tree.js",
     "details.js",
     "problem.js",

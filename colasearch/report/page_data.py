@@ -54,16 +54,9 @@ def traces_page(traces: Sequence[Trace], name: str) -> Page:
     problems: list[dict[str, Any]] = []
     payloads: list[tuple[str, str]] = []
     for number, trace in enumerate(traces):
-        result = {
-            "status": "ok",
-            "answer": trace.answer,
-            "tokens": trace.generated_tokens,
-            "calls": trace.model_calls,
-            "sims_done": trace.sims,
-            "stop": trace.stop,
-            "trace": number,
-        }
-        problems.append({"id": trace.problem_id, "text": trace.text[:SNIPPET], "units": {unit: result}})
+        problems.append(
+            {"id": trace.problem_id, "text": trace.text[:SNIPPET], "units": {unit: _searched(trace, number)}}
+        )
         payloads.append((f"t{number}", packed(tree_of(trace))))
         payloads.append((f"d{number}", packed({"text": trace.text, "units": {}})))
     first = traces[0]
@@ -76,6 +69,42 @@ def traces_page(traces: Sequence[Trace], name: str) -> Page:
     }
     title = f"{first.problem_id}: {first.searcher}" if len(traces) == 1 else f"{name}: {first.searcher}"
     return Page(title, data, payloads, traces=len(traces), left_out=0)
+
+
+def searches_page(traces: Sequence[Trace], names: Sequence[str]) -> Page:
+    """The page of several searches of one problem, two of them side by side; ``names`` are those of their files."""
+    units: list[dict[str, Any]] = []
+    outcomes: dict[str, Any] = {}
+    for number, (trace, name) in enumerate(zip(traces, names, strict=True)):
+        key = f"{number + 1}-{trace.searcher}-{trace.sims}"
+        units.append(
+            {"key": key, "arm": key, "name": f"{spoken(trace.searcher)} ({name})", "sims": 0, "color": number % 7}
+        )
+        outcomes[key] = _searched(trace, number)
+    first = traces[0]
+    data = {
+        "kind": "trace",
+        "title": first.problem_id,
+        "units": units,
+        "problems": [{"id": first.problem_id, "text": first.text[:SNIPPET], "units": outcomes}],
+        "notes": [],
+    }
+    payloads = [(f"t{number}", packed(tree_of(trace))) for number, trace in enumerate(traces)]
+    payloads.append(("d0", packed({"text": first.text, "units": {}})))
+    return Page(f"{first.problem_id}: {len(traces)} searches", data, payloads, traces=len(traces), left_out=0)
+
+
+def _searched(trace: Trace, payload: int) -> dict[str, Any]:
+    """What is known of a search from its trace alone."""
+    return {
+        "status": "ok",
+        "answer": trace.answer,
+        "tokens": trace.generated_tokens,
+        "calls": trace.model_calls,
+        "sims_done": trace.sims,
+        "stop": trace.stop,
+        "trace": payload,
+    }
 
 
 def run_page(run: Run, *, max_bytes: int | None = MAX_TRACE_BYTES, notes: Sequence[str] = ()) -> Page:

@@ -86,7 +86,26 @@ def tree_of(trace: Trace) -> dict[str, Any]:
         "raw": [round(n.raw_value, 5) for n in nodes],
         "reward": [round(n.reward, 5) for n in nodes],
         "prior": [round(n.prior, 6) for n in nodes],
+        "simulations": simulations_of(trace),
         "end": [n.end for n in nodes],
         "answers": [n.answer for n in nodes],
         "texts": [[t.text, t.answer, round(t.value, 5)] for t in trace.texts],
     }
+
+
+def simulations_of(trace: Trace) -> list[int]:
+    """Slot at which each simulation ended, so that the page can show the tree as it grew.
+
+    Where the trace does not say so, or says what does not add up to its visits (a subtree was reused, or the algorithm
+    counts otherwise), the nodes in the order in which they were made: slots are.
+    """
+    nodes, size = trace.nodes, len(trace.nodes)
+    visits = [0] * size
+    for slot in trace.simulations:
+        if not (isinstance(slot, int) and 0 < slot < size):
+            return list(range(1, size))
+        visits[slot] += 1
+    for slot in range(size - 1, 0, -1):
+        visits[nodes[slot].parent] += visits[slot]
+    known = all(visits[slot] == nodes[slot].visits for slot in range(1, size))
+    return list(trace.simulations) if known and size > 1 else list(range(1, size))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from colasearch.report.charts import can_draw, draw
 from colasearch.report.curves import charts_of
 from colasearch.report.embed import assets, page
 from colasearch.report.markdown import report_md
-from colasearch.report.page_data import MAX_TRACE_BYTES, run_page, trace_page, traces_page
+from colasearch.report.page_data import MAX_TRACE_BYTES, run_page, searches_page, trace_page, traces_page
 from colasearch.report.run_data import fingerprint, load_run
 from colasearch.report.tree_data import read_trace
 from colasearch.storage.files import write_atomic
@@ -103,6 +104,27 @@ def view_solved(folder: Path, path: Path) -> Report:
     if not files:
         raise InputError(f"{folder} has no finished search yet; look again later, or go on with --resume")
     content = traces_page([read_trace(file) for file in files], folder.name)
+    write_atomic(path, page(content.title, content.data, content.payloads))
+    return Report(path, content.traces, content.left_out)
+
+
+def view_searches(trace_files: Sequence[Path], path: Path) -> Report:
+    """Write the page of several searches of one problem to ``path``, to be looked at side by side.
+
+    Raises:
+        InputError: They are of different problems.
+        CorruptFileError: A trace is damaged or of another schema.
+    """
+    traces = [read_trace(file) for file in trace_files]
+    for file, trace in zip(trace_files, traces, strict=True):
+        if trace.text != traces[0].text:
+            raise InputError(
+                f"{file} is a search of problem {trace.problem_id!r}, {trace_files[0]} one of "
+                f"{traces[0].problem_id!r}; give searches of the same problem"
+            )
+    content = searches_page(
+        traces, [f"{file.parent.name}/{file.name.removesuffix('.json.gz')}" for file in trace_files]
+    )
     write_atomic(path, page(content.title, content.data, content.payloads))
     return Report(path, content.traces, content.left_out)
 

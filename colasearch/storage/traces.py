@@ -88,6 +88,8 @@ class Trace:
         texts: Finished texts in the order in which they were found.
         stop: Why the search ended.
         sims, generated_tokens, model_calls: Cost.
+        simulations: Slot at which each simulation ended, in order, where the algorithm backs values up one by one: a
+            new node, or a finished one that was gone to again. Empty in traces from before 2026-11-28.
     """
 
     problem_id: str
@@ -107,6 +109,7 @@ class Trace:
     sims: int
     generated_tokens: int
     model_calls: int
+    simulations: tuple[int, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -122,7 +125,8 @@ class Trace:
         if data.get("schema") != SCHEMA:
             raise CorruptFileError(f"{where} has schema {data.get('schema')!r}; this version reads schema {SCHEMA}")
         try:
-            given = {f.name: data[f.name] for f in fields(cls)}
+            given = {f.name: data[f.name] for f in fields(cls) if f.name != "simulations"}
+            given["simulations"] = tuple(data.get("simulations", ()))
             given["nodes"] = tuple(
                 TraceNode(
                     **{**n, "codes": tuple(n["codes"]), "tokens": tuple(n["tokens"]), "priors": tuple(n["priors"])}

@@ -225,3 +225,42 @@ def test_a_mark_says_its_numbers_with_those_that_lie_on_it(chrome, run_folder: P
     low, high = (100 * bound for bound in point["ci95"])
     assert f"gumbel: selected {100 * point['accuracy']:.1f}% [{low:.1f}%, {high:.1f}%]" in text
     assert text.startswith("4 simulations a problem")
+
+
+def test_two_searches_of_a_problem_stand_side_by_side_and_grow_together(chrome, run_folder: Path) -> None:
+    chrome.open(run_folder / "report.html", "#p=2&u=gumbel-16")
+    open_tree(chrome)
+    chrome.run(
+        "(() => { const s = document.querySelector('.second select'); s.value = 'best_of_n-16';"
+        " s.dispatchEvent(new Event('change')); })()"
+    )
+    chrome.until("document.querySelectorAll('.half .tree .card').length > 2 && !!document.querySelector('.node')")
+    assert "v=best_of_n-16" in chrome.run("location.hash")
+    names = chrome.run("[...document.querySelectorAll('.half h3')].map((h) => h.textContent)")
+    assert ["gumbel" in names[0], "best-of-N" in names[1]] == [True, True]
+    ids = chrome.run("[...document.querySelectorAll('[id]')].map((e) => e.id)")
+    assert len(ids) == len(set(ids))
+    chrome.run(
+        "(() => { const r = document.querySelector('.growth input'); r.value = 3;"
+        " r.dispatchEvent(new Event('input')); })()"
+    )
+    assert chrome.run("[...document.querySelectorAll('.tree')].map((t) => t.dataset.step)") == ["3", "3"]
+    chrome.run("document.querySelector('.half:last-child .card').click(); 0")
+    assert chrome.run("document.querySelectorAll('.node').length") == 1
+    quiet(chrome)
+
+
+def test_light_and_dark_follow_the_system_until_one_is_chosen(chrome, run_folder: Path) -> None:
+    ground = "getComputedStyle(document.body).backgroundColor"
+    chrome.open(run_folder / "report.html")
+    chrome.run("localStorage.clear(); 0")
+    light = chrome.run(ground)
+    chrome.size(1280, 900, dark=True)
+    dark = chrome.run(ground)
+    assert dark != light
+    chrome.run("document.querySelector('.theme').click(); 0")
+    assert chrome.run(ground) == light
+    chrome.open(run_folder / "report.html")
+    assert chrome.run(ground) == light  # the choice is kept
+    chrome.run("localStorage.clear(); 0")
+    quiet(chrome)

@@ -322,3 +322,98 @@ def test_texts_that_were_drawn_are_numbered_not_coded(chrome, tree) -> None:
     tree(made_trace("drawn", 6, searcher="majority"))
     assert " c" not in chrome.run("document.querySelector('.card:not(#node0) .nums').textContent")
     assert "#" in chrome.run("document.querySelector('.card:not(#node0) .nums').textContent")
+
+
+def grown(*ends: int) -> Trace:
+    """A chain of two and a finished text beside it; simulations end as ``ends`` says."""
+    import dataclasses
+
+    base = made_trace("grown", 4)
+    parents, visits = (-1, 0, 1, 0), [1, 0, 0, 0]
+    for slot in ends:
+        while slot >= 0:
+            visits[slot] += 1
+            slot = parents[slot]
+    nodes = [
+        dataclasses.replace(base.nodes[slot], parent=parent, visits=visits[slot], end="answer" if slot == 3 else "")
+        for slot, parent in enumerate(parents)
+    ]
+    return dataclasses.replace(base, nodes=tuple(nodes), best_node=3, simulations=ends)
+
+
+def test_the_slider_shows_the_tree_after_each_simulation(chrome, tree) -> None:
+    tree(grown(1, 3, 3, 2))
+    bar = "document.querySelector('.growth')"
+    cards = f"[...{CARDS}].map((c) => c.dataset.node + ':' + c.querySelector('b').textContent).sort().join(' ')"
+    assert chrome.run(cards) == "0:5 1:2 2:1 3:2"
+    expected = ["0:1", "0:2 1:1", "0:3 1:1 3:1", "0:4 1:1 3:2", "0:5 1:2 2:1 3:2"]
+    for step, shown in enumerate(expected):
+        chrome.run(
+            f"{{ const r = {bar}.querySelector('input'); r.value = {step}; r.dispatchEvent(new Event('input')); }}"
+        )
+        assert chrome.run(cards) == shown, step
+        assert chrome.run(f"{bar}.querySelector('.found').textContent") == (
+            f"simulation {step} of 4, {len(shown.split())} nodes"
+        )
+    chrome.run(f"{TREE}.focus(); 0")
+    chrome.key(",")
+    assert chrome.run(cards) == expected[3]
+    chrome.run("document.querySelector('#node0').click(); 0")
+    chrome.key("ArrowRight")  # the selected path's finished text
+    chrome.key("ArrowDown")
+    chrome.key("ArrowRight")  # a node that is not there yet: the tree grows to it
+    assert chrome.run(cards) == expected[4]
+    chrome.key("p")
+    chrome.until(f"{TREE}.dataset.step === '4' && {bar}.textContent.startsWith('Grow')")
+    assert chrome.problems() == []
+
+
+def test_simulations_that_do_not_add_up_are_not_believed() -> None:
+    import dataclasses
+
+    from colasearch.report.tree_data import tree_of
+
+    trace = grown(1, 3, 3, 2)
+    assert tree_of(trace)["simulations"] == [1, 3, 3, 2]
+    for wrong in ((1, 3, 2), (1, 3, 3, 9), (), ("x",)):
+        assert tree_of(dataclasses.replace(trace, simulations=wrong))["simulations"] == [1, 2, 3]
+
+
+def test_the_pointer_is_told_of_the_node_it_is_on(chrome, tree) -> None:
+    trace = tree(made_trace("hover", 20))
+    slot = best_path(trace)[1]
+    chrome.run(
+        f"(() => {{ const r = document.querySelector('#node{slot}').getBoundingClientRect();"
+        " window.spot = [r.left + 9, r.top + 9]; })()"
+    )
+    x, y = chrome.run("window.spot")
+    chrome.mouse("mouseMoved", x, y)
+    told = chrome.run("document.querySelector('#tip').innerText")
+    node = trace.nodes[slot]
+    for part in (f"visits {node.visits}", f"prior {node.prior:.3f}", f"c{node.codes[0]}", f"{len(node.tokens)} tokens"):
+        assert part in told
+    chrome.mouse("mouseMoved", 5, 5)
+    assert chrome.run("document.querySelector('#tip').hidden")
+
+
+def test_thousands_of_cards_in_view_are_painted_and_can_be_pointed_at(chrome, tree) -> None:
+    tree(made_trace("crowd", 2500, 1))
+    press(chrome, "Expand all")
+    press(chrome, "Fit")
+    assert int(chrome.run(f"{TREE}.dataset.drawn")) == 2500
+    assert chrome.run(f"{CARDS}.length") == 1  # the selected one
+    assert not chrome.run("document.querySelector('.crowd').hidden")
+    # A point on the root's card, from where the selected one stands.
+    root = (
+        "(() => { const r = document.querySelector('.tree').getBoundingClientRect(); return [r.left + 17, r.top]; })()"
+    )
+    x, top = chrome.run(root)
+    for y in range(int(top) + 1, int(top) + 400):
+        chrome.mouse("mouseMoved", x, y)
+        if not chrome.run("document.querySelector('#tip').hidden"):
+            break
+    assert "the problem" in chrome.run("document.querySelector('#tip').innerText")
+    chrome.mouse("mousePressed", x, y, button="left", clickCount=1)
+    chrome.mouse("mouseReleased", x, y, button="left", clickCount=1)
+    assert chrome.run(SHOWN) == 0
+    assert chrome.problems() == []

@@ -60,7 +60,7 @@ class Checks:
     def plausibility(self, problem: Problem, text: str) -> float:
         """How often texts like this are right, up to a factor, by what they leave out; in (0, 1].
 
-        The factor e is what the texts that searches found on training problems say (docs/results.md).
+        The factor e is what the texts that searches found on training problems say (docs/lab-notes).
         """
         if not self.how.numbers_left_out or not get_task(problem.task).uses_numbers:
             return 1.0

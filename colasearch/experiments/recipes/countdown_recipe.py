@@ -30,7 +30,7 @@ class Recipe:
     context: int = 256
     base_epochs: int = 1
     base_lr: float = 1e-3
-    base_batch_tokens: int = 4096  # with 1024 the base learns faster at first, and ends worse (docs/results.md)
+    base_batch_tokens: int = 4096  # with 1024 the base learns faster at first, and ends worse (docs/lab-notes)
     base_warmup_steps: int = 100
     bfloat16: bool = False  # in the base's training; faster on CPUs that compute in it, many times slower on others
 
@@ -47,13 +47,13 @@ class Recipe:
 
     # RL, the same for codes and for tokens: problems, rounds, rollouts, length, reward.
     algorithm: str = "grpo"
-    # Guided fine-tuning leaves codes little to explore, and what it teaches is lost on new targets (docs/results.md).
+    # Guided fine-tuning leaves codes little to explore, and what it teaches is lost on new targets (docs/lab-notes).
     rl_start: str = "policy"  # where RL on codes starts: policy (stage 2) or guide (after guided fine-tuning)
     rl_merge_codes: int = 8  # as --merge-codes: 0 merges none
     rl_rounds: int = 60
     rl_batch: int = 16  # problems a round
     rl_group: int = 8  # rollouts a problem
-    rl_lr: float = 3e-4  # at 6e-4 and 1e-3 held-out rewards are lower (docs/results.md)
+    rl_lr: float = 3e-4  # at 6e-4 and 1e-3 held-out rewards are lower (docs/lab-notes)
     rl_token_lr: float = 3e-4  # at 1e-3 60 rounds end below where they began, though 150 rounds rise in the end
     rl_beta: float = 1e-3
     rl_warmup_steps: int = 5
@@ -63,7 +63,7 @@ class Recipe:
     max_new_tokens: int = 128
 
     # Search.
-    # Chosen on 300 problems of the training split, of six settings (docs/results.md).
+    # Chosen on 300 problems of the training split, of six settings (docs/lab-notes).
     searcher: str = "puct"
     search_options: str = ""  # as in --option, with commas between them: "gumbel_scale=0,..."
     branch_below: float = -1.0  # below 0: the task's own
@@ -77,7 +77,7 @@ class Recipe:
     problems_per_iteration: int = 1_000
     iterate_sims: int = 64
     # The base learns the texts that the search found, at most so many of a problem; no epochs leave it out. Without it
-    # greedy accuracy stays where it is, for a policy cannot make a frozen base calculate better (docs/results.md).
+    # greedy accuracy stays where it is, for a policy cannot make a frozen base calculate better (docs/lab-notes).
     iterate_guide_epochs: int = 2
     iterate_guide_lr: float = 3e-4
     iterate_guide_texts: int = 2
@@ -85,7 +85,7 @@ class Recipe:
     iterate_policy_lr: float = 3e-4  # lower than in stage 2: the policy is to improve, not to be learned anew
     # Without it the policy grows sharp, the search sees fewer texts, and each iteration searches worse than the last.
     iterate_policy_beta: float = 0.1
-    iterate_policy_targets: str = "visits"  # Gumbel's improved policy made greedy texts worse (docs/results.md)
+    iterate_policy_targets: str = "visits"  # Gumbel's improved policy made greedy texts worse (docs/lab-notes)
     iterate_rl_lr: float = 3e-5
     iterate_rl_rounds: int = 20
 

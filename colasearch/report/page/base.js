@@ -50,8 +50,8 @@ const signed = (x, digits = 1) => (x < 0 ? MINUS : "+") + Math.abs(x).toFixed(di
 const percent = (x, digits = 1) => (100 * x).toFixed(digits);
 const clamp = (x, low, high) => Math.min(Math.max(x, low), high);
 
-// The address of a problem, an arm's tree, a node (URLSearchParams takes any text; encodeURIComponent throws at some).
-const address = (p, u, n) => "#" + new URLSearchParams(Object.entries({ p, u, n }).filter(([, value]) => value !== undefined));
+// The address of a problem, an arm's tree, a node, a second arm beside it (URLSearchParams takes any text; encodeURIComponent throws at some).
+const address = (p, u, n, v) => "#" + new URLSearchParams(Object.entries({ p, u, n, v }).filter(([, value]) => value !== undefined));
 
 const CANNOT_UNPACK =
   "This browser cannot unpack the texts and trees in this file. Chrome and Edge from version 80, Firefox from 113 and " +

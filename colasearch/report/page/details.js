@@ -34,6 +34,19 @@ function endChip(trace, node) {
   return h("span", { class: "chip", dir: "auto" }, answer === null ? "no answer" : line(answer, 24));
 }
 
+// What the pointer is told of a node.
+function nodeHints(tree, node, growth) {
+  const t = tree.trace, ended = isFinished(t, node);
+  const worthOf = ended ? `worth ${fixed(t.reward[node], 3)}` : growth.finished ? `Q ${fixed(t.value[node], 3)}` : `estimate ${fixed(t.raw[node], 3)}`;
+  const codes = t.codes[node].length;
+  return [
+    stepText(t, node, 120),
+    [`visits ${count(growth.visits[node])}`, worthOf, node > 0 && `prior ${fixed(t.prior[node], 3)}`].filter(Boolean).join("   "),
+    [node > 0 && `${t.edge} ${codeText(t, node)}${codes > 1 ? ` (${codes} merged)` : ""}`, `${count(node ? t.tokens[node] : t.prompt_tokens)} tokens`].filter(Boolean).join("   "),
+    ended && (t.end[node] === "answer" ? `answer ${t.answers[node] === null ? "none" : line(t.answers[node], 40)}` : ENDS[t.end[node]] ?? visible(t.end[node])),
+  ].filter(Boolean);
+}
+
 function nodeDetails(tree, node) {
   const t = tree.trace, parent = t.parent[node];
   const from = parent >= 0 ? t.visits[parent] : 0, what = t.edge;

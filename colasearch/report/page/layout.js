@@ -83,18 +83,19 @@ class Tree {
 }
 
 // Edges as a few paths: one for each class of thickness (by share of visits) and one for the selected path.
-function edgePaths(tree, shape) {
-  const paths = ["", "", "", ""], best = [];
-  const total = Math.max(1, tree.trace.visits[0]);
+// While the tree grows: edges of the nodes that are there; `marked` is the path of the current simulation.
+function edgePaths(tree, shape, growth, marked) {
+  const paths = ["", "", "", ""], best = [], { visits } = growth;
+  const total = Math.max(1, visits[0]);
   for (const i of shape.order) {
     const p = tree.trace.parent[i];
-    if (p < 0) continue;
+    if (p < 0 || !growth.has(i)) continue;
     const x0 = tree.depth[p] * PITCH_X + CARD.width, x1 = tree.depth[i] * PITCH_X;
     const y0 = shape.row[p] * PITCH_Y + CARD.height / 2, y1 = shape.row[i] * PITCH_Y + CARD.height / 2;
     const spine = x0 + CARD.gapX / 2 + 2, r = 8;
     const path = y0 === y1 ? `M${x0},${y0}H${x1}` : `M${x0},${y0}H${spine - r}Q${spine},${y0} ${spine},${y0 + r}V${y1 - r}Q${spine},${y1} ${spine + r},${y1}H${x1}`;
-    if (tree.best.has(i)) best.push(path);
-    else paths[Math.min(3, Math.floor(Math.sqrt(Math.max(0, tree.trace.visits[i]) / total) * 4))] += path;
+    if (marked.has(i)) best.push(path);
+    else paths[Math.min(3, Math.floor(Math.sqrt(Math.max(0, visits[i]) / total) * 4))] += path;
   }
   return { paths, best: best.join("") };
 }

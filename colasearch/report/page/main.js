@@ -1,10 +1,11 @@
-// Which part is shown is in the address: "#" the run, "#p=3&u=gumbel-64&n=17" node 17 of an arm's tree for problem 3.
+// Which part is shown is in the address: "#" the run, "#p=3&u=gumbel-64&n=17" node 17 of an arm's tree for problem 3, and
+// "&v=puct-64" another arm's tree beside it.
 
 const home = document.getElementById("home"), detail = document.getElementById("problem");
 let scrolled = 0;
 
-function remember(index, unit, node) {
-  try { history.replaceState(null, "", address(index, unit, node)); } catch { /* some viewers forbid it; the page works without */ }
+function remember(index, unit, node, second) {
+  try { history.replaceState(null, "", address(index, unit, node, second)); } catch { /* some viewers forbid it; the page works without */ }
 }
 
 async function route() {
@@ -21,7 +22,7 @@ async function route() {
   }
   if (!home.hidden) scrolled = window.scrollY;
   const fresh = detail.hidden;
-  if (!await showProblem(detail, index, given.get("u"), given.has("n") ? Number(given.get("n")) : null, remember)) return;
+  if (!await showProblem(detail, index, given.get("u"), given.has("n") ? Number(given.get("n")) : null, given.get("v"), remember)) return;
   home.hidden = true;
   detail.hidden = false;
   if (fresh) window.scrollTo(0, 0);

@@ -49,6 +49,32 @@ function problemHead(problem, index, text) {
     problem.gold && h("p", { class: "goldline" }, h("span", { class: "dim" }, "gold answer "), foreign(problem.gold, 200)));
 }
 
+// Which other search stands beside this one.
+function secondPicker(problem, units, unit, second, pick) {
+  const others = units.filter((u) => u !== unit && Number.isInteger(outcomeOf(problem, u).trace));
+  if (!others.length || !Number.isInteger(outcomeOf(problem, unit).trace)) return null;
+  const label = (u) => visible(u.name) + (u.sims ? `, ${count(u.sims)} simulations` : "");
+  return h("label", { class: "picker second" }, h("span", {}, "Beside it"),
+    h("select", { "aria-label": "A second search beside this one", change: (e) => pick(e.target.value || undefined) },
+      h("option", { value: "", selected: !second }, "no other search"),
+      others.map((u) => h("option", { value: u.key, selected: u === second }, label(u)))));
+}
+
+// Two searches of one problem: their trees side by side, grown together; the node that was chosen last below them.
+function pairPart(problem, pair) {
+  const side = h("aside", { class: "side", "aria-live": "polite" });
+  const views = pair.map(({ trace }, i) => new TreeView(trace, (slot) => side.replaceChildren(nodeDetails(views[i].tree, slot)), i ? "second" : "node"));
+  [views[0].partner, views[1].partner] = [views[1], views[0]];
+  const part = h("section", { class: "treepart" }, h("div", { class: "pair" }, pair.map(({ unit }, i) => {
+    const o = outcomeOf(problem, unit);
+    return h("div", { class: "half" },
+      h("h3", {}, swatch(unit.color), visible(unit.name), unit.sims ? h("span", { class: "dim" }, ` ${count(unit.sims)} simulations`) : null, " ", badge(o), " ", o.answer == null ? h("span", { class: "dim" }, "no answer") : foreign(o.answer, 40)),
+      costLine(o), h("div", { class: "stage alone" }, views[i].element));
+  })), side);
+  requestAnimationFrame(() => { for (const view of [...views].reverse()) view.open(view.trace.best); });
+  return part;
+}
+
 function treePart(trace, node, route) {
   const side = h("aside", { class: "side", "aria-live": "polite" });
   let chosen = false; // the address follows the reader's choices, not the first one, which may come after they have left
@@ -57,7 +83,7 @@ function treePart(trace, node, route) {
     trace.edge === "sample"
       ? "Each card is a text that was drawn by itself, with what it is worth and # its number. "
       : `On a card: visits, Q (backed-up value; of a finished text what it is worth), P (prior), ${trace.edge}; \u201c+2\u201d more ${trace.edge}s were merged with it. The coloured line is the selected path. `,
-    "Drag to move, Ctrl+wheel or pinch to zoom. Keys: arrows, Enter folds, / searches, n next, b selected path, * all, f fit, + \u2212 zoom.");
+    "Drag to move, Ctrl+wheel or pinch to zoom. Keys: arrows, Enter folds, / searches, n next, b selected path, * all, f fit, + \u2212 zoom; p grows the tree, comma and full stop go one simulation back and on.");
   const part = h("section", { class: "treepart" }, h("div", { class: "stage" }, view.element, side), hint);
   const first = Number.isInteger(node) && node >= 0 && node < view.tree.size ? node : trace.best;
   // Selecting needs the frame's size, which it has once it stands in the document.
@@ -68,25 +94,29 @@ function treePart(trace, node, route) {
 let visit = 0;
 const leaveProblem = () => { visit++; };
 // Fill `host`; false if the reader has gone elsewhere in the meantime.
-async function showProblem(host, index, key, node, route) {
+async function showProblem(host, index, key, node, secondKey, route) {
   const mine = ++visit, problem = data.problems[index];
   const units = data.units.filter((unit) => outcomeOf(problem, unit));
   const wanted = data.kind === "run" ? unitsNow().find((u) => u.arm === data.summary.searcher && outcomeOf(problem, u)) : null;
   const unit = units.find((u) => u.key === key) || wanted || units[0];
   const outcome = outcomeOf(problem, unit);
-  let details = null, trace = null, failure = null;
+  const second = units.find((u) => u.key === secondKey && u !== unit && Number.isInteger(outcomeOf(problem, u).trace));
+  let details = null, trace = null, other = null, failure = null;
   try {
     details = await payload(`d${index}`);
     if (Number.isInteger(outcome.trace)) trace = await payload(`t${outcome.trace}`);
+    if (trace && second) other = await payload(`t${outcomeOf(problem, second).trace}`);
   } catch (error) { failure = error; }
   if (mine !== visit) return false;
   const more = details?.units[unit.key] || {};
   host.replaceChildren(problemHead(problem, index, details?.text || trace?.problem || problem.text),
-    unitTabs(problem, units, unit, (to) => { location.hash = address(index, to); }),
-    ...[costLine(outcome),
+    unitTabs(problem, units, unit, (to) => { location.hash = address(index, to, undefined, to === second?.key ? unit.key : second?.key); }),
+    ...[secondPicker(problem, units, unit, second, (to) => { location.hash = address(index, unit.key, undefined, to); }),
+      !other && costLine(outcome),
       more.error && h("p", { class: "warning" }, foreign(`${more.error.kind}: ${more.error.message}`, 600)),
       failure && h("p", { class: "warning" }, visible(failure.message)),
-      trace ? treePart(trace, node, (slot) => route(index, unit.key, slot)) : !failure && h("p", { class: "note" }, WHY_NONE[outcome.trace] || ""),
+      other ? pairPart(problem, [{ trace, unit }, { trace: other, unit: second }])
+        : trace ? treePart(trace, node, (slot) => route(index, unit.key, slot)) : !failure && h("p", { class: "note" }, WHY_NONE[outcome.trace] || ""),
       h("div", { class: "columns" }, candidatesTable(more.candidates, problem.gold),
         more.text && h("section", {}, h("h3", {}, "Selected text"), block(more.text)),
         trace && textsList(trace.texts))].filter(Boolean));

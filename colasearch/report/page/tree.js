@@ -1,12 +1,17 @@
-// The tree viewer: cards in a plane that can be dragged and zoomed. Only cards in view are in the document.
+// The tree viewer: cards in a plane that can be dragged and zoomed. Only cards in view are in the document; where these
+// would be thousands, they are painted.
 
 const FAR = 0.42; // below this scale cards are drawn without text
 const LEGIBLE = 0.5; // the smallest scale at which a tree opens
+const CROWD = 1500; // more cards than this in view, too small for text, are painted
 const MANY = 24; // larger trees begin folded to the selected path
 
 class TreeView {
-  constructor(trace, onSelect) {
+  // `name` keeps the elements of two viewers on one page apart.
+  constructor(trace, onSelect, name = "node") {
     this.tree = new Tree(trace);
+    this.growth = new Growth(trace);
+    this.name = name;
     this.trace = trace;
     this.onSelect = onSelect;
     this.cards = new Map();
@@ -15,16 +20,20 @@ class TreeView {
     this.at = { x: 16, y: 16, k: 1 };
     this.edges = s("svg", { class: "edges", "aria-hidden": "true" });
     this.plane = h("div", { class: "plane" }, this.edges);
-    this.frame = h("div", { class: "tree", tabindex: "0", role: "tree", "aria-label": "Search tree", "data-nodes": this.tree.size }, this.plane);
+    this.crowd = new Crowd(this);
+    this.frame = h("div", { class: "tree", tabindex: "0", role: "tree", "aria-label": "Search tree", "data-nodes": this.tree.size }, this.crowd.element, this.plane);
     this.search = h("input", { type: "search", placeholder: "text, answer or code", "aria-label": "Search the tree", spellcheck: "false",
       input: () => this.find(this.search.value), keydown: (e) => this.searchKey(e) });
     this.found = h("span", { class: "found", role: "status" });
-    this.element = h("div", { class: "viewer" }, this.toolbar(), this.frame);
+    this.bar = this.growth.steps > 1 ? new GrowthBar(this) : null;
+    this.element = h("div", { class: "viewer" }, this.toolbar(), this.frame, this.bar?.element);
     if (this.tree.size > MANY) this.tree.collapseOffPath();
     this.selected = -1;
     this.frame.addEventListener("keydown", (e) => this.key(e));
     this.frame.addEventListener("wheel", (e) => this.wheel(e), { passive: false });
     this.frame.addEventListener("click", (e) => this.click(e));
+    this.frame.addEventListener("pointermove", (e) => this.hover(e));
+    this.frame.addEventListener("pointerleave", hideTip);
     dragging(this.frame, this);
     new ResizeObserver(() => this.paint()).observe(this.frame);
     this.relayout();
@@ -45,15 +54,43 @@ class TreeView {
   relayout() {
     const begun = performance.now();
     this.shape = this.tree.layout();
-    const { paths, best } = edgePaths(this.tree, this.shape);
     this.edges.setAttribute("width", this.shape.width);
     this.edges.setAttribute("height", this.shape.height);
-    this.edges.replaceChildren(...paths.map((d, i) => s("path", { d, class: `w${i}` })), s("path", { d: best, class: "best" }));
+    this.edgesAt = -1;
     for (const card of this.cards.values()) card.remove();
     this.cards.clear();
     this.makeRoom(false);
     this.paint();
     Object.assign(this.frame.dataset, { shown: this.shape.order.length, layoutMs: (performance.now() - begun).toFixed(1) });
+  }
+
+  // The lines between cards in the document, drawn anew when another step is shown.
+  drawEdges() {
+    if (this.edgesAt === this.growth.step) return;
+    this.edgesAt = this.growth.step;
+    const { paths, best } = edgePaths(this.tree, this.shape, this.growth, this.marked());
+    this.edges.replaceChildren(...paths.map((d, i) => s("path", { d, class: `w${i}` })), s("path", { d: best, class: "best" }));
+  }
+
+  // Show the tree as it was after `step` simulations; `linked`: the viewer beside this one goes along.
+  setStep(step, linked = true) {
+    const { growth } = this;
+    growth.to(step);
+    const marked = this.marked();
+    for (const [node, card] of this.cards) {
+      if (!card.far || !growth.has(node)) { card.remove(); this.cards.delete(node); continue; }
+      card.classList.toggle("best", marked.has(node));
+      card.classList.toggle("now", node === growth.now);
+    }
+    this.paint();
+    this.frame.dataset.step = String(this.growth.step);
+    this.bar?.show();
+    if (linked) this.partner?.setStep(step, false);
+  }
+  // The selected path; while the tree grows, the path of the current simulation.
+  marked() {
+    const { growth, tree } = this;
+    return growth.finished ? tree.best : new Set(growth.now < 0 ? [] : tree.path(growth.now));
   }
 
   // Put the plane where it belongs and draw the cards that are in view.
@@ -67,11 +104,23 @@ class TreeView {
     this.edges.style.strokeWidth = far ? String(Math.min(5, 0.7 / k)) : "";
     const wanted = new Set(this.tree.inside(this.shape, (-x - 60) / k, (-y - 60) / k, (width - x + 60) / k, (height - y + 60) / k));
     if (this.selected >= 0 && this.shape.at[this.selected] >= 0) wanted.add(this.selected);
+    if (!this.growth.finished) for (const node of wanted) if (!this.growth.has(node)) wanted.delete(node);
+    this.crowded = far && wanted.size > CROWD;
+    this.edges.classList.toggle("painted", this.crowded);
+    this.frame.dataset.drawn = wanted.size;
+    if (this.crowded) {
+      this.crowd.paint(wanted);
+      wanted.clear();
+      if (this.selected >= 0 && this.shape.at[this.selected] >= 0 && this.growth.has(this.selected)) wanted.add(this.selected);
+    } else {
+      this.crowd.hide();
+      this.drawEdges();
+    }
     for (const [node, card] of this.cards) {
       if (!wanted.has(node) || card.far !== far) { card.remove(); this.cards.delete(node); }
     }
+    this.markedNow = this.marked();
     for (const node of wanted) if (!this.cards.has(node)) this.place(node, far);
-    this.frame.dataset.drawn = this.cards.size;
   }
 
   place(node, far) {
@@ -84,17 +133,19 @@ class TreeView {
 
   card(node, far) {
     const t = this.trace, kids = this.tree.children[node].length, folded = this.tree.collapsed.has(node);
-    const flags = [t.end[node] || "open", this.tree.best.has(node) && "best", this.matched.has(node) && "match", node === this.selected && "selected"];
+    const flags = [t.end[node] || "open", this.markedNow.has(node) && "best", node === this.growth.now && "now", this.matched.has(node) && "match", node === this.selected && "selected"];
     const attributes = {
-      class: ["card", ...flags.filter(Boolean)].join(" "), id: `node${node}`, role: "treeitem", "data-node": node,
+      class: ["card", ...flags.filter(Boolean)].join(" "), id: `${this.name}${node}`, role: "treeitem", "data-node": node,
       "aria-level": this.tree.depth[node] + 1, "aria-selected": String(node === this.selected), "aria-expanded": kids ? String(!folded) : null,
     };
     if (far) return h("div", attributes);
     const bar = h("i", { class: "bar", "aria-hidden": "true" });
-    bar.style.width = `${clamp((100 * t.visits[node]) / Math.max(1, t.visits[0]), 0, 100)}%`;
+    const { visits, finished } = this.growth;
+    bar.style.width = `${clamp((100 * visits[node]) / Math.max(1, visits[0]), 0, 100)}%`;
+    const value = isFinished(t, node) ? `worth ${fixed(worth(t, node), 2)}` : finished ? `Q ${fixed(t.value[node], 2)}` : `est. ${fixed(t.raw[node], 2)}`;
     return h("div", attributes,
       h("div", { class: "step" }, h("span", { class: "words", dir: "auto" }, stepText(t, node, 90)), endChip(t, node)),
-      h("div", { class: "nums" }, h("b", {}, count(t.visits[node])), h("span", {}, isFinished(t, node) ? `worth ${fixed(worth(t, node), 2)}` : `Q ${fixed(t.value[node], 2)}`),
+      h("div", { class: "nums" }, h("b", {}, count(visits[node])), h("span", {}, value),
         node > 0 && h("span", {}, `P ${fixed(t.prior[node], t.prior[node] < 0.0995 ? 3 : 2)}`), node > 0 && h("span", {}, codeText(t, node))),
       bar,
       kids > 0 && h("button", { type: "button", class: folded ? "fold more" : "fold", tabindex: "-1", "data-fold": node,
@@ -105,8 +156,22 @@ class TreeView {
     if (this.dragged) return;
     const fold = event.target.closest("[data-fold]");
     if (fold) return this.toggle(Number(fold.dataset.fold));
+    const node = this.nodeAt(event);
+    if (node >= 0) this.select(node, false);
+  }
+
+  hover(event) {
+    const node = this.frame.classList.contains("grabbed") || event.pointerType === "touch" ? -1 : this.nodeAt(event);
+    if (node >= 0) showTip(event.clientX, event.clientY, nodeHints(this.tree, node, this.growth)); else hideTip();
+  }
+  // The node under the pointer, -1 where there is none; painted cards are found by where they stand.
+  nodeAt(event) {
     const card = event.target.closest("[data-node]");
-    if (card) this.select(Number(card.dataset.node), false);
+    if (card || !this.crowded) return card ? Number(card.dataset.node) : -1;
+    const box = this.frame.getBoundingClientRect(), { x, y, k } = this.at;
+    const px = (event.clientX - box.left - x) / k, py = (event.clientY - box.top - y) / k;
+    for (const node of this.tree.inside(this.shape, px, py, px, py)) if (this.growth.has(node)) return node;
+    return -1;
   }
 
   toggle(node) {
@@ -117,9 +182,10 @@ class TreeView {
 
   select(node, reveal = true) {
     if (this.tree.uncover(node)) this.relayout();
+    if (!this.growth.has(node)) this.setStep(this.growth.born[node]);
     for (const one of [this.selected, node]) { this.cards.get(one)?.remove(); this.cards.delete(one); }
     this.selected = node;
-    this.frame.setAttribute("aria-activedescendant", `node${node}`);
+    this.frame.setAttribute("aria-activedescendant", `${this.name}${node}`);
     if (reveal) this.reveal(node);
     this.paint();
     this.onSelect(node);
@@ -150,7 +216,7 @@ class TreeView {
   // The stage is as high as the tree needs, within bounds; it shrinks only where the reader has asked for another view.
   makeRoom(shrink) {
     const stage = this.element.parentElement;
-    if (!stage) return;
+    if (!stage || this.partner) return; // two side by side are of one height
     const wanted = clamp(this.shape.height * this.at.k + 110, 420, Math.min(680, 0.78 * window.innerHeight));
     if (shrink || wanted > stage.clientHeight) stage.style.height = `${wanted}px`;
   }
@@ -167,9 +233,11 @@ class TreeView {
       this.paint();
     }
   }
-  fit() {
+  // All in view; where that would be a little too small for text and larger than `nearly`, as small as text can be.
+  fit(nearly = FAR) {
     const { clientWidth: width, clientHeight: height } = this.frame;
-    const k = clamp(Math.min((width - 32) / this.shape.width, (height - 32) / this.shape.height), 0.03, 1);
+    let k = clamp(Math.min((width - 32) / this.shape.width, (height - 32) / this.shape.height), 0.03, 1);
+    if (k > nearly && k < FAR) k = FAR;
     this.at = { x: 16, y: Math.max(16, Math.min(40, (height - this.shape.height * k) / 2)), k };
     this.paint();
   }
@@ -203,6 +271,7 @@ class TreeView {
       Enter: () => this.toggle(now), " ": () => this.toggle(now),
       "+": () => this.zoom(1.3), "=": () => this.zoom(1.3), "-": () => this.zoom(1 / 1.3), f: () => this.fit(), b: () => this.showBest(),
       "*": () => { this.tree.expandAll(); this.relayout(); }, "/": () => this.search.focus(), n: () => this.next(1), N: () => this.next(-1),
+      p: () => this.bar?.toggle(), ",": () => { this.bar?.stop(); this.setStep(this.growth.step - 1); }, ".": () => { this.bar?.stop(); this.setStep(this.growth.step + 1); },
     };
     if (!keys[event.key]) return;
     keys[event.key]();
