@@ -46,7 +46,7 @@ class PromptBatch:
         )
 
     def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scoring: Scoring = PLAIN) -> Tensor:
-        """Causal attention within each prompt and to what stands before it; shapes as in ``model.blocks.Attention`` with B = 1."""
+        """Causal attention within each prompt and to what is before; shapes as in ``model.blocks.Attention``, B = 1."""
         self._layers[layer] = (key[0], value[0])
         out, begin = [], 0
         for length, path in zip(self.lengths, self.before, strict=True):
