@@ -188,7 +188,7 @@ def test_the_model_calls_of_a_lone_problem_are_the_passes_of_the_base(wide_lm, m
 
         return call
 
-    for name in ("feed", "prefill"):
+    for name in ("step", "prefill"):
         monkeypatch.setattr(Actor, name, counted(getattr(Actor, name)))
     (done,) = search_problems(wide_lm, PROBLEMS[:1], replace(SETTINGS, searcher=searcher, options={}))
     assert done.result.model_calls == calls > 4
