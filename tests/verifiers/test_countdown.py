@@ -41,6 +41,8 @@ def problem(numbers: list[int], target: int, **data: object) -> Problem:
         ("(1+2)*8 = 25", 0.0),
         ("I do not know", 0.0),
         ("", 0.0),
+        ("-8*(-2-1)", 1.0),
+        ("-8*(2+1)", 0.1),
         ("(1+2)*", 0.1),  # the expression found is (1+2)
     ],
 )
