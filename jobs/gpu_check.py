@@ -21,11 +21,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from colasearch.benchmarks.measurements import model_speed as speed
 from colasearch.benchmarks.measurements.random_model import random_model
 from colasearch.engine.forward.actor import Actor
+from colasearch.engine.forward.looks import Wanted
 from colasearch.engine.memory.interfaces import Scoring
 from colasearch.engine.memory.pages import PagePool
 from colasearch.engine.memory.shape import KVShape
@@ -199,12 +201,14 @@ def kernels(lm: LatentLM, rows: int, engine: str, sizes: Sizes, table: Path, len
     batch = actor.new_batch()
     for segment in segments:
         batch.enter(None, [segment])
-    uniforms = torch.full((rows,), 0.5, dtype=torch.float64, device=lm.base.device)
+    half = np.full(rows, 0.5)
+    tokens = actor.next_tokens(features, torch.from_numpy(half).to(lm.base.device)).token_B.tolist()
 
     def step() -> None:
-        nonlocal features
+        nonlocal tokens
         batch.make_room()
-        features = actor.feed(actor.next_tokens(features, uniforms).token_B.tolist(), batch)
+        _, looks = actor.step(tokens, batch, Wanted(half, likely=False))
+        tokens = looks.drawn(range(rows)).tokens
 
     steps = 3
     for _ in range(2):

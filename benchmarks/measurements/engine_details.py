@@ -18,7 +18,8 @@ from colasearch.engine.decoding.draws import seeded_uniforms
 from colasearch.engine.decoding.row import Row, Rules
 from colasearch.engine.forward.actor import Actor
 from colasearch.engine.memory import panels as rows
-from colasearch.engine.memory.panels import attend
+from colasearch.engine.memory.interfaces import Scoring
+from colasearch.engine.memory.products import attend
 from colasearch.engine.settings import Sampling, SearchSettings, WorldConfig
 from colasearch.model.latent_lm import LatentLM
 from colasearch.training.generated.word_templates.problems import word_problems
@@ -130,7 +131,7 @@ def attention(name: str) -> None:
 
         def plain(keys: torch.Tensor = keys, values: torch.Tensor = values, seen: torch.Tensor = seen) -> None:
             for k, v in zip(keys, values, strict=True):
-                attend(queries, k, v, seen, size**-0.5)
+                attend(queries, k, v, seen, Scoring(size**-0.5))
 
         def fused(keys: torch.Tensor = keys, values: torch.Tensor = values, seen: torch.Tensor = seen) -> None:
             for k, v in zip(keys, values, strict=True):

@@ -38,7 +38,7 @@ def _growth(context: click.Context, parameter: click.Parameter, value: str) -> l
 @option("--rows", type=click.IntRange(min=1), default=64, help="Most texts decoded in one batch.")
 @option("--kv-memory", type=click.FloatRange(min=0, min_open=True), default=4.0, help="GiB kept for tree nodes.")
 @option("--engine", type=click.Choice(["auto", "tree", "paged", "whole"]), default="auto", help="As of solve.")
-@option("--device", default="auto", help="auto, cpu, cuda or cuda:N.")
+@option("--device", default="auto", help="auto, cpu, cuda, cuda:N, or spread: over all GPUs.")
 @option("--dtype", default="auto", help="auto, packed, float32, bfloat16 or float16.")
 @option("--threads", type=click.IntRange(min=1), help="CPU threads [default: torch's choice].")
 @option("--seed", type=int, default=0, help="Run seed.")

@@ -23,7 +23,7 @@ def model_options(function: Any) -> Any:
     for decorator in (
         option("--threads", type=click.IntRange(min=1), help="CPU threads [default: torch's choice]."),
         option("--dtype", default="auto", help="auto, packed, float32, bfloat16 or float16."),
-        option("--device", default="auto", help="auto, cpu, cuda or cuda:N."),
+        option("--device", default="auto", help="auto, cpu, cuda, cuda:N, or spread: over all GPUs."),
         option(
             "--model",
             help="Known name, folder or hub name [default: the shipped model made for the task, as countdown-tiny is "

@@ -86,6 +86,8 @@ class SearchCommand:
         """
         if self.resume and self.output is None:
             raise click.UsageError("--resume needs --output, the folder of the run to go on with")
+        if self.device == "spread" and (self.workers is not None or self.ray_address is not None):
+            raise click.UsageError("--device spread is for one process: a worker has one GPU; leave --workers out")
         if self.backend == "vllm" and self.actions != "sampled":
             raise click.UsageError("--backend vllm writes texts of sampled tokens; give --actions sampled with it")
 

@@ -19,6 +19,7 @@ from colasearch.model.output import OutputMap, try_model
 from colasearch.model.packed import can_pack
 from colasearch.model.quiet import quiet_transformers
 from colasearch.model.sources import BaseFolder, Report, find_base, silent
+from colasearch.model.spreading import SPREAD, first_of_all, is_spread, layout
 from colasearch.model.tensors import check_tensors
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -26,17 +27,19 @@ FINAL_NORMS = ("norm", "ln_f", "final_layernorm", "final_layer_norm")
 
 
 def pick_device(name: str) -> torch.device:
-    """``auto`` is CUDA when there is one, else the CPU.
+    """``auto`` is CUDA when there is one, else the CPU; ``spread`` is the first of all GPUs (``spreading.py``).
 
     Raises:
         PrerequisiteError: torch does not know the device, or it is not there.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name == SPREAD:
+        return first_of_all()
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise PrerequisiteError(f"unknown device {name!r}; use auto, cpu, cuda or cuda:N") from None
+        raise PrerequisiteError(f"unknown device {name!r}; use auto, cpu, cuda, cuda:N or {SPREAD}") from None
     if device.type == "cuda" and not torch.cuda.is_available():
         raise PrerequisiteError(f"device {name!r} was asked for, but torch sees no CUDA device; use --device cpu")
     return device
@@ -122,25 +125,27 @@ class BaseModel:
         base = None
         if run_only and packed and found.adapter is None and (half := half_of_files(found.path)) is not None:
             base = cls._from_folder(found, torch_device, half, run_only=True)
-        base = base or cls.from_folder(found, torch_device, torch_dtype)
+        base = base or cls.from_folder(found, torch_device, torch_dtype, spread=device == SPREAD)
         base.packed = packed
         return base
 
     @classmethod
-    def from_folder(cls, found: BaseFolder, device: torch.device, dtype: torch.dtype) -> BaseModel:
-        """Load the model in ``found``, and try it on a few tokens.
+    def from_folder(
+        cls, found: BaseFolder, device: torch.device, dtype: torch.dtype, *, spread: bool = False
+    ) -> BaseModel:
+        """Load the model in ``found``, onto ``device`` or over all GPUs, and try it on a few tokens.
 
         Raises:
             PrerequisiteError: It is no causal LM that transformers knows, or one that we cannot run or prompt.
             CorruptFileError: Its files are damaged, or are not those of its config.
         """
-        base = cls._from_folder(found, device, dtype, run_only=False)
+        base = cls._from_folder(found, device, dtype, run_only=False, spread=spread)
         assert base is not None
         return base
 
     @classmethod
     def _from_folder(
-        cls, found: BaseFolder, device: torch.device, dtype: torch.dtype, *, run_only: bool
+        cls, found: BaseFolder, device: torch.device, dtype: torch.dtype, *, run_only: bool, spread: bool = False
     ) -> BaseModel | None:
         """The same; None where ``run_only`` is asked for and the architecture does not allow it."""
         from safetensors import SafetensorError
@@ -154,7 +159,7 @@ class BaseModel:
                 # Tensors of other shapes are reported with the others, by name.
                 model, loading = AutoModelForCausalLM.from_pretrained(
                     str(found.path), dtype=dtype, use_safetensors=True, output_loading_info=True,
-                    ignore_mismatched_sizes=True, **common,
+                    ignore_mismatched_sizes=True, device_map=layout(found.path, dtype) if spread else None, **common,
                 )  # fmt: skip
             except SafetensorError as error:
                 raise_disk(error, found.path)
@@ -170,7 +175,9 @@ class BaseModel:
         _check_vocabulary(found, model, tokenizer)
         if found.adapter is not None:
             merge_adapter(model, found.adapter)
-        model.requires_grad_(False).eval().to(device)
+        model.requires_grad_(False).eval()
+        if not is_spread(model):
+            model.to(device)
         if run_only:
             if not can_slim(model):
                 return None

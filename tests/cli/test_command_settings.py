@@ -53,6 +53,11 @@ def test_flags_yaml_and_python_say_the_same(made, tmp_path):
     assert made == [one, one, other, other]
 
 
+def test_a_model_over_all_gpus_is_for_one_process(capsys):
+    assert main(["solve", "p.txt", "--device", "spread", "--workers", "2"]) == 2
+    assert "leave --workers out" in capsys.readouterr().err
+
+
 def test_a_bench_compares_its_searcher_once(made):
     assert main(["bench", "svamp", "--searcher", "majority"]) == 0
     assert made[0].all_arms == ("majority", "greedy", "best_of_n")

@@ -146,7 +146,8 @@ class Actor:
         features: list[Features] = []
         segments: list[Segment] = []
         at_once = self.shape is not None and self._memories().cuts_prompts
-        for group in [prompts] if at_once else _groups(prompts):
+        groups: Sequence[Sequence[Sequence[int]]] = [prompts] if at_once else _groups(prompts)
+        for group in groups:
             if self.poll is not None:
                 self.poll()
             with self._timed():

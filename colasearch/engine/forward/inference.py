@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from transformers import AttentionInterface
 
 from colasearch.engine.forward.fused import fuse
-from colasearch.engine.memory.attention import ATTENTION_NAME, held_by, kept_dtype, rows_attention
+from colasearch.engine.memory.attention import ATTENTION_NAME, OnOneDevice, held_by, kept_dtype, rows_attention
 from colasearch.engine.memory.choose import Panels
 from colasearch.engine.memory.interfaces import PLAIN, Attention, Scoring
 from colasearch.engine.memory.shape import KVShape
@@ -23,6 +23,7 @@ from colasearch.errors import InputError, PrerequisiteError
 from colasearch.model.latent_lm import LatentLM
 from colasearch.model.output import own_outputs
 from colasearch.model.packed import inference_copy
+from colasearch.model.spreading import is_spread
 
 ENGINES = ("auto", "tree", "paged", "whole")
 PROBE = (1, 2, 3, 4, 5)
@@ -47,9 +48,10 @@ class Inference:
 
     def hidden(self, tokens: Tensor, positions: Tensor, rows: Attention) -> Tensor:
         """Hidden states ``[1, N, D]`` of tokens ``[1, N]`` of different rows side by side."""
-        with held_by(rows):
-            out = self.lm.base.model.base_model(input_ids=tokens, position_ids=positions, use_cache=False)
-        return cast(Tensor, out.last_hidden_state)
+        base = self.lm.base
+        with held_by(OnOneDevice(rows, base.device) if is_spread(base.model) else rows):
+            out = base.model.base_model(input_ids=tokens, position_ids=positions, use_cache=False)
+        return cast(Tensor, out.last_hidden_state).to(base.device)
 
 
 _ready: weakref.WeakKeyDictionary[LatentLM, tuple[object, str, Inference]] = weakref.WeakKeyDictionary()

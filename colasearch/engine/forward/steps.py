@@ -17,6 +17,7 @@ from torch import Tensor
 from colasearch.engine.forward.features import Features
 from colasearch.engine.forward.looks import Together, Wanted, packed
 from colasearch.engine.memory.paged import PagedRows
+from colasearch.model.spreading import is_spread
 
 if TYPE_CHECKING:
     from colasearch.engine.forward.actor import Actor
@@ -75,7 +76,9 @@ class DeviceSteps:
         numbers[1, :count] = wanted.uniforms.astype(np.float64).view(np.int64)
         numbers[2:] = batch.described(rows, width)
         buffers.device.copy_(buffers.host, non_blocking=True)
-        out = self._replayed(buffers, wanted) if buffers.device.is_cuda else self.step(buffers.device, wanted)
+        # Work on several GPUs is not captured: what moves between them waits for both.
+        captured = buffers.device.is_cuda and not is_spread(self._actor.lm.base.model)
+        out = self._replayed(buffers, wanted) if captured else self.step(buffers.device, wanted)
         kept = None if out.kept is None else out.kept[:count]
         together = Together(out.numbers.cpu().numpy(), self._actor.latent, kept)
         return out.features.rows(slice(0, count)), together

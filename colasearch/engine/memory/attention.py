@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import AttentionInterface
 
-from colasearch.engine.memory.interfaces import Attention, Scoring
+from colasearch.engine.memory.interfaces import PLAIN, Attention, Scoring
 from colasearch.errors import PrerequisiteError
 
 ATTENTION_NAME = "colasearch_rows"
@@ -36,6 +37,20 @@ def held_by(owner: Attention) -> Iterator[None]:
 def owner() -> Attention:
     """Whose keys and values layers attend to now."""
     return _OWNER.get()
+
+
+class OnOneDevice:
+    """Keys and values on ``device``, of layers that stand on several (``model/spreading.py``)."""
+
+    def __init__(self, holder: Attention, device: torch.device) -> None:
+        self._holder, self._device = holder, device
+
+    def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scoring: Scoring = PLAIN) -> Tensor:
+        """Attend there, and bring the result back."""
+        if scoring.sinks is not None:
+            scoring = replace(scoring, sinks=scoring.sinks.to(self._device))
+        there = (x.to(self._device) for x in (query, key, value))
+        return self._holder(layer, *there, scoring).to(query.device)
 
 
 def rows_attention(

@@ -17,13 +17,11 @@ from colasearch.engine.memory.store import KVStore
 
 
 class Memories(Protocol):
-    """One way: memories for nodes, rows and prompts that understand each other's segments.
+    """One way: memories for nodes, rows and prompts that understand each other's segments."""
 
-    Attributes:
-        cuts_prompts: Whether prompts may be given all at once, however long: they are encoded in pieces.
-    """
-
-    cuts_prompts: bool
+    @property
+    def cuts_prompts(self) -> bool:
+        """Whether prompts may be given all at once, however long: they are encoded in pieces."""
 
     def nodes(self, budget: int | None) -> NodeMemory:
         """An empty memory for tree nodes, of at most ``budget`` bytes."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -69,7 +70,8 @@ class TablePrompts:
 
         Its last token is always computed: what follows from it is wanted, and is kept nowhere.
         """
-        page, first = self._pool.page, None
+        page = self._pool.page
+        first: _Prompt | None = None
         most = (len(tokens) - 1) // page * page
         shared, run = most_common(tokens, self._known)
         shared = min(shared // page * page, most)
@@ -126,7 +128,7 @@ class TablePrompts:
         for row, (prompt, _, _) in enumerate(pieces):
             tables[row, : len(prompt.table)] = prompt.table
         counts = [end - begin for _, begin, end in pieces]
-        on = {"device": pool.device, "non_blocking": True}
+        on: dict[str, Any] = {"device": pool.device, "non_blocking": True}
         self._tables = torch.from_numpy(tables).to(**on)
         self._lengths = torch.tensor([end for _, _, end in pieces], dtype=torch.int32).to(**on)
         self._starts = torch.from_numpy(np.cumsum([0, *counts]).astype(np.int32)).to(**on)

@@ -6,7 +6,7 @@ import functools
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -159,7 +159,7 @@ class VarlenTables:
         for row, text in enumerate(texts):
             tables[row, : len(text.table)] = text.table
         lengths = np.array([text.length for text in texts], np.int32)
-        on = {"device": pool.device, "non_blocking": True}
+        on: dict[str, Any] = {"device": pool.device, "non_blocking": True}
         self.use(torch.from_numpy(tables).to(**on), torch.from_numpy(lengths).to(**on), int(lengths.max()))
 
     def use(self, tables: Tensor, lengths: Tensor, longest: int) -> None:
@@ -231,7 +231,8 @@ def kernel_page(device: torch.device, dtype: torch.dtype, heads: int, head_dim: 
         queries = torch.randn(len(texts), heads, 2, head_dim, generator=generator).to(device, dtype)
         try:
             found = []
-            for attention in (PlainTables(), VarlenTables()):
+            ways: tuple[TableAttention, ...] = (PlainTables(), VarlenTables())
+            for attention in ways:
                 attention.plan(pool, texts)
                 found.append(attention(queries, *pool.data[0], Scoring(head_dim**-0.5)).float())
         except (RuntimeError, ValueError):

@@ -367,9 +367,10 @@ class Forest:
         """Numbers ``[B, A]`` at which the first tokens of nodes are drawn, where actions are no codes."""
         count = self.actor.num_actions
         uniforms = np.zeros((len(states), count))
-        for i, node in enumerate(self.nodes[state] for state in states) if not self.actor.latent else ():
-            tree = self.trees[node.tree]
-            uniforms[i] = seeded_uniforms(count, tree.seed, tree.problem.id, node.written, "fan")
+        if not self.actor.latent:
+            for i, node in enumerate(self.nodes[state] for state in states):
+                tree = self.trees[node.tree]
+                uniforms[i] = seeded_uniforms(count, tree.seed, tree.problem.id, node.written, "fan")
         return uniforms
 
     def _note_branching(self, states: Sequence[int], tokens_BA: np.ndarray) -> None:
