@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from openai import OpenAI
@@ -52,7 +52,7 @@ def serving(
     """A server of a model."""
     names = Names(lm.name, search.searcher, search.sims, most_sims=1000)
     listening = listen("127.0.0.1", 0)
-    told = replace(Service(names, search, tick=0.02, **service))
+    told = Service(names, search, tick=0.02, **{"max_tokens": search.world.max_tokens, **service})
     app = App(Engine(lm, slots=slots, most_waiting=queue), told)
     app.engine.start()
     server = Server(app, drain, lambda text: None)
