@@ -33,7 +33,7 @@ class Served:
         """The official client; nothing is sent twice."""
         return OpenAI(base_url=f"{self.url}/v1", **{"api_key": "none", "max_retries": 0, "timeout": 120, **options})
 
-    def until(self, true: Callable[[], bool], seconds: float = 60.0) -> None:
+    def until(self, true: Callable[[], bool], seconds: float = 300.0) -> None:
         """Wait until something holds."""
         limit = time.monotonic() + seconds
         while not true():

@@ -43,12 +43,12 @@ def head(length: int) -> bytes:
 
 
 def get(served: Served, path: str) -> str:
-    with urllib.request.urlopen(served.url + path, timeout=60) as answer:
+    with urllib.request.urlopen(served.url + path, timeout=300) as answer:
         return str(answer.read().decode())
 
 
 def post(served: Served, data: bytes, **headers: str) -> tuple[int, dict[str, Any], dict[str, str]]:
-    connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=60)
+    connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=300)
     connection.request("POST", "/v1/chat/completions", data, {"Content-Type": "application/json", **headers})
     answer = connection.getresponse()
     read = json.loads(answer.read()), {name.lower(): value for name, value in answer.getheaders()}
@@ -59,7 +59,7 @@ def post(served: Served, data: bytes, **headers: str) -> tuple[int, dict[str, An
 @contextlib.contextmanager
 def sent(served: Served, data: bytes) -> Iterator[socket.socket]:
     """A request whose answer nobody has read yet."""
-    with socket.create_connection(("127.0.0.1", served.port), timeout=60) as connection:
+    with socket.create_connection(("127.0.0.1", served.port), timeout=300) as connection:
         connection.sendall(head(len(data)) + data)
         yield connection
 
@@ -70,7 +70,7 @@ def test_bodies_are_limited_in_size_kind_and_time(wide_lm):
         assert (status, told["error"]["type"]) == (413, "invalid_request_error")
         assert "2,000 bytes" in told["error"]["message"]
         assert post(served, body("x" * 3000))[0] == 413
-        connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=300)
         parts = (b"x" * 500 for _ in range(9))  # in chunks, of no declared length
         connection.request("POST", "/v1/chat/completions", parts, {"Content-Type": "application/json"})
         assert connection.getresponse().status == 413
@@ -80,7 +80,7 @@ def test_bodies_are_limited_in_size_kind_and_time(wide_lm):
             assert post(served, wrong)[0] == 400
         assert post(served, body())[0] == 200
         served.app.service = replace(served.app.service, body_seconds=0.2)
-        with socket.create_connection(("127.0.0.1", served.port), timeout=60) as slow:
+        with socket.create_connection(("127.0.0.1", served.port), timeout=300) as slow:
             slow.sendall(head(1000) + b"{")
             assert read_all(slow).startswith(b"HTTP/1.1 408 ")
         served.until(served.idle)
@@ -90,7 +90,7 @@ def test_a_connection_that_says_nothing_is_closed(wide_lm, monkeypatch):
     monkeypatch.setattr(running, "HEADER_SECONDS", 0.2)
     with (
         serving(wide_lm, SETTINGS) as served,
-        socket.create_connection(("127.0.0.1", served.port), timeout=60) as silent,
+        socket.create_connection(("127.0.0.1", served.port), timeout=300) as silent,
     ):
         silent.sendall(b"GET /health HTTP/1.1\r\n")
         assert silent.recv(100) == b""
@@ -207,9 +207,9 @@ def test_every_temperature_gets_its_turn(wide_lm):
 
 @pytest.mark.parametrize("drain", [60.0, 0.2])
 def test_requests_in_hand_end_before_the_server_does(wide_lm, drain):
-    search = replace(LONG, sims=60) if drain > 1 else LONG
+    search = replace(LONG, sims=20) if drain > 1 else LONG
     with serving(wide_lm, search, drain=drain, slots=1) as served:
-        alone = search_one(wide_lm, parse_problem("What is 1 + 1?"), replace(LONG, sims=60)).result
+        alone = search_one(wide_lm, parse_problem("What is 1 + 1?"), replace(LONG, sims=20)).result
         with sent(served, body()) as first, sent(served, body("What is 2 + 2?")) as second:
             served.until(lambda: (served.app.engine.running, served.app.engine.waiting) == (1, 1))
             served.server.should_exit = True
