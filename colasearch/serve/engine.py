@@ -11,19 +11,19 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from colasearch.engine.prompt import prompt_of
 from colasearch.engine.scheduler import Searched, Status
 from colasearch.engine.settings import SearchSettings
-from colasearch.errors import ColasearchError
 from colasearch.model.latent_lm import LatentLM
 from colasearch.model.likelihood import likelihoods
 from colasearch.problem import Problem
-from colasearch.serve.errors import ApiError
+from colasearch.serve.errors import ApiError, api_error
 from colasearch.serve.lanes import MOST_LANES, Lane, lane_key, new_lane
 from colasearch.storage.traces import Trace
 
@@ -237,7 +237,7 @@ class Engine:
             left = job.deadline - time.monotonic()
             given = job.settings.max_seconds
             settings = replace(job.settings, max_seconds=max(0.001, left if given is None else min(given, left)))
-            self._advance(lane, lane.add(job.problem, settings))
+            self._advance(lane, partial(lane.add, job.problem, settings))
 
     def _lane_for(self, settings: SearchSettings) -> Lane | None:
         """The lane that such problems go to; None where it must be made, and all others are in use."""
@@ -255,20 +255,19 @@ class Engine:
         return lane
 
     def _step(self, lane: Lane) -> None:
-        self._advance(lane, lane.step())
+        self._advance(lane, lane.step)
 
-    def _advance(self, lane: Lane, work: Iterator[Searched]) -> None:
+    def _advance(self, lane: Lane, work: Callable[[], Iterator[Searched]]) -> None:
         """Do a lane's work. What it raises is the end of all that is in it, and of nothing else."""
         try:
-            for searched in work:
+            for searched in work():
                 self._finish(searched)
         except Exception as error:
-            if not isinstance(error, ColasearchError):
-                traceback.print_exc(file=sys.stderr)
+            told = api_error(error)
             self._lanes = {key: one for key, one in self._lanes.items() if one is not lane}
             for job in [job for job, its in self._running.values() if its is lane]:
                 self._leave(job)
-                self._fail(job, error)
+                self._fail(job, told)
 
     def _finish(self, searched: Searched) -> None:
         job, _ = self._running[id(searched.problem)]
@@ -297,8 +296,9 @@ class Engine:
             self.totals.cancelled += 1
         else:
             self.totals.failed += 1
-        _settle(job.accepted, error=error)
-        _settle(job.done, error=error)
+        told = api_error(error)
+        _settle(job.accepted, error=told)
+        _settle(job.done, error=told)
 
     def _give_up(self, error: ApiError) -> None:
         with self._lock:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import traceback
 from typing import Any
 
 from colasearch.errors import ColasearchError, InputError, PrerequisiteError, ResourceError
@@ -55,7 +57,7 @@ def bad(param: str, message: str, code: str | None = None) -> ApiError:
 
 
 def api_error(error: BaseException) -> ApiError:
-    """Any error as one for the client: ours with their own words, others with nothing but their kind."""
+    """Any error as one for the client: ours with their own words, others, which the log has, with their kind alone."""
     if isinstance(error, ApiError):
         return error
     if isinstance(error, InputError):
@@ -67,4 +69,5 @@ def api_error(error: BaseException) -> ApiError:
         return ApiError(503, str(error))
     if isinstance(error, ColasearchError):
         return ApiError(500, str(error))
+    traceback.print_exception(error, file=sys.stderr)
     return ApiError(500, f"the search failed ({type(error).__name__}); the server's log says more")

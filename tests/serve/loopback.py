@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from openai import OpenAI
@@ -33,7 +33,7 @@ class Served:
         """The official client; nothing is sent twice."""
         return OpenAI(base_url=f"{self.url}/v1", **{"api_key": "none", "max_retries": 0, "timeout": 120, **options})
 
-    def until(self, true: Callable[[], bool], seconds: float = 60.0) -> None:
+    def until(self, true: Callable[[], bool], seconds: float = 300.0) -> None:
         """Wait until something holds."""
         limit = time.monotonic() + seconds
         while not true():
@@ -52,7 +52,7 @@ def serving(
     """A server of a model."""
     names = Names(lm.name, search.searcher, search.sims, most_sims=1000)
     listening = listen("127.0.0.1", 0)
-    told = replace(Service(names, search, tick=0.02, **service))
+    told = Service(names, search, tick=0.02, **{"max_tokens": search.world.max_tokens, **service})
     app = App(Engine(lm, slots=slots, most_waiting=queue), told)
     app.engine.start()
     server = Server(app, drain, lambda text: None)
