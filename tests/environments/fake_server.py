@@ -46,6 +46,6 @@ class Hopeless(Fake):
         os._exit(1)
 
 
-class Unstarted:
+class Unstarted(Fake):
     def __init__(self):
         raise RuntimeError("no engine")

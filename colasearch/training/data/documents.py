@@ -2,8 +2,8 @@
 
 A row has ``problem`` and, where there is one, ``solution`` (and ``answer``); or ``text``. Rows are laid out with the
 prompt that solving uses, so that the codes are learned where they will be used. Rows of a rollout log (``train
-rollouts``) are token ids already, ``prompt`` and ``tokens``: what a model has written, of which only the text counts. An
-episode of an environment has ``instruction``, ``observation`` and ``turns``; only its actions count.
+rollouts``) are token ids already, ``prompt`` and ``tokens``: what a model has written, of which only the text counts.
+An episode of an environment has ``instruction``, ``observation`` and ``turns``; only its actions count.
 """
 
 from __future__ import annotations
