@@ -45,6 +45,12 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], numbers: bool = 
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
 
 
+PROBLEMS_SAID = (
+    "Solved: the answer that the arm selected, without sight of the gold one. Oracle: any of its finished texts is "
+    "right, as the gold answer tells; it is a bound on what better selection could reach, not a result. Intervals "
+    "are Wilson's 95%. Texts, tokens, calls and seconds are means a problem; a problem that errored counts as not "
+    "solved. Cut: texts in all that reached the limit of their length, and so have no answer."
+)
 EPISODES_SAID = (
     "Score: mean sum of rewards, with its bootstrap 95% interval. Solved: the episode that the arm played in the end. "
     "Oracle: any episode that it followed to its end. Intervals of shares are Wilson's 95%. New steps: actions in the "
@@ -81,19 +87,15 @@ def report_md(run: Run, plots: Sequence[Path], notes: Sequence[str] = ()) -> str
     from colasearch.benchmarks.harness.summary import cut_said  # brings numpy, and the page of a run needs none
 
     summary = run.summary
+    what = "episodes" if _is_episodes(summary) else "problems"
     state = "" if summary.get("complete", True) else " **This run is not complete.**"
     parts = [
         f"# {literal(summary['benchmark'])}: {literal(spoken(summary['searcher']))} at {summary['sims']:,} simulations",
-        f"{summary['n']:,} {'episodes' if _is_episodes(summary) else 'problems'}, model {literal(summary['model'])}, seed {summary['seed']}.{state}",
+        f"{summary['n']:,} {what}, model {literal(summary['model'])}, seed {summary['seed']}.{state}",
         literal(summary["verdict"], 2000),
         "## Arms",
         _arms(summary),
-        EPISODES_SAID
-        if _is_episodes(summary)
-        else "Solved: the answer that the arm selected, without sight of the gold one. Oracle: any of its finished texts is "
-        "right, as the gold answer tells; it is a bound on what better selection could reach, not a result. Intervals "
-        "are Wilson's 95%. Texts, tokens, calls and seconds are means a problem; a problem that errored counts as not "
-        "solved. Cut: texts in all that reached the limit of their length, and so have no answer.",
+        EPISODES_SAID if _is_episodes(summary) else PROBLEMS_SAID,
     ]
     if _is_episodes(summary):
         parts.append(_scores(summary))
