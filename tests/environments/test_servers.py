@@ -92,7 +92,7 @@ def test_what_never_works_is_given_up():
     with pytest.raises(EnvironmentFault, match="lost 5 servers"):
         environment.step("more")
     hopeless.close()
-    with pytest.raises(PrerequisiteError, match="does not start: .*raised RuntimeError: no engine"):
+    with pytest.raises(PrerequisiteError, match=r"does not start: .*raised RuntimeError: no engine"):
         catalogue_of(served_kind("unstarted", f"{FAKE}:Unstarted", servers=1, timeout=3.0))
 
 
