@@ -10,7 +10,7 @@ is always that of an episode that was really played.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from colasearch.agents.episode import DONE, Episode, Live, begin, end
@@ -21,7 +21,7 @@ from colasearch.agents.world import EpisodeWorld, Node, Rooted, TrueDynamics
 from colasearch.agents.writer import Writer
 from colasearch.environments import Catalogue, EnvironmentFault, Start
 from colasearch.errors import ColasearchError
-from colasearch.searchers import Outcome, Progress, run
+from colasearch.searchers import ALGORITHMS, Outcome, Progress, run
 
 IN_FLIGHT = 4
 """Most edges of one tree that are looked at together."""
@@ -141,8 +141,15 @@ def run_search(
         leaves_in_flight=IN_FLIGHT,
         max_seconds=search.max_seconds,
         on_round=on_round,
-        **search.options,
+        **_options(search),
     )
+
+
+def _options(search: SearchPlan) -> dict[str, Any]:
+    """The searcher's options: without the user's word, ends are not gone to again, since nothing new is found there."""
+    kind: Any = ALGORITHMS[search.searcher]
+    known = {field.name for field in fields(kind)}
+    return {**({"revisit": False} if "revisit" in known else {}), **search.options}
 
 
 def _key(episode: Episode) -> str:

@@ -37,13 +37,13 @@ def environment_options(function: Any) -> Any:
             "--server-timeout",
             type=click.FloatRange(min=0, min_open=True),
             default=60.0,
-            help="Seconds after which a server (scienceworld, textworld) that does not answer is replaced.",
+            help="Seconds after which a server (scienceworld) that does not answer is replaced.",
         ),
         option(
             "--servers",
             type=click.IntRange(min=1),
             default=1,
-            help="Processes that scienceworld and textworld run in, and so their episodes at a time.",
+            help="Processes that scienceworld runs in, and so its episodes at a time.",
         ),
         option(
             "--split",

@@ -19,14 +19,8 @@ GROUP = "colasearch.environments"
 OURS: dict[str, tuple[str, str]] = {
     "house": ("colasearch.environments.text_world.house", "kind"),
     "scienceworld": ("colasearch.environments.scienceworld", "kind"),
-    "textworld": ("colasearch.environments.textworld", "kind"),
 }
 """Name: (module, function that gives the ``Kind``)."""
-ABOUT = {
-    "house": "A small text world of ours: rooms, things, doors and chests; 3,450 variations.",
-    "scienceworld": "ScienceWorld's 30 tasks of elementary science (pip install '.[scienceworld]', Java).",
-    "textworld": "Games that TextWorld makes (pip install '.[textworld]').",
-}
 _FILE = re.compile(r"(?P<path>.+?\.py)(?::(?P<name>[A-Za-z_]\w*))?(?::(?P<task>.+))?", re.DOTALL)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
+import subprocess
 from typing import Any
 
 from colasearch.environments.base import Kind
@@ -83,6 +84,14 @@ class Inside:
             self._game.server.step(text)
         self._score = max(0.0, round(float(self._game.server.getScore()), 2)) if done else 0.0
         return path
+
+    def alive(self) -> bool:
+        """Whether the Java program still runs."""
+        try:
+            self._game._gateway.java_process.wait(timeout=0.5)
+        except subprocess.TimeoutExpired:
+            return True
+        return False
 
     def close(self) -> None:
         """End the Java program."""

@@ -45,6 +45,37 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], numbers: bool = 
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
 
 
+PROBLEMS_SAID = (
+    "Solved: the answer that the arm selected, without sight of the gold one. Oracle: any of its finished texts is "
+    "right, as the gold answer tells; it is a bound on what better selection could reach, not a result. Intervals "
+    "are Wilson's 95%. Texts, tokens, calls and seconds are means a problem; a problem that errored counts as not "
+    "solved. Cut: texts in all that reached the limit of their length, and so have no answer."
+)
+EPISODES_SAID = (
+    "Score: mean sum of rewards, with its bootstrap 95% interval. Solved: the episode that the arm played in the end. "
+    "Oracle: any episode that it followed to its end. Intervals of shares are Wilson's 95%. New steps: actions in the "
+    "environment; replayed: those that only came back to a state; best-of-N has as many new steps as the search, or as "
+    "many tokens. Texts are episodes followed to their ends; all but cut are means an episode; one that errored counts "
+    "as not solved."
+)
+
+
+def _is_episodes(summary: Mapping[str, Any]) -> bool:
+    """Whether a run played episodes of an environment."""
+    return summary.get("kind") == "episodes"
+
+
+def _scores(summary: Mapping[str, Any]) -> str:
+    """Scores and steps of the arms of a run over episodes."""
+    rows = []
+    for name, arm in summary["arms"].items():
+        fine, score = max(1, arm["n"] - arm["errors"]), arm["score"]
+        interval = "" if score["mean"] is None else "{:.3f} [{:.3f}, {:.3f}]".format(score["mean"], *score["ci95"])
+        steps = (arm[key] / fine for key in ("steps", "environment_steps", "replayed_steps"))
+        rows.append([literal(spoken(name)), interval, *(f"{number:.1f}" for number in steps), str(arm["cut_actions"])])
+    return table(["arm", "score", "actions", "new steps", "replayed", "cut actions"], rows)
+
+
 def report_md(run: Run, plots: Sequence[Path], notes: Sequence[str] = ()) -> str:
     """The text of ``report.md``.
 
@@ -56,18 +87,18 @@ def report_md(run: Run, plots: Sequence[Path], notes: Sequence[str] = ()) -> str
     from colasearch.benchmarks.harness.summary import cut_said  # brings numpy, and the page of a run needs none
 
     summary = run.summary
+    what = "episodes" if _is_episodes(summary) else "problems"
     state = "" if summary.get("complete", True) else " **This run is not complete.**"
     parts = [
         f"# {literal(summary['benchmark'])}: {literal(spoken(summary['searcher']))} at {summary['sims']:,} simulations",
-        f"{summary['n']:,} problems, model {literal(summary['model'])}, seed {summary['seed']}.{state}",
+        f"{summary['n']:,} {what}, model {literal(summary['model'])}, seed {summary['seed']}.{state}",
         literal(summary["verdict"], 2000),
         "## Arms",
         _arms(summary),
-        "Solved: the answer that the arm selected, without sight of the gold one. Oracle: any of its finished texts is "
-        "right, as the gold answer tells; it is a bound on what better selection could reach, not a result. Intervals "
-        "are Wilson's 95%. Texts, tokens, calls and seconds are means a problem; a problem that errored counts as not "
-        "solved. Cut: texts in all that reached the limit of their length, and so have no answer.",
+        EPISODES_SAID if _is_episodes(summary) else PROBLEMS_SAID,
     ]
+    if _is_episodes(summary):
+        parts.append(_scores(summary))
     if cut := cut_said(summary):
         parts.append("\n".join(f"- {literal(sentence)}" for sentence in cut))
     if summary["comparisons"]:

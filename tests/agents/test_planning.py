@@ -48,10 +48,11 @@ def test_by_copies_and_by_replay_the_search_is_the_same_and_counts_what_it_did(a
     replayed, copied = search(agent_lm, "GuessValid"), search(agent_lm, "GuessCopied")
     assert told(replayed) == told(copied)
     assert all(one.live.error is None for one in replayed.planned)
-    # All ten numbers can be tried from the beginning, so twelve simulations find the right one.
-    assert [one.live.episode.success for one in copied.planned] == [True, True, True]
+    # What the search has solved is what is played.
+    assert any(one.solved for one in copied.planned)
+    assert all(one.live.episode.success for one in copied.planned if one.solved)
     for one, other in zip(replayed.planned, copied.planned, strict=True):
-        assert one.steps == other.steps == one.sims == 12
+        assert one.steps == other.steps >= one.sims == 12  # the played episode may go on behind the plan
         assert other.resets == 2  # the root's, and the played episode's
         assert one.resets > 5
 

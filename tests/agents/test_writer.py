@@ -95,7 +95,7 @@ def test_likelihoods_are_those_of_the_whole_text(agent_lm):
         assert writer.judge([place], [texts], 1)[0][0].text == options[0].text
 
 
-@pytest.mark.parametrize("engine", ["tree", "paged", "whole"])
+@pytest.mark.parametrize("engine", ["tree", "paged"])
 def test_of_many_actions_the_likeliest_are_found(agent_lm, engine):
     texts = [
         f"{verb} {thing}"

@@ -26,6 +26,8 @@ class Fake:
 
     def step(self, text):
         notes = os.environ.get("FAKE_NOTES")
+        if self.program.poll() is not None:
+            raise OSError("the program is gone")
         if text == "fail":
             raise ValueError("cannot fail")
         if text in ("die", "hang") and notes and not Path(notes, f"{text}-{self.now}").exists():
@@ -37,6 +39,9 @@ class Fake:
         self.now += 1
         return f"{self.now}", 0.1, self.now >= 25
 
+    def alive(self):
+        return self.program.poll() is None
+
     def valid_actions(self):
         return ["more", "most"]
 
@@ -46,6 +51,6 @@ class Hopeless(Fake):
         os._exit(1)
 
 
-class Unstarted:
+class Unstarted(Fake):
     def __init__(self):
         raise RuntimeError("no engine")

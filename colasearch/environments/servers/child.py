@@ -1,7 +1,8 @@
 """The process of a server: makes an environment and does what the lines on its standard input say.
 
 A line is ``{"call": NAME, "given": [...]}``; the answer is ``{"value": ...}``, or ``{"error": "...", "kind": "..."}``
-where the environment raised. What the environment prints goes to standard error.
+where the environment raised. What the environment prints goes to standard error. Where it raised and has a
+method ``alive`` that says no, the process ends.
 """
 
 from __future__ import annotations
@@ -53,6 +54,8 @@ def answer(environment: Any, line: str) -> dict[str, Any]:
             value = sorted(value)
         return {"value": value}
     except Exception as error:  # the environment's own
+        if hasattr(environment, "alive") and not environment.alive():
+            os._exit(1)  # a program that it needs is gone: whoever asked must take another server
         return {"error": " ".join(str(error).split())[:500], "kind": type(error).__name__}
 
 

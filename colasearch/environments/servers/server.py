@@ -14,7 +14,7 @@ from typing import Any
 
 from colasearch.environments.base import EnvironmentFault
 
-START_SECONDS = 60.0
+START_SECONDS = 120.0
 """In which a server must be ready."""
 
 

@@ -1,0 +1,83 @@
+"""Episodes to learn from: made by gold actions, laid out as they are played, and only actions count."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from colasearch.errors import InputError
+from colasearch.training.base.from_scratch import frequent_words, make_tokenizer
+from colasearch.training.data.corpus import load_corpus, split_heldout
+from colasearch.training.data.hidden_cache import tokens_and_valid
+from colasearch.training.generated.episodes import gold_episodes
+
+USERS = Path(__file__).parent.parent / "environments" / "users.py"
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return gold_episodes("house", "train", 6, seed=1)[0]
+
+
+@pytest.fixture
+def corpus(rows, base, tmp_path):
+    file = tmp_path / "episodes.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return load_corpus([file], base.tokenizer, base.end_id, 4000)
+
+
+def test_gold_episodes_are_solved_ones_of_the_split(rows):
+    assert len(rows) == 6
+    assert [row["score"] for row in rows] == [pytest.approx(1.0)] * 6
+    assert all(0 <= row["variation"] < 1000 for row in rows)
+    assert gold_episodes("house", "train", 6, seed=1)[0] == rows
+    assert gold_episodes("house:wash", "dev", 2, seed=1)[0][0]["task"] == "wash"
+    with pytest.raises(InputError, match=r"has no gold\(\)"):
+        gold_episodes(f"{USERS}:Guess", "train", 2, seed=1)
+
+
+def test_only_actions_count_and_they_are_what_a_player_is_asked_for(rows, base, corpus):
+    for row, document in zip(rows, corpus.documents, strict=True):
+        said = [base.tokenizer.decode(document.tokens[begin:end]) for begin, end in document.spans]
+        assert said == [f"{turn['action']}<end>" for turn in row["turns"]]
+    tokens, valid = tokens_and_valid(corpus.documents)
+    assert int(valid.sum()) == corpus.tokens == sum(document.counted for document in corpus.documents)
+    for number, document in enumerate(corpus.documents):
+        targets = tokens[number, 1:][valid[number]]
+        wanted = [t for begin, end in document.spans for t in document.tokens[begin:end]]
+        assert torch.equal(targets, torch.tensor(wanted))
+
+
+def test_what_is_cut_off_counts_no_more(rows, base, tmp_path):
+    file = tmp_path / "episodes.jsonl"
+    file.write_text(json.dumps(rows[0]) + "\n")
+    whole = load_corpus([file], base.tokenizer, base.end_id, 4000).documents[0]
+    most = whole.spans[1][0] + 3
+    part = load_corpus([file], base.tokenizer, base.end_id, most).documents[0]
+    assert part.spans == (whole.spans[0], (whole.spans[1][0], most))
+    assert len(part.tokens) == most
+
+
+def test_episodes_of_one_beginning_are_held_out_together(rows, base, tmp_path):
+    file = tmp_path / "episodes.jsonl"
+    shorter = [{**row, "turns": row["turns"][:-1]} for row in rows]
+    file.write_text("".join(json.dumps(row) + "\n" for row in [*rows, *shorter]))
+    corpus = load_corpus([file], base.tokenizer, base.end_id, 4000)
+    train, held = split_heldout(corpus, 0.5)
+    assert held
+    assert train
+    assert {index % 6 for index in train}.isdisjoint({index % 6 for index in held})
+
+
+def test_frequent_words_become_tokens(rows):
+    texts = [turn["observation"] for row in rows for turn in row["turns"]]
+    words = frequent_words(texts, 12)
+    assert " You" in words
+    tokenizer = make_tokenizer(texts, words)
+    text = texts[0]
+    tokens = tokenizer(text, add_special_tokens=False)["input_ids"]
+    assert tokenizer.decode(tokens) == text
+    assert len(tokens) < len(make_tokenizer(texts)(text, add_special_tokens=False)["input_ids"])
