@@ -3,8 +3,8 @@
     python scripts/viewer_speed.py --nodes 5000
 
 The tree is made up (``tests/report/runs_made.py``). Times are between two animation frames while the tree is unfolded,
-moved, zoomed, and grown by the slider; a frame of a 60 Hz screen is 16.7 ms. Beside them stands the processor time of the
-page's thread for a frame, which other work on the machine does not change.
+moved, zoomed, and grown by the slider; a frame of a 60 Hz screen is 16.7 ms. Beside them stands the processor time of
+the page's thread for a frame, which other work on the machine does not change.
 """
 
 from __future__ import annotations
