@@ -396,6 +396,6 @@ class Scheduler:
         )
         nodes = () if outcome is None else trace_nodes(outcome, states, kept, answers, self.world.ends, task)
         prompt = kept[state.root].tokens
-        done = () if search is None else search.tree.simulations(0)
+        done = [] if search is None else search.tree.simulations(0)
         trace = trace_of(problem, settings.actions, prompt, nodes, finished, outcome, result, done)
         return Searched(problem, result, trace)

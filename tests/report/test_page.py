@@ -256,8 +256,7 @@ def test_light_and_dark_follow_the_system_until_one_is_chosen(chrome, run_folder
     chrome.run("localStorage.clear(); 0")
     light = chrome.run(ground)
     chrome.size(1280, 900, dark=True)
-    dark = chrome.run(ground)
-    assert dark != light
+    chrome.until(f"{ground} !== '{light}'")
     chrome.run("document.querySelector('.theme').click(); 0")
     assert chrome.run(ground) == light
     chrome.open(run_folder / "report.html")

@@ -37,7 +37,7 @@ class GrowthBar {
   constructor(view) {
     this.view = view;
     const { steps } = view.growth;
-    this.range = h("input", { type: "range", min: 0, max: steps, step: 1, value: steps, "aria-label": "Simulations shown", input: () => { this.stop(); view.setStep(Number(this.range.value)); } });
+    this.range = h("input", { type: "range", min: 0, max: steps, step: 1, value: steps, "aria-label": "Simulations shown", input: () => this.slide() });
     this.button = h("button", { type: "button", class: "play", click: () => this.toggle() });
     this.label = h("span", { class: "found", role: "status" });
     this.element = h("div", { class: "growth" }, this.button, this.range, this.label);
@@ -51,6 +51,11 @@ class GrowthBar {
     this.range.setAttribute("aria-valuetext", this.label.textContent);
     this.button.textContent = this.playing ? "Pause" : "Grow";
     this.button.title = this.playing ? "Stop there (p)" : "Show how the tree grew (p)";
+  }
+  slide() {
+    const wanted = Number(this.range.value); // stopping puts the slider where the tree is
+    this.stop();
+    this.view.setStep(wanted);
   }
   toggle() { if (this.playing) this.stop(); else this.play(); }
   stop() {

@@ -1,9 +1,9 @@
-// The tree viewer: cards in a plane that can be dragged and zoomed. Only cards in view are in the document; where these
-// would be thousands, they are painted.
+// The tree viewer: cards in a plane that can be dragged and zoomed. Only cards in view are in the document; those of large
+// trees seen from afar are painted.
 
 const FAR = 0.42; // below this scale cards are drawn without text
 const LEGIBLE = 0.5; // the smallest scale at which a tree opens
-const CROWD = 1500; // more cards than this in view, too small for text, are painted
+const CROWD = 1500; // where more nodes than this are unfolded, cards too small for text are painted
 const MANY = 24; // larger trees begin folded to the selected path
 
 class TreeView {
@@ -102,20 +102,18 @@ class TreeView {
     this.plane.style.transform = `translate(${x}px, ${y}px) scale(${k})`;
     this.plane.classList.toggle("far", far);
     this.edges.style.strokeWidth = far ? String(Math.min(5, 0.7 / k)) : "";
-    const wanted = new Set(this.tree.inside(this.shape, (-x - 60) / k, (-y - 60) / k, (width - x + 60) / k, (height - y + 60) / k));
+    const box = [(-x - 60) / k, (-y - 60) / k, (width - x + 60) / k, (height - y + 60) / k];
+    this.crowded = far && this.shape.order.length > CROWD;
+    this.edges.classList.toggle("painted", this.crowded);
+    const wanted = new Set(this.crowded ? [] : this.tree.inside(this.shape, ...box));
     if (this.selected >= 0 && this.shape.at[this.selected] >= 0) wanted.add(this.selected);
     if (!this.growth.finished) for (const node of wanted) if (!this.growth.has(node)) wanted.delete(node);
-    this.crowded = far && wanted.size > CROWD;
-    this.edges.classList.toggle("painted", this.crowded);
-    this.frame.dataset.drawn = wanted.size;
-    if (this.crowded) {
-      this.crowd.paint(wanted);
-      wanted.clear();
-      if (this.selected >= 0 && this.shape.at[this.selected] >= 0 && this.growth.has(this.selected)) wanted.add(this.selected);
-    } else {
+    if (this.crowded) this.crowd.paint(box);
+    else {
       this.crowd.hide();
       this.drawEdges();
     }
+    this.frame.dataset.drawn = this.crowded ? this.shape.order.length : wanted.size;
     for (const [node, card] of this.cards) {
       if (!wanted.has(node) || card.far !== far) { card.remove(); this.cards.delete(node); }
     }
