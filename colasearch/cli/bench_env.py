@@ -6,7 +6,7 @@ import inspect
 import json
 from collections.abc import Mapping
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +58,7 @@ class EnvironmentSettings:
     max_seconds: float | None = None
     seed: int = 0
     batch_size: int = 16
-    actions: str = "latent"
+    actions: str = "auto"
     temperature: float | None = None
     values: str = "head"
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -221,12 +221,13 @@ def _run(
     from colasearch.benchmarks.episodes.runner import EpisodeRunner
     from colasearch.benchmarks.harness.runner import run_to_end
     from colasearch.cli.environments import load_model
-    from colasearch.defaults import sampling_said
+    from colasearch.defaults import actions_for, sampling_said
     from colasearch.storage.runs import RunFolder, check_folder
 
     if settings.output:
         check_folder(settings.output, resume=settings.resume)
     lm = load_model(settings, display.say)
+    settings = replace(settings, actions=actions_for(lm, settings.actions, display.say))
     if settings.actions == "sampled" and (said := sampling_said(lm.base, settings.temperature)):
         display.say(said)
     plan = _plan(settings, lm, catalogue)

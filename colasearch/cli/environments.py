@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
-from colasearch.cli.options import option
+from colasearch.cli.options import actions_option, option
 
 if TYPE_CHECKING:
     from colasearch.engine.settings import WorldConfig
@@ -66,7 +66,7 @@ def play_options(function: Any) -> Any:
             help="What a search expects of states: the value head's word, where the model has one; or nothing.",
         ),
         option("--temperature", type=click.FloatRange(min=0, min_open=True), help="Of codes (or tokens)."),
-        option("--actions", type=click.Choice(["latent", "sampled"]), default="latent", help="Codes, or tokens."),
+        actions_option,
         option("--seed", type=int, default=0, help="Same seed, same results."),
         option(
             "--valid-actions/--no-valid-actions",

@@ -48,7 +48,7 @@ class PlayCommand:
     width: int = 8
     valid_actions: bool = True
     seed: int = 0
-    actions: str = "latent"
+    actions: str = "auto"
     temperature: float | None = None
     values: str = "head"
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -122,6 +122,7 @@ def _played(settings: PlayCommand, catalogue: Catalogue, start: Start, shown: _S
     from colasearch.agents.players import PlaySettings
     from colasearch.agents.writer import Writer
     from colasearch.benchmarks.episodes.arms import GOLD, ONCE, of_live, play_gold, play_once
+    from colasearch.defaults import actions_for
 
     play = PlaySettings(
         settings.max_steps or catalogue.max_steps, settings.width, settings.valid_actions, settings.temperature or 1.0
@@ -130,7 +131,7 @@ def _played(settings: PlayCommand, catalogue: Catalogue, start: Start, shown: _S
         return play_gold(catalogue, play, [start])[0]
     lm = load_model(settings, say)
     layout = Layout.of(lm.base, catalogue.instruction, settings.max_tokens)
-    writer = Writer(lm, layout, world_of(settings, lm), settings.seed, settings.actions)
+    writer = Writer(lm, layout, world_of(settings, lm), settings.seed, actions_for(lm, settings.actions, say))
     if settings.by in ONCE:
         return play_once(catalogue, writer, play, [start], settings.by, on_turn=shown.turn)[0]
     search = SearchPlan(settings.by, settings.sims, settings.seed, settings.options)

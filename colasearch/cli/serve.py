@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from colasearch.cli.options import (
+    actions_option,
     chosen_model,
     compile_option,
     config_option,
@@ -42,7 +44,12 @@ Examples:
 @option("--api-key", default=None, help="Key that clients must send (better in COLASEARCH_API_KEY) [default: none].")
 @option("--served-name", default=None, help="Name of the model for clients [default: as in --model].")
 @option("--searcher", default="gumbel", help="Search algorithm of the plain model name.")
-@option("--sims", type=click.IntRange(min=1), default=64, help="Simulations, where a model name gives none.")
+@option(
+    "--sims",
+    type=click.IntRange(min=1),
+    default=None,
+    help="Simulations, where a model name gives none [default: by model, 64 for most].",
+)
 @option("--max-sims", type=click.IntRange(min=1), default=1024, help="Most simulations that a name may ask for.")
 @option(
     "--max-tokens",
@@ -53,7 +60,7 @@ Examples:
 @option("--max-seconds", type=click.FloatRange(min=0, min_open=True), default=None, help="Limit of a search's time.")
 @option("--seed", type=int, default=0, help="Where a request gives none.")
 @option("--batch-size", type=click.IntRange(min=1), default=16, help="Most leaves of one search in one batch.")
-@option("--actions", type=click.Choice(["latent", "sampled"]), default="latent", help="Codes, or tokens of the base.")
+@actions_option
 @option("--temperature", type=click.FloatRange(min=0, min_open=True), default=None, help="Of codes (or tokens).")
 @option("--slots", type=click.IntRange(min=1), default=8, help="Requests searched at a time, in one batch.")
 @option("--queue", type=click.IntRange(min=0), default=256, help="Requests that may wait; more are answered 429.")
@@ -95,6 +102,7 @@ def run(settings: ServeSettings) -> int:
 
 def make_app(settings: ServeSettings) -> App:
     """The application with its model; its engine has not been started."""
+    from colasearch.defaults import actions_for, sims_for
     from colasearch.searchers.registry import make
     from colasearch.serve.app import App, Service
     from colasearch.serve.engine import Engine
@@ -107,6 +115,7 @@ def make_app(settings: ServeSettings) -> App:
         task = settled(task, prompt=settings.prompt, columns=settings.columns)
     name = chosen_model(settings.model, task or "math", _say)
     lm = _load(name, settings)
+    settings = replace(settings, actions=actions_for(lm, settings.actions, _say), sims=settings.sims or sims_for(name))
     search = settings.search(lm.base, {task or "math"})
     search.check()
     service = Service(
