@@ -49,6 +49,7 @@ class Transitions:
         self.steps = self.replayed = self.resets = 0
         self._environment = catalogue.make()
         self._copies = self._environment.can_copy
+        self._trusted = False
         self._at: History | None = None
         self._known: dict[History, State] = {}
 
@@ -80,6 +81,8 @@ class Transitions:
             self._at = None  # if the step fails nobody knows where it is
             outcome = environment.step(action)
             self.steps += 1
+            if self._copies and not self._trusted:
+                self._try_copy(history, action, outcome)
             self._environment, self._at = environment, whole
             self._keep(whole, outcome)
         return self._known[whole]
@@ -127,6 +130,24 @@ class Transitions:
             self.replayed += 1
         self._at = history
         return self._environment
+
+    def _try_copy(self, history: History, action: str, outcome: Outcome) -> None:
+        """Act the same in another copy, once an episode: one that shares what changes comes to something else.
+
+        Raises:
+            EnvironmentFault: It does.
+        """
+        snapshot = self._known[history].snapshot
+        assert snapshot is not None
+        again = snapshot.copy().step(action)
+        self.replayed += 1
+        self._trusted = True
+        if again != outcome:
+            raise EnvironmentFault(
+                f"environment {self._environment.where}: of two copies of one state, {action!r} led to "
+                f"{outcome.observation[:80]!r} in the first and {again.observation[:80]!r} in the second; "
+                "let copy() share nothing that changes"
+            )
 
     def _same(self, history: History, outcome: Outcome) -> None:
         """See to it that what was done again came to the same.

@@ -53,7 +53,7 @@ def test_by_copies_and_by_replay_the_search_is_the_same_and_counts_what_it_did(a
     assert all(one.live.episode.success for one in copied.planned if one.solved)
     for one, other in zip(replayed.planned, copied.planned, strict=True):
         assert one.steps == other.steps >= one.sims == 12  # the played episode may go on behind the plan
-        assert other.resets == 2  # the root's, and the played episode's
+        assert other.resets == 2  # the root, and the played episode
         assert one.resets > 5
 
 
