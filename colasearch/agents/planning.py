@@ -115,12 +115,12 @@ def plan_and_play(
         player.play(lives)
     finally:
         end(lives)
-    for one, live, known in zip(planned, lives, before, strict=True):
-        one.live = live
-        one.steps += len(live.episode.turns) - known
-        one.replayed += known
-        one.resets += 1
-        live.calls += world.calls[one.tree]
+    for found, live, known in zip(planned, lives, before, strict=True):
+        found.live = live
+        found.steps += len(live.episode.turns) - known
+        found.replayed += known
+        found.resets += 1
+        live.calls += world.calls[found.tree]
     return Searched(planned, world, outcome)
 
 

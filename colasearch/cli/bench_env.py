@@ -204,8 +204,9 @@ class Closing:
 def _episodes(settings: EnvironmentSettings, catalogue: Catalogue, task: str | None) -> EpisodeData:
     from colasearch.benchmarks.episodes.runner import EpisodeData
 
-    chosen = {"skip": settings.skip, "shuffle_seed": settings.shuffle_seed}
-    items = catalogue.starts(task, settings.split, limit=settings.limit, **chosen)
+    items = catalogue.starts(
+        task, settings.split, limit=settings.limit, skip=settings.skip, shuffle_seed=settings.shuffle_seed
+    )
     total = len(catalogue.starts(task, settings.split)) if catalogue.told else len(items)
     remarks = []
     if not catalogue.told:

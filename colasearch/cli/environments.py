@@ -17,17 +17,49 @@ if TYPE_CHECKING:
 class ModelSettings(Protocol):
     """The fields that a model is loaded and run by."""
 
-    model: Any
-    device: Any
-    dtype: Any
-    threads: Any
-    actions: Any
-    max_tokens: Any
-    temperature: Any
-    values: Any
-    rows: Any
-    engine: Any
-    kv_memory: Any
+    @property
+    def model(self) -> Any:
+        """``--model``."""
+
+    @property
+    def device(self) -> Any:
+        """``--device``."""
+
+    @property
+    def dtype(self) -> Any:
+        """``--dtype``."""
+
+    @property
+    def threads(self) -> Any:
+        """``--threads``."""
+
+    @property
+    def actions(self) -> Any:
+        """``--actions``."""
+
+    @property
+    def max_tokens(self) -> Any:
+        """``--max-tokens``."""
+
+    @property
+    def temperature(self) -> Any:
+        """``--temperature``."""
+
+    @property
+    def values(self) -> Any:
+        """``--values``."""
+
+    @property
+    def rows(self) -> Any:
+        """``--rows``."""
+
+    @property
+    def engine(self) -> Any:
+        """``--engine``."""
+
+    @property
+    def kv_memory(self) -> Any:
+        """``--kv-memory``."""
 
 
 def environment_options(function: Any) -> Any:

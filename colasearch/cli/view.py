@@ -62,6 +62,7 @@ def command(
         return _print_trees(sources, problem, nodes)
     if problem is not None:
         raise InputError("--problem chooses a tree for --terminal; the page has all problems")
+    report: Report | None
     if len(sources) > 1:
         path, report = _searches_page(sources, output)
     elif sources[0].is_dir() or not sources[0].exists():

@@ -196,7 +196,7 @@ def _message(value: Any, at: int) -> Message:
         raise bad("messages", f"{where} has the role {_shown(role)}; it must be one of {', '.join(ROLES)}")
     content = value.get("content")
     if isinstance(content, list):
-        parts = [one.get("text") for one in content if isinstance(one, dict) and one.get("type") == "text"]
+        parts: list[Any] = [one.get("text") for one in content if isinstance(one, dict) and one.get("type") == "text"]
         if len(parts) != len(content) or not all(isinstance(one, str) for one in parts):
             raise bad("messages", f'{where} has parts that are no text; give {{"type": "text", "text": "..."}} alone')
         content = "\n".join(parts)

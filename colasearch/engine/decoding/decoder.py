@@ -295,7 +295,7 @@ def _note_kept(rows: Sequence[Row], kept_BA: Tensor) -> None:
     """Tell rows among what they drew, by two looks at the device, whatever their number."""
     pairs = kept_BA.nonzero()
     counts = torch.bincount(pairs[:, 0], minlength=len(rows)).tolist()
-    for row, kept in zip(rows, pairs[:, 1].split(counts), strict=True):
+    for row, kept in zip(rows, torch.split(pairs[:, 1], counts), strict=True):
         if row.kept is not None:
             row.kept.append(kept)
 

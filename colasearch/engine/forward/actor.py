@@ -276,10 +276,11 @@ class Actor:
         weight, bias = self.inference.head_weight, self.inference.head_bias
         if candidates.device.type != "cpu":
             # One product for all: what rounds otherwise there is not for us to say.
-            logits = torch.matmul(states_BKD, weight[candidates].to(states_BKD.dtype).transpose(-1, -2))
+            logits: Tensor = torch.matmul(states_BKD, weight[candidates].to(states_BKD.dtype).transpose(-1, -2))
             if bias is not None:
                 logits = logits + bias[candidates][:, None]
-            return candidates.gather(-1, logits.argmax(-1))
+            likeliest: Tensor = candidates.gather(-1, logits.argmax(-1))
+            return likeliest
         # State by state, so that the shapes, and with them the order of summation, never depend on the batch.
         best = []
         for states_KD, tokens_S in zip(states_BKD, candidates, strict=True):

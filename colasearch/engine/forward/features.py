@@ -11,7 +11,8 @@ from torch import Tensor
 
 def finite(x: Tensor) -> Tensor:
     """Whether all numbers of the last axis are finite: two kernels on a GPU, where ``isfinite`` and ``all`` are six."""
-    return torch.linalg.vector_norm(x, float("inf"), dim=-1) < float("inf")
+    fine: Tensor = torch.linalg.vector_norm(x, float("inf"), dim=-1) < float("inf")
+    return fine
 
 
 @dataclass(slots=True)

@@ -70,26 +70,26 @@ class FusedAttention(nn.Module):
         """As transformers' own, for one sequence ``[1, N, D]``; returns ``[1, N, D]``."""
         own, size = self.own, self.head_dim
         queries, keys, values = self.sizes
-        both, value = F.linear(hidden_states[0], self.weight, self.bias).split([queries + keys, values], -1)
+        both, value = torch.split(F.linear(hidden_states[0], self.weight, self.bias), [queries + keys, values], -1)
         if hasattr(own, "q_norm"):
             both = self._normed(both)
-        both = both.unflatten(-1, (-1, size))
+        both = torch.unflatten(both, -1, (-1, size))
         if getattr(own, "use_rope", True):
             cos, sin = position_embeddings
             left, right = both.chunk(2, -1)
             both = torch.addcmul(both * cos[0, :, None], torch.cat([right, left], -1), self.signs.of(sin))
         heads = both.transpose(0, 1)[None]
-        query, key = heads.split([queries // size, keys // size], 1)
-        value = value.unflatten(-1, (-1, size)).transpose(0, 1)[None]
+        query, key = torch.split(heads, [queries // size, keys // size], 1)
+        value = torch.unflatten(value, -1, (-1, size)).transpose(0, 1)[None]
         out = owner()(self.layer, *as_kept(query, key, value), self.scoring)
         return own.o_proj(out.reshape(1, len(both), queries)), None
 
     def _normed(self, both: Tensor) -> Tensor:
         """Query and key, each by its own norm: of a head, or of all heads together."""
-        parts = both.split(self.sizes[:2], -1)
+        parts = torch.split(both, list(self.sizes[:2]), -1)
         norms = (self.own.q_norm, self.own.k_norm)
         if norms[0].weight.numel() == self.head_dim:
-            parts = tuple(part.unflatten(-1, (-1, self.head_dim)) for part in parts)
+            parts = tuple(torch.unflatten(part, -1, (-1, self.head_dim)) for part in parts)
             return torch.cat([norm(part) for norm, part in zip(norms, parts, strict=True)], -2).flatten(-2)
         return torch.cat([norm(part) for norm, part in zip(norms, parts, strict=True)], -1)
 
@@ -97,7 +97,7 @@ class FusedAttention(nn.Module):
 def _joined(linears: list[nn.Linear]) -> tuple[Tensor, Tensor | None]:
     """Weights (and biases) of several layers as one; theirs become parts of it, so that memory holds them once."""
     weight = torch.cat([linear.weight.detach() for linear in linears])
-    for linear, part in zip(linears, weight.split([one.out_features for one in linears]), strict=True):
+    for linear, part in zip(linears, torch.split(weight, [one.out_features for one in linears]), strict=True):
         linear.weight.data = part
     biases = [linear.bias.detach() for linear in linears if linear.bias is not None]
     return weight, torch.cat(biases) if biases else None

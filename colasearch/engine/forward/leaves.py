@@ -50,7 +50,7 @@ def leaf_numbers(
         parts.append(heads.end_values(lasts))
     # Float64 holds every token number and every float32 as it is.
     flat = torch.cat([part.reshape(-1).double() for part in parts]).cpu().numpy() if parts else np.zeros(0)
-    cuts = np.cumsum([part.numel() for part in parts])[:-1] if parts else []
+    cuts: np.ndarray | list[int] = np.cumsum([part.numel() for part in parts])[:-1] if parts else []
     found = [piece.reshape(part.shape) for piece, part in zip(np.split(flat, cuts), parts, strict=bool(parts))]
     given = iter(found)
     count = 0 if features is None else len(features.hidden_BD)

@@ -111,7 +111,7 @@ class DeviceSteps:
 
     def _captured(self, buffers: _Buffers, wanted: Wanted) -> tuple[Any, _Out]:
         # Warm-up runs write what the replay writes again: a step depends on its numbers and on what was there before.
-        stream = torch.cuda.Stream()
+        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             for _ in range(WARM_UPS):

@@ -49,8 +49,8 @@ class OnOneDevice:
         """Attend there, and bring the result back."""
         if scoring.sinks is not None:
             scoring = replace(scoring, sinks=scoring.sinks.to(self._device))
-        there = (x.to(self._device) for x in (query, key, value))
-        return self._holder(layer, *there, scoring).to(query.device)
+        found = self._holder(layer, query.to(self._device), key.to(self._device), value.to(self._device), scoring)
+        return found.to(query.device)
 
 
 def rows_attention(

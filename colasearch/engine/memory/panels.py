@@ -298,6 +298,7 @@ class RowBatch:
         """Put what rows attend to in their long prompts together with what they attend to in their own tokens."""
         for shared in self._shared:
             asked = queries[shared.rows]
-            found, logsum = found_in_prompt(asked, *shared.prompt[layer], how, shared.position_n)
+            keys, values = shared.prompt[layer]
+            found, logsum = found_in_prompt(asked, keys, values, how, shared.position_n)
             own, sums = join(own, sums, found, logsum, shared.rows)
         return sunk(own, sums, how.sinks)

@@ -234,7 +234,8 @@ def kernel_page(device: torch.device, dtype: torch.dtype, heads: int, head_dim: 
             ways: tuple[TableAttention, ...] = (PlainTables(), VarlenTables())
             for attention in ways:
                 attention.plan(pool, texts)
-                found.append(attention(queries, *pool.data[0], Scoring(head_dim**-0.5)).float())
+                keys, values = pool.data[0]
+                found.append(attention(queries, keys, values, Scoring(head_dim**-0.5)).float())
         except (RuntimeError, ValueError):
             continue
         if float((found[0] - found[1]).abs().max()) <= KERNEL_SLACK:
