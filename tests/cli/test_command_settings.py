@@ -53,8 +53,9 @@ def test_flags_yaml_and_python_say_the_same(made, tmp_path):
     assert made == [one, one, other, other]
 
 
-def test_a_model_over_all_gpus_is_for_one_process(capsys):
-    assert main(["solve", "p.txt", "--device", "spread", "--workers", "2"]) == 2
+def test_a_model_over_all_gpus_is_for_one_process(capsys, tmp_path):
+    (tmp_path / "p.txt").write_text("1+1?")
+    assert main(["solve", str(tmp_path / "p.txt"), "--device", "spread", "--workers", "2"]) == 2
     assert "leave --workers out" in capsys.readouterr().err
 
 

@@ -59,17 +59,17 @@ def test_nan_that_comes_later_ends_the_search_there(wide_lm, monkeypatch):
 
 def test_nan_at_the_end_of_a_step_is_noticed_there_though_the_value_is_sound(wide_lm, monkeypatch):
     add_head(wide_lm.latents, "value", seed=0)
-    whole, calls = Actor.feed, 0
+    whole, calls = Actor.attended, 0
 
-    def breaks_once(self, tokens, batch):
+    def breaks_once(self, tokens, positions, batch):
         nonlocal calls
         calls += 1
-        features = whole(self, tokens, batch)
+        features = whole(self, tokens, positions, batch)
         scores = features.scores_BA
-        return replace(features, scores_BA=torch.full_like(scores, torch.nan)) if calls == 2 else features
+        return replace(features, scores_BA=torch.full_like(scores, torch.nan)) if calls == 3 else features
 
-    monkeypatch.setattr(Actor, "feed", breaks_once)
+    monkeypatch.setattr(Actor, "attended", breaks_once)
     settings = replace(SETTINGS, searcher="uct", world=replace(WORLD, max_step_tokens=1))
     (one,) = search_problems(wide_lm, PROBLEMS[:1], settings)
-    assert calls >= 2
+    assert calls >= 3
     assert one.result.stop == StopReason.NAN
