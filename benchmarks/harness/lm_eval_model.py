@@ -1,4 +1,4 @@
-"""The model type ``colasearch`` of EleutherAI's lm-evaluation-harness (``pip install 'colasearch[lm-eval]'``).
+"""The model type ``colasearch`` of EleutherAI's lm-evaluation-harness (``pip install '.[lm-eval]'``).
 
 Likelihoods are those of ``model.likelihood``: of the mixture of codes, or of the base's tokens. Texts are generated as
 everywhere here: codes from the policy, and the most probable token under each; or tokens from the base.

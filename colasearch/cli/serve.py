@@ -85,7 +85,7 @@ def run(settings: ServeSettings) -> int:
     """Serve until a signal comes."""
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
-        raise PrerequisiteError(f"serve needs {', '.join(missing)}; install them: pip install 'colasearch[serve]'")
+        raise PrerequisiteError(f"serve needs {', '.join(missing)}; install them: pip install '.[serve]'")
     from colasearch.serve import running
 
     listening = running.listen(settings.host, settings.port)

@@ -134,7 +134,7 @@ def _vllm() -> tuple[Any, Any]:
         from vllm import LLM, SamplingParams
     except ImportError as error:
         raise PrerequisiteError(
-            f"--backend vllm needs vLLM ({error}); install it on a machine with a GPU: pip install 'colasearch[vllm]', "
+            f"--backend vllm needs vLLM ({error}); install it on a machine with a GPU: pip install '.[vllm]', "
             "or leave --backend out"
         ) from None
     return LLM, SamplingParams

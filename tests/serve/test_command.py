@@ -92,7 +92,7 @@ def test_a_port_that_is_taken_and_an_extra_that_is_missing_are_told_before_anyth
     assert "give --host an address of this machine" in capsys.readouterr().err
     monkeypatch.setattr(serve, "NEEDED", ("json", "no_such_package"))
     assert main(["serve"]) == 3
-    assert "needs no_such_package; install them: pip install 'colasearch[serve]'" in capsys.readouterr().err
+    assert "needs no_such_package; install them: pip install '.[serve]'" in capsys.readouterr().err
 
 
 def test_flags_make_the_settings_that_python_has(monkeypatch):
