@@ -20,6 +20,7 @@ from colasearch.cli.again import saying_how_to_go_on
 from colasearch.cli.groups import near_names
 from colasearch.cli.options import (
     actions_option,
+    backend_option,
     chosen_model,
     config_option,
     engine_options,
@@ -122,6 +123,7 @@ def make_command(name: str) -> click.Command:
     @click.option("--tensorboard", is_flag=True, help="Also write TensorBoard logs into the run folder.")
     @search_options
     @engine_options
+    @backend_option
     @worker_options
     @config_option
     @click.option("--json", "as_json", is_flag=True, help="Print summary.json on standard output.")

@@ -131,7 +131,7 @@ def search_options(function: Any) -> Any:
 
 
 def engine_options(function: Any) -> Any:
-    """``--rows --engine --backend --kv-memory``."""
+    """``--rows --engine --kv-memory``."""
     for decorator in (
         option(
             "--kv-memory", type=click.FloatRange(min=0, min_open=True), default=4.0, help="GiB kept for tree nodes."
@@ -140,12 +140,6 @@ def engine_options(function: Any) -> Any:
             "--rows",
             type=click.IntRange(min=1),
             help="Most texts decoded in one batch [default: 64; on a GPU 64 to 512, by its memory].",
-        ),
-        option(
-            "--backend",
-            type=click.Choice(["own", "vllm"]),
-            default="own",
-            help="vllm: with --actions sampled, whole texts (greedy, majority, best_of_n) are written by vLLM.",
         ),
         option(
             "--engine",
@@ -157,6 +151,16 @@ def engine_options(function: Any) -> Any:
     ):
         function = decorator(function)
     return function
+
+
+def backend_option(function: Any) -> Any:
+    """``--backend``: who writes whole texts."""
+    return option(
+        "--backend",
+        type=click.Choice(["own", "vllm"]),
+        default="own",
+        help="vllm: with --actions sampled, whole texts (greedy, majority, best_of_n) are written by vLLM.",
+    )(function)
 
 
 def compile_option(function: Any) -> Any:

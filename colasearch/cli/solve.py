@@ -16,6 +16,7 @@ import click
 from colasearch.cli.inputs import read_text_file
 from colasearch.cli.options import (
     actions_option,
+    backend_option,
     chosen_model,
     compile_option,
     config_option,
@@ -129,6 +130,7 @@ class Line:
 @option("--temperature", type=click.FloatRange(min=0, min_open=True), default=None, help="Of codes (or tokens).")
 @search_options
 @engine_options
+@backend_option
 @compile_option
 @worker_options
 @folder_options

@@ -324,7 +324,7 @@ def test_runs_begun_in_the_same_second_have_a_folder_each(tmp_path, monkeypatch)
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(bench_run, "datetime", Stopped)
-    names = [bench_run._new_folder("file:sums").name for _ in range(3)]
+    names = [bench_run.new_folder("file:sums").name for _ in range(3)]
     assert names == [f"file-sums-20260102-030405{more}" for more in ("", "-2", "-3")]
 
 

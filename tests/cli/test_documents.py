@@ -31,10 +31,11 @@ NOT_RUN = {
     r"(view|compare|export) runs/(?!gumbel)": "shows a run that is not made here; the README's own are shown",
     r"bench forgetting": "compares models that are not made here; tests/benchmarks/test_forgetting.py runs it",
     r"--model q/model": "needs a model with a Q head; tests/engine/test_q_values.py runs such searches",
+    r"bench env:": "plays with a model of the user's; tests/agents runs such benchmarks",
     r"serve ": "runs until a signal comes; tests/serve runs servers, and the blocks of docs/serve.md",
     r"verify (outputs|countdown)\.jsonl": "grades a file of the user's; the README's example is graded",
 }
-QUICK = ("quickstart", "solve", "models", "data", "rewards", "tasks", "reports")
+QUICK = ("quickstart", "solve", "models", "data", "rewards", "tasks", "reports", "environments")
 RUN = (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in QUICK))
 """Documents whose quick commands are run."""
 RECORDS = ("results.md", "performance.md", "gpu-queue.md", "latent-actions.md")

@@ -39,7 +39,7 @@ def test_every_command_has_help_without_loading_torch(name):
 def test_unknown_commands_are_usage_errors(colasearch):
     done = colasearch("slove")
     assert done.returncode == 2
-    assert "'slove'. Did you mean solve?" in done.stderr
+    assert "'slove'. Did you mean solve or serve?" in done.stderr
 
 
 @pytest.mark.parametrize(("args", "near"), [(("train", "polcy"), "policy"), (("bench", "gsm"), "gsm8k"),
