@@ -17,6 +17,7 @@ ALONE = ("benchmarks/test_bench_workers.py", "cluster/test_ray_pool.py", "verifi
 """They start Ray, or hold work to deadlines: `make test` runs them after the others, which run two at a time. Single
 tests of that kind are marked ``alone`` where they stand."""
 LONGEST = (
+    "serve/test_limits.py",
     "experiments/test_countdown_smoke.py",
     "engine/test_writing.py",
     "experiments/test_iterate.py",
@@ -64,6 +65,11 @@ LONGEST = (
     "verifiers/test_data_sets.py",
     "verifiers/test_math.py",
     "training/test_reward_model.py",
+    "serve/test_client.py",
+    "agents/test_planning.py",
+    "agents/test_bench_env.py",
+    "report/test_tree_viewer.py",
+    "report/test_page.py",
 )
 """Files that take more than seven seconds, the longest first: begun first, so that both processes of `make test` end
 together, and left out of `make test-fast`."""

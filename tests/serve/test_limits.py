@@ -288,8 +288,8 @@ def check_a_crowd(wide_lm, count: int, rude: int) -> None:
         assert len(gc.get_objects()) - objects < 5000 + 2 * count  # a request that is kept alive has hundreds
 
 
-def test_hundreds_at_once_and_some_that_leave(wide_lm):
-    check_a_crowd(wide_lm, 200, 40)
+def test_a_hundred_at_once_and_some_that_leave(wide_lm):
+    check_a_crowd(wide_lm, 100, 30)
 
 
 @pytest.mark.slow
