@@ -17,7 +17,7 @@ from colasearch.tasks import get_task
 
 THINKING = 4
 """Times as many tokens as others that models get which reason before they answer (``model.ends.thinks``)."""
-SIMS = 64
+SEARCHER, SIMS = "gumbel", 64
 IGNORED = ("repetition_penalty", "min_p", "typical_p", "no_repeat_ngram_size")
 """Settings of ``generation_config.json`` that change what is drawn, and that the engine does not have."""
 
@@ -39,6 +39,16 @@ def text_limit(base: BaseModel, tasks: Iterable[str]) -> int:
         wanted = max(get_task(task).text_tokens for task in tasks)
         wanted *= THINKING if thinks(base.tokenizer) else 1
     return max(1, min(wanted, base.context_length // 2))
+
+
+def searcher_for(model: str) -> str:
+    """How ``solve`` searches where the user does not say: ``gumbel``, but for a known model that says otherwise.
+
+    Args:
+        model: Its name.
+    """
+    known = known_as(model)
+    return (known and known.searcher) or SEARCHER
 
 
 def sims_for(model: str) -> int:

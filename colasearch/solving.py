@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from colasearch.benchmarks.names import BASELINES
-from colasearch.defaults import SIMS, actions_for, sampling_for, sims_for, text_limit
+from colasearch.defaults import SEARCHER, SIMS, actions_for, sampling_for, searcher_for, sims_for, text_limit
 from colasearch.engine.scheduler import Searched, Status, search_problems
 from colasearch.engine.settings import SearchSettings, WorldConfig
 from colasearch.errors import ColasearchError, PrerequisiteError
@@ -46,7 +46,7 @@ def solve(
     problem: Problem | str,
     model: LatentLM | str | None = None,
     *,
-    searcher: str = "gumbel",
+    searcher: str | None = None,
     sims: int | None = None,
     seed: int = 0,
     actions: str = "auto",
@@ -62,7 +62,7 @@ def solve(
     Args:
         problem: A problem, or the text of one: of mathematics, or of Countdown (``Make 52 from 4, 7, 8.``).
         model: A loaded model, or its name; None: the shipped model that was made for the task, else the default.
-        searcher: Algorithm, as in ``colasearch.searchers.run``.
+        searcher: Algorithm, as in ``colasearch.searchers.run``; None: by model, ``gumbel`` for most.
         sims: Simulations; None: by model, 64 for most. One of ``greedy``, ``majority``, ``best_of_n`` and
             ``weighted_vote`` is one whole text.
         seed: Fixes the result, with the problem's id.
@@ -104,7 +104,7 @@ def search(
     problem: Problem | str,
     model: LatentLM | str | None = None,
     *,
-    searcher: str = "gumbel",
+    searcher: str | None = None,
     sims: int | None = None,
     seed: int = 0,
     actions: str = "auto",
@@ -123,7 +123,7 @@ def search(
         [problem],
         model,
         SearchSettings(
-            searcher=spelled(searcher),
+            searcher=spelled(searcher or SEARCHER),
             sims=SIMS if sims is None else sims,
             seed=seed,
             actions=actions,
@@ -132,6 +132,7 @@ def search(
             options=options,
         ),
         config,
+        searcher=searcher,
         sims=sims,
         on_status=on_status,
         pool=pool,
@@ -145,7 +146,7 @@ def solve_all(
     problems: Iterable[Problem | str],
     model: LatentLM | str | None = None,
     *,
-    searcher: str = "gumbel",
+    searcher: str | None = None,
     sims: int | None = None,
     seed: int = 0,
     actions: str = "auto",
@@ -165,7 +166,7 @@ def solve_all(
         PrerequisiteError: As :func:`solve`.
     """
     settings = SearchSettings(
-        searcher=spelled(searcher),
+        searcher=spelled(searcher or SEARCHER),
         sims=SIMS if sims is None else sims,
         seed=seed,
         actions=actions,
@@ -173,7 +174,7 @@ def solve_all(
         leaves_in_flight=leaves_in_flight,
         options=options,
     )
-    for done in _search_all(list(problems), model, settings, config, sims=sims, slots=at_a_time):
+    for done in _search_all(list(problems), model, settings, config, searcher=searcher, sims=sims, slots=at_a_time):
         if done.error is not None:
             raise done.error
         assert done.result is not None
@@ -186,6 +187,7 @@ def _search_all(
     settings: SearchSettings,
     config: WorldConfig | None,
     *,
+    searcher: str | None,
     sims: int | None,
     slots: int = 1,
     on_status: Callable[[Status], None] | None = None,
@@ -206,7 +208,11 @@ def _search_all(
         limit = text_limit(lm.base, {problem.task for problem in problems})
         config = WorldConfig(max_tokens=limit, sampling=sampling_for(lm.base))
     settings = replace(
-        settings, world=config, actions=actions_for(lm, settings.actions), sims=sims or sims_for(lm.name)
+        settings,
+        world=config,
+        actions=actions_for(lm, settings.actions),
+        searcher=spelled(searcher or searcher_for(lm.name)),
+        sims=sims or sims_for(lm.name),
     )
     yield from search_each(lm, problems, settings, slots=slots, on_status=on_status, pool=pool)
 

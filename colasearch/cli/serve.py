@@ -43,7 +43,7 @@ Examples:
 @option("--port", type=click.IntRange(0, 65535), default=8000, help="Port; 0 takes a free one.")
 @option("--api-key", default=None, help="Key that clients must send (better in COLASEARCH_API_KEY) [default: none].")
 @option("--served-name", default=None, help="Name of the model for clients [default: as in --model].")
-@option("--searcher", default="gumbel", help="Search algorithm of the plain model name.")
+@option("--searcher", help="Search algorithm of the plain model name [default: by model, gumbel for most].")
 @option(
     "--sims",
     type=click.IntRange(min=1),
@@ -102,20 +102,25 @@ def run(settings: ServeSettings) -> int:
 
 def make_app(settings: ServeSettings) -> App:
     """The application with its model; its engine has not been started."""
-    from colasearch.defaults import actions_for, sims_for
+    from colasearch.defaults import SEARCHER, actions_for, searcher_for, sims_for
     from colasearch.searchers.registry import make
     from colasearch.serve.app import App, Service
     from colasearch.serve.engine import Engine
     from colasearch.serve.names import Names
     from colasearch.tasks import settled
 
-    make(settings.searcher, dict(settings.options))  # an unknown name must not cost a model's loading time
+    make(settings.searcher or SEARCHER, dict(settings.options))  # an unknown name must not cost a model's loading time
     task = settings.task
     if task is not None:
         task = settled(task, prompt=settings.prompt, columns=settings.columns)
     name = chosen_model(settings.model, task or "math", _say)
     lm = _load(name, settings)
-    settings = replace(settings, actions=actions_for(lm, settings.actions, _say), sims=settings.sims or sims_for(name))
+    settings = replace(
+        settings,
+        actions=actions_for(lm, settings.actions, _say),
+        searcher=settings.searcher or searcher_for(name),
+        sims=settings.sims or sims_for(name),
+    )
     search = settings.search(lm.base, {task or "math"})
     search.check()
     service = Service(

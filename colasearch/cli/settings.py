@@ -125,19 +125,19 @@ class OneSearch(SearchCommand):
     task: str | None = None
     prompt: str | None = None
     columns: Mapping[str, str] | None = None
-    searcher: str = "gumbel"
+    searcher: str | None = None
     sims: int | None = None
     batch_size: int | None = LEAVES
     compile: bool = False
 
     def search(self, base: BaseModel, tasks: Set[str]) -> SearchSettings:
         """How each problem, of one of ``tasks``, is searched with ``base``."""
-        from colasearch.defaults import SIMS
+        from colasearch.defaults import SEARCHER, SIMS
         from colasearch.engine.settings import SearchSettings
         from colasearch.searchers.registry import spelled
 
         return SearchSettings(
-            searcher=spelled(self.searcher),
+            searcher=spelled(self.searcher or SEARCHER),
             sims=self.sims or SIMS,
             seed=self.seed,
             actions=self.actions,

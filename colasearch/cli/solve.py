@@ -109,7 +109,7 @@ class Line:
 @click.argument("file", metavar="FILE|-")
 @model_options
 @task_options
-@option("--searcher", default="gumbel", help="Search algorithm: gumbel, puct, ...")
+@option("--searcher", help="Search algorithm: gumbel, puct, ... [default: by model, gumbel for most].")
 @option(
     "--sims",
     type=click.IntRange(min=1),
@@ -153,13 +153,18 @@ def run(settings: SolveSettings, context: click.Context) -> int:
         read_text_file(settings.file), settings.file, settings.task, prompt=settings.prompt, columns=settings.columns
     )
     settings.check()
-    from colasearch.defaults import sims_for
+    from colasearch.defaults import searcher_for, sims_for
 
     with Line() as line:
         tasks = {problem.task for problem in problems}
         # One model for all: the one made for their task, where they have one task.
         model = chosen_model(settings.model, tasks.pop() if len(tasks) == 1 else "math", line.note)
-        settings = replace(settings, model=model, sims=settings.sims or sims_for(model))
+        settings = replace(
+            settings,
+            model=model,
+            searcher=settings.searcher or searcher_for(model),
+            sims=settings.sims or sims_for(model),
+        )
         line.say("loading")
         if len(problems) > 1 or settings.output is not None:
             return _search_all(line, problems, settings, context)
@@ -178,6 +183,7 @@ def _ready(
     """The model, the workers that have it (or None), and how each problem is searched."""
     from colasearch.searchers.registry import make
 
+    assert settings.searcher is not None
     make(settings.searcher, dict(settings.options))  # an unknown name must not cost a model's loading time
     from colasearch.cli.workers import with_workers
     from colasearch.defaults import actions_for, sampling_said
