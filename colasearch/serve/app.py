@@ -31,6 +31,8 @@ from colasearch.serve.replies import Reply, event, model_entry, progress_line
 CHAT = "/v1/chat/completions"
 DRAINED = 64 << 20
 """Bytes beyond the limit that are read and dropped: a client that is cut off while it sends hardly hears why."""
+COLDEST = 0.01
+"""A temperature of 0 is taken for this: draws divide by it, and what is most probable has nearly all weight."""
 OPEN_PATHS = ("/health",)
 """Paths that want no key."""
 
@@ -226,13 +228,7 @@ class App:
             world=replace(own.world, max_tokens=limit),
         )
         if chat.temperature is not None and searcher != "greedy":
-            if not chat.temperature:
-                raise bad(
-                    "temperature",
-                    f"temperature is 0, and a search draws; leave it out, give more than 0, or take the model "
-                    f"{service.names.model}:greedy for the most probable text",
-                )
-            heat = chat.temperature
+            heat = max(chat.temperature, COLDEST)
             sampling = replace(settings.world.sampling, temperature=heat, token_temperature=heat)
             settings = replace(settings, world=replace(settings.world, sampling=sampling))
         if chat.logprobs and not (settings.actions == "sampled" and draws_texts(settings)):

@@ -62,7 +62,7 @@ class ChatRequest:
         messages: The chat; the last one is the user's, and states the problem.
         n: Most choices.
         max_tokens: Longest text; None: as the server says.
-        temperature: Of codes (or tokens); None: as the server says. 0 is left to ``M:greedy``.
+        temperature: Of codes (or tokens); None: as the server says.
         seed: None: as the server says.
         stop: Texts are cut before the first of these.
         stream: Whether the answer comes in events.

@@ -62,7 +62,10 @@ def untimed(result: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("actions", ["latent", "sampled"])
 def test_answers_beside_others_are_those_that_solve_gives_alone(lm, served, sampled, actions):
-    hot = replace(WORLD, sampling=replace(WORLD.sampling, temperature=1.5, token_temperature=1.5))
+    hot, cold = (
+        replace(WORLD, sampling=replace(WORLD.sampling, temperature=heat, token_temperature=heat))
+        for heat in (1.5, 0.01)
+    )
     wanted = [
         ("countdown-tiny", ASKED[0], {}, SETTINGS),
         ("countdown-tiny:best-of-3", ASKED[0], {}, replace(SETTINGS, searcher="best_of_n", sims=3)),
@@ -70,6 +73,7 @@ def test_answers_beside_others_are_those_that_solve_gives_alone(lm, served, samp
         ("countdown-tiny", ASKED[1], {"max_tokens": 20}, replace(SETTINGS, world=replace(WORLD, max_tokens=20))),
         ("countdown-tiny:majority-3", ASKED[0], {"seed": 7}, replace(SETTINGS, searcher="majority", sims=3, seed=7)),
         ("countdown-tiny", ASKED[0], {"temperature": 1.5}, replace(SETTINGS, world=hot)),
+        ("countdown-tiny", ASKED[1], {"temperature": 0}, replace(SETTINGS, world=cold)),
     ]  # fmt: skip
     wanted = wanted if actions == "latent" else wanted[:2]
     server = served if actions == "latent" else sampled
@@ -152,7 +156,6 @@ def test_models_are_listed_and_found(client):
     ("more", "param"),
     [
         ({"n": 0}, "n"),
-        ({"temperature": 0}, "temperature"),
         ({"temperature": 3}, "temperature"),
         ({"max_tokens": 41}, "max_tokens"),
         ({"max_tokens": 4, "max_completion_tokens": 5}, "max_tokens"),
