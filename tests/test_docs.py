@@ -7,8 +7,9 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import re
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -28,13 +29,10 @@ def name_of(path: Path) -> str:
 
 
 def test_the_pages_of_the_command_line_say_what_help_says():
-    spec = importlib.util.spec_from_file_location("cli_reference", ROOT / "scripts" / "cli_reference.py")
-    assert spec is not None
-    assert spec.loader is not None
-    reference = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(reference)
-    there = {path.name: path.read_text() for path in (ROOT / "docs" / "cli").glob("*.md")}
-    assert there == reference.pages(), "run python scripts/cli_reference.py"
+    """In a process of its own: tasks that tests register are named in some of the helps."""
+    script = ROOT / "scripts" / "cli_reference.py"
+    done = subprocess.run([sys.executable, str(script), "--check"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @cache

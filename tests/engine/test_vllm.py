@@ -91,7 +91,7 @@ def test_a_base_that_was_changed_is_handed_over_as_it_is_now(plain):
 @pytest.mark.skipif(INSTALLED, reason="vLLM is installed")
 def test_without_vllm_the_error_says_what_to_install(plain, monkeypatch):
     monkeypatch.delitem(sys.modules, "vllm")
-    with pytest.raises(PrerequisiteError, match=r"colasearch\[vllm\]"):
+    with pytest.raises(PrerequisiteError, match=r"'\.\[vllm\]'"):
         Sampler(plain, PROBLEMS, WORLD, 0, "sampled")
 
 
