@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from colasearch.benchmarks.names import BASELINES
-from colasearch.defaults import SEARCHER, SIMS, actions_for, sampling_for, searcher_for, sims_for, text_limit
+from colasearch.defaults import actions_for, sampling_for, searcher_for, sims_for, text_limit
 from colasearch.engine.scheduler import Searched, Status, search_problems
 from colasearch.engine.settings import SearchSettings, WorldConfig
 from colasearch.errors import ColasearchError, PrerequisiteError
@@ -122,20 +122,16 @@ def search(
     (done,) = _search_all(
         [problem],
         model,
-        SearchSettings(
-            searcher=spelled(searcher or SEARCHER),
-            sims=SIMS if sims is None else sims,
-            seed=seed,
-            actions=actions,
-            max_seconds=max_seconds,
-            leaves_in_flight=leaves_in_flight,
-            options=options,
-        ),
-        config,
-        searcher=searcher,
-        sims=sims,
         on_status=on_status,
         pool=pool,
+        searcher=searcher,
+        sims=sims,
+        config=config,
+        seed=seed,
+        actions=actions,
+        max_seconds=max_seconds,
+        leaves_in_flight=leaves_in_flight,
+        options=options,
     )
     if done.error is not None:
         raise done.error
@@ -165,16 +161,20 @@ def solve_all(
         InputError: As :func:`solve`; or there is a problem that cannot be searched: those before it are yielded.
         PrerequisiteError: As :func:`solve`.
     """
-    settings = SearchSettings(
-        searcher=spelled(searcher or SEARCHER),
-        sims=SIMS if sims is None else sims,
+    every = _search_all(
+        list(problems),
+        model,
+        slots=at_a_time,
+        searcher=searcher,
+        sims=sims,
+        config=config,
         seed=seed,
         actions=actions,
         max_seconds=max_seconds,
         leaves_in_flight=leaves_in_flight,
         options=options,
     )
-    for done in _search_all(list(problems), model, settings, config, searcher=searcher, sims=sims, slots=at_a_time):
+    for done in every:
         if done.error is not None:
             raise done.error
         assert done.result is not None
@@ -184,37 +184,34 @@ def solve_all(
 def _search_all(
     given: Sequence[Problem | str],
     model: LatentLM | str | None,
-    settings: SearchSettings,
-    config: WorldConfig | None,
     *,
     searcher: str | None,
     sims: int | None,
+    config: WorldConfig | None,
     slots: int = 1,
     on_status: Callable[[Status], None] | None = None,
     pool: Pool | None = None,
+    **settings: Any,
 ) -> Iterator[Searched]:
-    """Load what is needed, and search."""
+    """Load what is needed, and search; ``settings`` are further fields of ``SearchSettings``."""
     problems = [problem_of(one) if isinstance(one, str) else one for one in given]
     tasks = {get_task(problem.task).name for problem in problems}
-    settings.check()
-    if not problems:
-        return
     if isinstance(model, LatentLM):
-        lm = model
+        name = model.name
     else:
         name = model or (model_for(tasks.pop()) if len(tasks) == 1 else DEFAULT_MODEL)
-        lm = LatentLM.from_pretrained(name, run_only=pool is None)
+    found = SearchSettings(
+        searcher=spelled(searcher or searcher_for(name)), sims=sims_for(name) if sims is None else sims, **settings
+    )
+    found.check()  # before a model is loaded
+    if not problems:
+        return
+    lm = model if isinstance(model, LatentLM) else LatentLM.from_pretrained(name, run_only=pool is None)
     if config is None:
         limit = text_limit(lm.base, {problem.task for problem in problems})
         config = WorldConfig(max_tokens=limit, sampling=sampling_for(lm.base))
-    settings = replace(
-        settings,
-        world=config,
-        actions=actions_for(lm, settings.actions),
-        searcher=spelled(searcher or searcher_for(lm.name)),
-        sims=sims or sims_for(lm.name),
-    )
-    yield from search_each(lm, problems, settings, slots=slots, on_status=on_status, pool=pool)
+    found = replace(found, world=config, actions=actions_for(lm, found.actions))
+    yield from search_each(lm, problems, found, slots=slots, on_status=on_status, pool=pool)
 
 
 def search_one(
