@@ -8,13 +8,12 @@ a class with ``name`` and ``score`` (``rewards.base.RewardSource``), its options
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from colasearch.errors import InputError, PrerequisiteError
+from colasearch.errors import InputError
 from colasearch.storage.files import cache_dir
-from colasearch.userfile import file_sha256
+from colasearch.userfile import file_sha256, installed
 from colasearch.verifiers.rewards import Mix, RewardSource, Spec, parse_spec
 from colasearch.verifiers.rewards.spec import INSIDE
 
@@ -65,19 +64,13 @@ def source_of(spec: Spec) -> RewardSource:
 def _entry(spec: Spec) -> RewardSource:
     from colasearch.verifiers.rewards.functions import FunctionReward
 
-    found = entry_points(group=GROUP, name=spec.name)
-    if not found:
-        known = ", ".join(sorted(entry_points(group=GROUP).names)) or "none"
-        raise InputError(
-            f"{spec.name!r} names no reward; installed ones: {known}. A function in a file is PATH.py:FUNCTION, a "
-            "reward model rm:NAME or prm:NAME, a server http://..., a verifier verifier:NAME"
-        )
-    try:
-        function = next(iter(found)).load()
-    except Exception as error:  # someone else's package
-        raise PrerequisiteError(
-            f"the reward {spec.name!r} cannot be imported: {type(error).__name__}: {error}"
-        ) from error
+    function = installed(
+        GROUP,
+        spec.name,
+        "reward",
+        advice="A function in a file is PATH.py:FUNCTION, a reward model rm:NAME or prm:NAME, a server http://..., a "
+        "verifier verifier:NAME.",
+    )
     return FunctionReward(spec.text, function, spec.options.get("scale", "given"))
 
 

@@ -1,4 +1,4 @@
-"""Python files that users name on the command line: rewards, tasks. They are run, as ``python FILE`` would do."""
+"""What users bring: Python files that they name, which are run, and entry points of packages."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import contextlib
 import hashlib
 import importlib.util
 import sys
+from collections.abc import Iterable
+from difflib import get_close_matches
+from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from colasearch.errors import InputError
+from colasearch.errors import InputError, PrerequisiteError
 
 _loaded: dict[Path, ModuleType] = {}
 
@@ -70,3 +73,30 @@ def file_sha256(path: str) -> str:
         return hashlib.sha256(Path(path).expanduser().read_bytes()).hexdigest()
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}); give the path of a Python file") from None
+
+
+def installed(group: str, name: str, what: str, *, ours: Iterable[str] = (), advice: str = "") -> Any:
+    """What an installed package offers as the entry point ``name`` of ``group``.
+
+    Args:
+        group: As ``colasearch.tasks``.
+        name: What the user asked for.
+        what: What it is, for messages: ``task``.
+        ours: Names that there are without any package.
+        advice: What else the user might have meant, as a sentence.
+
+    Raises:
+        InputError: No package has it.
+        PrerequisiteError: It cannot be imported.
+    """
+    found = entry_points(group=group, name=name)
+    if not found:
+        known = sorted({*ours, *entry_points(group=group).names})
+        near = get_close_matches(name, known, n=1)
+        meant = f" Did you mean {near[0]}?" if near else ""
+        there = ", ".join(known) or "none"
+        raise InputError(f"unknown {what} {name!r}; known {what}s are {there}. {advice}{meant}")
+    try:
+        return next(iter(found)).load()
+    except Exception as error:  # someone else's package
+        raise PrerequisiteError(f"the {what} {name!r} cannot be imported: {type(error).__name__}: {error}") from error

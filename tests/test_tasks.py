@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 from tiny import make_tokenizer
 
-from colasearch import tasks
+from colasearch import tasks, userfile
 from colasearch.benchmarks.harness.samples import Sampler
 from colasearch.cluster.recipes import SearchEngine, SearchRecipe
 from colasearch.engine.scheduler import search_problems
@@ -210,7 +210,7 @@ def test_an_entry_point_is_a_task(monkeypatch):
         assert group == "colasearch.tasks"
         return Points(p for p in (point, broken) if name in (None, p.name))
 
-    monkeypatch.setattr(registry, "entry_points", entry_points)
+    monkeypatch.setattr(userfile, "entry_points", entry_points)
     monkeypatch.setattr(registry, "_made", {})
     assert prompt(tasks.settled("theirs", prompt="paper")) == "User: 2+2?!\nAssistant: "
     with pytest.raises(PrerequisiteError, match="ZeroDivisionError"):

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from difflib import get_close_matches
 from importlib import import_module
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 from colasearch.environments.base import Kind
-from colasearch.errors import InputError, PrerequisiteError
-from colasearch.userfile import attribute_of, load_file
+from colasearch.errors import InputError
+from colasearch.userfile import attribute_of, installed, load_file
 
 GROUP = "colasearch.environments"
 """Entry points of this group are environment classes (or functions that make one), found by their names."""
@@ -105,19 +103,6 @@ def _maker(found: Any, name: str) -> Callable[[], Any]:
 
 
 def _entry(name: str) -> Kind:
-    found = entry_points(group=GROUP, name=name)
-    if not found:
-        known = sorted({*OURS, *entry_points(group=GROUP).names})
-        near = get_close_matches(name, known, n=1)
-        meant = f" Did you mean {near[0]}?" if near else ""
-        raise InputError(
-            f"unknown environment {name!r}; known ones are {', '.join(known)}. One of your own is a file, "
-            f"FILE.py:Class (docs/environments.md).{meant}"
-        )
-    try:
-        loaded = next(iter(found)).load()
-    except Exception as error:  # someone else's package
-        raise PrerequisiteError(
-            f"the environment {name!r} cannot be imported: {type(error).__name__}: {error}"
-        ) from error
+    advice = "One of your own is a file, FILE.py:Class (docs/environments.md)."
+    loaded = installed(GROUP, name, "environment", ours=OURS, advice=advice)
     return loaded if isinstance(loaded, Kind) else Kind(name, _maker(loaded, name), slots=_slots(loaded))

@@ -13,18 +13,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from difflib import get_close_matches
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
 
-from colasearch.errors import InputError, PrerequisiteError
+from colasearch.errors import InputError
 from colasearch.tasks.builtin import BUILTIN
 from colasearch.tasks.styles import FEW_SHOT, style_of
 from colasearch.tasks.task import Task
 from colasearch.tasks.yaml_file import task_of_yaml
-from colasearch.userfile import file_sha256, load_file
+from colasearch.userfile import file_sha256, installed, load_file
 
 GROUP = "colasearch.tasks"
 """Entry points of this group are tasks (or functions that make one), found by their names."""
@@ -187,17 +185,5 @@ def _checked(found: Any, name: str) -> Task:
 
 
 def _entry(name: str) -> Task:
-    found = entry_points(group=GROUP, name=name)
-    if not found:
-        known = sorted({*TASKS, *entry_points(group=GROUP).names})
-        near = get_close_matches(name, known, n=1)
-        meant = f" Did you mean {near[0]}?" if near else ""
-        raise InputError(
-            f"unknown task {name!r}; known tasks are {', '.join(known)}. A task of your own is a file, FILE.py:NAME or "
-            f"FILE.yaml (docs/tasks.md).{meant}"
-        )
-    try:
-        loaded = next(iter(found)).load()
-    except Exception as error:  # someone else's package
-        raise PrerequisiteError(f"the task {name!r} cannot be imported: {type(error).__name__}: {error}") from error
-    return _checked(loaded, name)
+    advice = "A task of your own is a file, FILE.py:NAME or FILE.yaml (docs/tasks.md)."
+    return _checked(installed(GROUP, name, "task", ours=TASKS, advice=advice), name)
