@@ -16,7 +16,7 @@ from colasearch.cli.again import saying_how_to_go_on
 from colasearch.cli.bench_run import RUNTIME_WORLD, new_folder, sims_list, warnings_to
 from colasearch.cli.environments import environment_options, play_options, world_of
 from colasearch.cli.groups import near_names
-from colasearch.cli.options import config_option, engine_options, key_values, model_options, option
+from colasearch.cli.options import config_option, engine_options, model_options, option, searcher_option
 
 if TYPE_CHECKING:
     from colasearch.benchmarks.episodes.runner import EpisodeData, EpisodePlan
@@ -143,14 +143,7 @@ def make_command(name: str) -> click.Command:
     @option("--output", type=click.Path(path_type=Path), help="Run folder [default: runs/NAME-TIME].")
     @click.option("--resume", is_flag=True, help="Go on with the run in --output.")
     @click.option("--traces/--no-traces", default=True, help="Keep a trace of each search.")
-    @click.option(
-        "--option",
-        "options",
-        multiple=True,
-        metavar="NAME=VALUE",
-        callback=key_values,
-        help="An option of the searcher, e.g. gumbel_scale=0; may be repeated.",
-    )
+    @searcher_option
     @engine_options
     @config_option
     @click.option("--json", "as_json", is_flag=True, help="Print summary.json on standard output.")

@@ -117,17 +117,22 @@ def search_options(function: Any) -> Any:
             help="Steps end where the most probable next token has less than this probability "
             "[default: the task's own; 0: at sentences and lines].",
         ),
-        click.option(
-            "--option",
-            "options",
-            multiple=True,
-            metavar="NAME=VALUE",
-            callback=key_values,
-            help="An option of the searcher, e.g. gumbel_scale=0 or pb_c_init=2; may be repeated.",
-        ),
+        searcher_option,
     ):
         function = decorator(function)
     return function
+
+
+def searcher_option(function: Any) -> Any:
+    """``--option``."""
+    return click.option(
+        "--option",
+        "options",
+        multiple=True,
+        metavar="NAME=VALUE",
+        callback=key_values,
+        help="An option of the searcher, e.g. gumbel_scale=0 or pb_c_init=2; may be repeated.",
+    )(function)
 
 
 def engine_options(function: Any) -> Any:

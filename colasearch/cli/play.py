@@ -14,7 +14,7 @@ from rich.text import Text
 
 from colasearch.cli.bench_env import Closing, searcher_name
 from colasearch.cli.environments import environment_options, load_model, play_options, world_of
-from colasearch.cli.options import config_option, engine_options, key_values, model_options, option
+from colasearch.cli.options import config_option, engine_options, model_options, option, searcher_option
 from colasearch.printable import visible
 
 if TYPE_CHECKING:
@@ -73,14 +73,7 @@ class PlayCommand:
 @option("--variation", type=int, help="Which variation [default: the first one of --split].")
 @environment_options
 @play_options
-@click.option(
-    "--option",
-    "options",
-    multiple=True,
-    metavar="NAME=VALUE",
-    callback=key_values,
-    help="An option of the searcher; may be repeated.",
-)
+@searcher_option
 @engine_options
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
