@@ -20,7 +20,7 @@ import numpy as np
 
 from colasearch.benchmarks.episodes.arms import BEST_OF_N, GOLD, ONCE
 from colasearch.benchmarks.harness.intervals import LEAST_DISCORDANT, RESAMPLES
-from colasearch.benchmarks.harness.summary import SCHEMA, Record, arm_summary, compare_arms
+from colasearch.benchmarks.harness.summary import SCHEMA, Record, arm_summary, by_sims, compare_arms
 
 ONCE_SIMS = 0
 """``sims`` of the records of arms that no number of simulations changes."""
@@ -100,43 +100,24 @@ def build(
         data: As ``EpisodeData.to_json`` gives it.
         max_tokens: Longest action.
     """
-    found = {(r["arm"], r["sims"], r["problem_id"]): r for r in records}
-
-    def of(arm: str, count: int) -> list[Record]:
-        key = ONCE_SIMS if arm in ONCE else count
-        return [found[arm, key, name] for name in ids if (arm, key, name) in found]
-
-    curve: list[dict[str, Any]] = []
-    for count in sims:
-        rows = {arm: of(arm, count) for arm in arms}
-        comparisons = [
-            {"first": searcher, "second": arm, **compare(rows[searcher], rows[arm], seed)}
-            for arm in arms
-            if arm not in (searcher, GOLD)
-        ]
-        curve.append(
-            {
-                "sims": count,
-                "arms": {arm: arm_of(rows[arm], arm, tasks, seed) for arm in arms},
-                "comparisons": comparisons,
-            }
-        )
-    last = curve[-1]
+    parts = by_sims(
+        records, ids, arms, sims, searcher,
+        once=dict.fromkeys(ONCE, ONCE_SIMS),
+        arm_of=lambda rows, arm: arm_of(rows, arm, tasks, seed),
+        compare=lambda first, second: compare(first, second, seed),
+        apart=(GOLD,),
+    )  # fmt: skip
     return {
+        **parts,
         "schema": SCHEMA,
         "kind": "episodes",
         "benchmark": benchmark,
         "n": len(ids),
         "model": model,
-        "sims": last["sims"],
         "seed": seed,
-        "arms": last["arms"],
         "searcher": searcher,
-        "comparisons": last["comparisons"],
-        "verdict": verdict(searcher, last["arms"], last["comparisons"], equal),
-        "curve": curve,
+        "verdict": verdict(searcher, parts["arms"], parts["comparisons"], equal),
         "max_tokens": max_tokens,
-        "complete": all(part["n"] == len(ids) for point in curve for part in point["arms"].values()),
         "data": dict(data),
     }
 

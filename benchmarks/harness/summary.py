@@ -31,7 +31,7 @@ wrong. ``seconds`` is the one field that may differ between runs with the same s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any
 
 from colasearch.benchmarks.harness.intervals import LEAST_DISCORDANT, paired_bootstrap, pass_at_k, wilson
@@ -117,6 +117,50 @@ def compare_arms(first: Sequence[Record], second: Sequence[Record], seed: int) -
     }
 
 
+def by_sims(
+    records: Iterable[Record],
+    ids: Sequence[str],
+    arms: Sequence[str],
+    sims: Sequence[int],
+    searcher: str,
+    *,
+    once: Mapping[str, int],
+    arm_of: Callable[[list[Record], str], dict[str, Any]],
+    compare: Callable[[list[Record], list[Record]], dict[str, Any]],
+    apart: Container[str] = (),
+) -> dict[str, Any]:
+    """``curve``, of it the largest number of simulations, and whether all is done: what any summary has.
+
+    Args:
+        records: As in :func:`build`, and so the next four.
+        ids: Problems, or episodes.
+        arms: Their names.
+        sims: Numbers of simulations.
+        searcher: The arm that the others are compared with.
+        once: ``sims`` in the records of arms that no number of simulations changes.
+        arm_of: An arm's part, of its records and its name.
+        compare: A comparison of two arms' records.
+        apart: Arms that are not compared.
+    """
+    found = {(r["arm"], r["sims"], r["problem_id"]): r for r in records}
+    curve: list[dict[str, Any]] = []
+    for count in sims:
+        keys = {arm: once.get(arm, count) for arm in arms}
+        rows = {arm: [found[arm, key, i] for i in ids if (arm, key, i) in found] for arm, key in keys.items()}
+        others = [arm for arm in arms if arm != searcher and arm not in apart and searcher in rows]
+        curve.append(
+            {
+                "sims": count,
+                "arms": {arm: arm_of(rows[arm], arm) for arm in arms},
+                "comparisons": [
+                    {"first": searcher, "second": arm, **compare(rows[searcher], rows[arm])} for arm in others
+                ],
+            }
+        )
+    complete = all(part["n"] == len(ids) for point in curve for part in point["arms"].values())
+    return {**curve[-1], "curve": curve, "complete": complete}
+
+
 def build(
     records: Iterable[Record],
     *,
@@ -146,43 +190,22 @@ def build(
         data: As ``DataSet.to_json`` gives it.
         max_tokens: Longest text; None where that is not known.
     """
-    found = {(r["arm"], r["sims"], r["problem_id"]): r for r in records}
-
-    def of(arm: str, count: int) -> list[Record]:
-        key = GREEDY_SIMS if arm == "greedy" else count
-        return [found[arm, key, name] for name in ids if (arm, key, name) in found]
-
-    curve: list[dict[str, Any]] = []
-    for count in sims:
-        rows = {arm: of(arm, count) for arm in arms}
-        comparisons = [
-            {"first": searcher, "second": arm, **compare_arms(rows[searcher], rows[arm], seed)}
-            for arm in arms
-            if arm != searcher and searcher in rows
-        ]
-        curve.append(
-            {
-                "sims": count,
-                "arms": {arm: arm_summary(rows[arm], arm, groups) for arm in arms},
-                "comparisons": comparisons,
-            }
-        )
-    last = curve[-1]
-    complete = all(part["n"] == len(ids) for point in curve for part in point["arms"].values())
+    parts = by_sims(
+        records, ids, arms, sims, searcher,
+        once={"greedy": GREEDY_SIMS},
+        arm_of=lambda rows, arm: arm_summary(rows, arm, groups),
+        compare=lambda first, second: compare_arms(first, second, seed),
+    )  # fmt: skip
     return {
+        **parts,
         "schema": SCHEMA,
         "benchmark": benchmark,
         "n": len(ids),
         "model": model,
-        "sims": last["sims"],
         "seed": seed,
-        "arms": last["arms"],
         "searcher": searcher,
-        "comparisons": last["comparisons"],
-        "verdict": verdict(searcher, last["arms"], last["comparisons"]),
-        "curve": curve,
+        "verdict": verdict(searcher, parts["arms"], parts["comparisons"]),
         "max_tokens": max_tokens,
-        "complete": complete,
         "data": dict(data),
     }
 
