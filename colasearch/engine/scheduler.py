@@ -240,7 +240,7 @@ class Scheduler:
         return Status(0, 0, 0, 0, 0.0)
 
     def _warn_of_q(self, plan: Plan) -> None:
-        if getattr(plan.algorithm, "uses_q", False) and self.world.heads.q is None:
+        if getattr(plan.algorithm, "uses_q", False) and self.world.values.heads.q is None:
             warnings.warn(
                 f"{plan.settings.searcher} has no Q-values to go by (they want latent codes and a model with a Q head, "
                 "as `colasearch train value --head q` trains): every edge of its tree is one step",

@@ -112,9 +112,9 @@ def test_leaf_values_are_agreement_with_the_reference_answers(lm):
     tree = world.trees[0]
     from colasearch.verifiers import canonical_key
 
-    tree.references.clear()
-    tree.references[canonical_key("8")] = 2
-    tree.reference_count = 3
+    tree.references.answers.clear()
+    tree.references.answers[canonical_key("8")] = 2
+    tree.references.count = 3
     assert tree.value_of("8.0") == pytest.approx(3 / 5)
     assert tree.value_of("9") == pytest.approx(1 / 5)
     assert tree.value_of(None) == 0.0

@@ -18,19 +18,19 @@ from colasearch.engine.decoding.draws import seeded_uniforms
 from colasearch.engine.decoding.row import Row, Rules
 from colasearch.engine.forward.actor import Actor
 from colasearch.engine.forward.features import Features
-from colasearch.engine.forward.heads import StateHeads
-from colasearch.engine.forward.leaves import LeafNumbers, leaf_numbers
+from colasearch.engine.forward.leaves import LeafNumbers
 from colasearch.engine.settings import WorldConfig
 from colasearch.engine.texts.choosing import Checks
 from colasearch.engine.texts.ends import TextEnds
 from colasearch.engine.texts.finished import Finished
-from colasearch.engine.texts.judged import values_of
 from colasearch.engine.trees.nodes import COMPLETED, ROOT, Evaluation, Job, Node, Round, TreeState, softmax
+from colasearch.engine.trees.references import References, drawn
 from colasearch.engine.trees.table import NodeTable
+from colasearch.engine.trees.values import TreeValues
 from colasearch.errors import InputError
 from colasearch.model.latent_lm import LatentLM
 from colasearch.problem import Problem
-from colasearch.tasks import Task, answer_key, answer_of, get_task, is_checkable
+from colasearch.tasks import Task, answer_of, get_task, is_checkable
 
 
 class Forest:
@@ -40,6 +40,7 @@ class Forest:
         actor: The model; counts calls and tokens.
         trees: Problems in progress by number.
         table: Nodes by number, and their keys and values.
+        values: What nodes and texts are worth by heads or rewards.
     """
 
     def __init__(
@@ -60,9 +61,8 @@ class Forest:
         self.store, self.nodes = self.table.store, self.table.nodes
         self.decoder = Decoder(self.actor, self.actor.rows_for(config))
         self.trees: dict[int, TreeState] = {}
-        self.judge = values_of(config.values) if config.values else None
-        self.heads = StateHeads.of(lm, config, self.actor.latent)
-        self._rollout = config.rollouts and not self.heads.value_states and self.judge is None
+        self.values = TreeValues(lm, config, self.actor, self.ends)
+        self._rollout = config.rollouts and not self.values.heads.value_states and not self.values.rewarded
         self._jobs: dict[Row, Job] = {}
         self._roots: list[Evaluation] = []
         self._next_tree = self._next_ticket = 0
@@ -122,8 +122,8 @@ class Forest:
         if said.value_B is not None:
             root.value = float(said.value_B[0])
             self._roots.append(self._root_evaluation(number, root.value))
-        elif self.judge is not None:
-            value = self._judged([tree.root])[0] if self.config.rollouts else 0.0
+        elif self.values.rewarded:
+            value = self._rewarded([tree.root])[0] if self.values.rewarded_leaves else 0.0
             self.nodes[tree.root].value = value
             self._roots.append(self._root_evaluation(number, value))
         elif self.config.references and (self.config.rollouts or not is_checkable(tree.problem.task)):
@@ -206,7 +206,7 @@ class Forest:
             else:
                 if row.ended and not row.broken:
                     _, ends = self._ask(None, [], [row])
-                    self._finish(row, job, self._judged_texts([row]).get(row), ends.get(row))
+                    self._finish(row, job, self._rewarded_ends([row]).get(row), ends.get(row))
                 done.append(Evaluation(row.tree, COMPLETED, job.parent, 0.0, True, np.zeros(0), 0.0))
         if leaves:
             done += self._leaf_evaluations(leaves)
@@ -219,8 +219,8 @@ class Forest:
         self._roots = [e for e in self._roots if e.tree != tree]
         for row in self.decoder.cancel(tree):
             self._account(row, self._jobs.pop(row))
-        self._count_references(tree)  # interrupted before all were done: what is finished counts
         state = self.trees.pop(tree)
+        state.count_references(self.ends, self.checks)  # interrupted before all were done: what is finished counts
         self.table.forget(state.nodes)
         return state
 
@@ -266,10 +266,11 @@ class Forest:
         said, ends = self._ask(Features.join([part for _, part in live]) if live else None, open_, ended)
         self._note_branching(open_, said.tokens_BA)
         fan, prior, q_BA = said.tokens_BA, self._tempered(said.scores_BA), said.q_BA
-        judge = self.judge is not None and self.config.rollouts
-        values = self._judged(open_) if judge else None if said.value_B is None else said.value_B.tolist()
+        values = None if said.value_B is None else said.value_B.tolist()
+        if self.values.rewarded_leaves:
+            values = self._rewarded(open_)
         done = []
-        judged = self._judged_texts(ended)
+        judged = self._rewarded_ends(ended)
         blank = np.zeros(self.actor.num_actions)
         for number, (row, job) in zip(numbers, leaves, strict=True):
             node = self.nodes[number]
@@ -325,25 +326,15 @@ class Forest:
     def _ask(
         self, features: Features | None, states: Sequence[int], ended: Sequence[Row]
     ) -> tuple[LeafNumbers, dict[Row, float]]:
-        """What the model says of open nodes, and its heads of texts that have ended: one look at the device."""
-        judged = [row for row in ended if row.last is not None]
-        lasts = [row.last for row in judged if row.last is not None]
-        said = leaf_numbers(self.actor, self.heads, features, self._uniforms(states), lasts)
-        return said, dict(zip(judged, said.end_N.tolist(), strict=False))
+        return self.values.ask(features, self._uniforms(states), ended)
 
-    def _judged(self, numbers: Sequence[int]) -> list[float]:
+    def _rewarded(self, numbers: Sequence[int]) -> list[float]:
         """What the rewards say of nodes' texts so far."""
-        assert self.judge is not None
         nodes = [self.nodes[number] for number in numbers]
-        return self.judge([self.trees[n.tree].problem for n in nodes], [self.ends.decode(n.written) for n in nodes])
+        return self.values.of_texts([self.trees[n.tree].problem for n in nodes], [n.written for n in nodes])
 
-    def _judged_texts(self, rows: Sequence[Row]) -> dict[Row, float]:
-        """What the rewards say of finished texts, all asked for together; empty where there are no such rewards."""
-        if self.judge is None or not rows:
-            return {}
-        problems = [self.trees[row.tree].problem for row in rows]
-        texts = [self.ends.decode((*row.before, *row.tokens)) for row in rows]
-        return dict(zip(rows, self.judge(problems, texts), strict=True))
+    def _rewarded_ends(self, rows: Sequence[Row]) -> dict[Row, float]:
+        return self.values.of_rows([self.trees[row.tree].problem for row in rows], rows)
 
     def _finish(self, row: Row, job: Job, judged: float | None, value: float | None) -> float:
         """Record a finished text; the heads judge it by the state before its last token, a reward as a whole.
@@ -352,7 +343,7 @@ class Forest:
         """
         tree = self.trees[row.tree]
         text = self.ends.decode((*row.before, *row.tokens))
-        if self.heads.value_states:
+        if self.values.heads.value_states:
             judged = self.nodes[job.parent].value if value is None else value
         return tree.finish(
             text,
@@ -388,16 +379,14 @@ class Forest:
         tree = self.trees[number]
         node = self.nodes[tree.root]
         assert node.next_token_A is not None
-        cumulative_A = np.cumsum(softmax(tree.root_logits_A))
         draws = seeded_uniforms(self.config.references, tree.seed, tree.problem.id, "reference codes")
         round_ = Round(0)
         rows = []
-        for draw, uniform in enumerate(draws):
-            action = min(int(np.searchsorted(cumulative_A, uniform, side="right")), self.actor.num_actions - 1)
+        for draw, action in enumerate(drawn(softmax(tree.root_logits_A), draws)):
             row = self._row(tree.root, int(node.next_token_A[action]), draw=draw)
             self._enlist(row, ROOT, tree.root, round_)
             rows.append(row)
-        tree.reference_rows = dict.fromkeys(rows)
+        tree.references = References(dict.fromkeys(rows))
         ends = self.ends
         is_finished = ends.finish_of(self._task(number))
         rules = Rules(ends.is_boundary, is_finished, self.config.max_step_tokens, rollout=True, record=ends.writing)
@@ -405,26 +394,8 @@ class Forest:
 
     def _take_reference(self, row: Row, job: Job) -> None:
         tree = self.trees[row.tree]
-        tree.reference_rows[row] = job.order
-        if None not in tree.reference_rows.values():
-            self._roots.append(self._root_evaluation(row.tree, self._count_references(row.tree)))
-
-    def _count_references(self, number: int) -> float:
-        """Take in the reference rollouts that are done; returns the value of the root."""
-        tree = self.trees[number]
-        rows = {row: order for row, order in tree.reference_rows.items() if order is not None}
-        tree.reference_rows = {}
-        # Count all answers before any text is valued: a value must not depend on which rollout ended first.
-        texts = [(self.ends.decode(r.tokens), order) for r, order in rows.items() if r.ended]
-        answers = [answer_of(text, tree.problem.task) for text, _ in texts]
-        false = [self.checks.refuse(self._task(number), text) for text, _ in texts]
-        tree.reference_count = len(rows)
-        sound = [a for a, wrong in zip(answers, false, strict=True) if a is not None and not wrong]
-        tree.references.update(answer_key(a, tree.problem.task) for a in sound)
-        total = sum(
-            tree.finish(text, answer, order, self.checks) for (text, order), answer in zip(texts, answers, strict=True)
-        )
-        return float("nan") if any(r.broken for r in rows) else total / max(1, len(rows))
+        if tree.references.take(row, job.order):
+            self._roots.append(self._root_evaluation(row.tree, tree.count_references(self.ends, self.checks)))
 
     def _root_evaluation(self, number: int, value: float) -> Evaluation:
         tree = self.trees[number]

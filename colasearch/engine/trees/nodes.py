@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from colasearch.engine.decoding.row import Row
 from colasearch.engine.texts.choosing import Checks
+from colasearch.engine.texts.ends import TextEnds
 from colasearch.engine.texts.finished import Finished
 from colasearch.engine.texts.writing import Writing
+from colasearch.engine.trees.references import References
 from colasearch.problem import Problem
-from colasearch.tasks import answer_key, checkable_verifier, is_checkable
+from colasearch.tasks import answer_key, answer_of, checkable_verifier, get_task, is_checkable
 
 NO_PARENT = -1
 ROOT, COMPLETED = -1, -2
@@ -111,9 +111,7 @@ class TreeState:
         seed: With the problem's id it fixes all that is drawn.
         max_tokens: Longest text.
         root_logits_A: The policy's logits after the prompt; zeros without latent actions.
-        reference_rows: Reference rollouts in progress, each with its order once it is done.
-        references: Answers of the reference rollouts.
-        reference_count: Reference rollouts that are done.
+        references: Its reference rollouts.
         rows: Rows asked for so far.
         generated_tokens: Tokens decoded.
         model_calls: Forward passes that this problem needs when its rows never wait for room in a batch.
@@ -127,9 +125,7 @@ class TreeState:
     seed: int
     max_tokens: int
     root_logits_A: np.ndarray = field(default_factory=lambda: np.zeros(0))
-    reference_rows: dict[Row, int | None] = field(default_factory=dict)
-    references: Counter[Hashable] = field(default_factory=Counter)
-    reference_count: int = 0
+    references: References = field(default_factory=References)
     rows: int = 0
     generated_tokens: int = 0
     model_calls: int = 0
@@ -178,7 +174,20 @@ class TreeState:
         if is_checkable(task):
             reward = checkable_verifier(task).score(self.problem, answer).reward
             return 0.0 if reward is None else reward
-        return (1 + self.references[answer_key(answer, task)]) / (2 + self.reference_count)
+        return self.references.agreement(answer_key(answer, task))
+
+    def count_references(self, ends: TextEnds, checks: Checks) -> float:
+        """Take in the reference rollouts that are done; returns the value of the root, NaN where one broke off."""
+        rows = self.references.end()
+        task = self.problem.task
+        # Count all answers before any text is valued: a value must not depend on which rollout ended first.
+        texts = [(ends.decode(row.tokens), order) for row, order in rows.items() if row.ended]
+        answers = [answer_of(text, task) for text, _ in texts]
+        false = [checks.refuse(get_task(task), text) for text, _ in texts]
+        sound = [a for a, wrong in zip(answers, false, strict=True) if a is not None and not wrong]
+        self.references.answers.update(answer_key(a, task) for a in sound)
+        total = sum(self.finish(text, a, order, checks) for (text, order), a in zip(texts, answers, strict=True))
+        return float("nan") if any(row.broken for row in rows) else total / max(1, len(rows))
 
 
 def softmax(logits_A: np.ndarray) -> np.ndarray:

@@ -72,7 +72,7 @@ class LatentWorld(Forest):
 
         What leads to the same child (``equal_actions``) may have several values here.
         """
-        if self.heads.q is None:
+        if self.values.heads.q is None:
             return None
         blank = np.zeros(self.actor.num_actions, np.float32)
         found = [self.nodes[int(s)].q_A for s in np.asarray(states)]
