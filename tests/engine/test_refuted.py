@@ -180,7 +180,7 @@ def test_votes_of_all_kinds_of_searches_think_less_of_texts_that_leave_numbers_o
     wide_lm, refuting, monkeypatch, searcher
 ):
     monkeypatch.setattr("colasearch.engine.texts.choosing.false_equation", lambda text, complete, start=0: None)
-    for module in ("trees.forest", "trees.world"):
+    for module in ("trees.forest", "trees.nodes", "trees.world"):
         monkeypatch.setattr(f"colasearch.engine.{module}.answer_of", lambda text, task: str(len(text) % 3))
     settings = SearchSettings(sims=24, world=replace(WORLD, rollouts=True), searcher=searcher)
 

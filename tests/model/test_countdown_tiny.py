@@ -104,9 +104,9 @@ def test_it_solves_the_example_of_the_readme_without_network(offline):
 
 
 def test_it_runs_a_benchmark_without_network(offline, tmp_path):
-    offline("bench", "countdown", "--model", "countdown-tiny", "--limit", 3, "--sims", 16, "--output", tmp_path / "run")
+    offline("bench", "countdown", "--model", "countdown-tiny", "--limit", 2, "--sims", 8, "--output", tmp_path / "run")
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
-    assert (summary["n"], summary["complete"], summary["data"]["pinned"]) == (3, True, True)
+    assert (summary["n"], summary["complete"], summary["data"]["pinned"]) == (2, True, True)
     assert not any(arm["errors"] for arm in summary["arms"].values())
     assert summary["arms"]["gumbel"]["oracle"]["correct"] >= 1
 

@@ -84,7 +84,7 @@ def check_tree(world: TableWorld, out: Outcome, sims: int) -> None:
         assert not out.policy_target_BA[place][tree.prior[place, 0] == 0].any()
 
 
-@examples(200)
+@examples(120)
 @given(st.data())
 def test_counts_add_up_for_every_algorithm(data: st.DataObject) -> None:
     algorithm = data.draw(st.sampled_from(sorted(ALGORITHMS)))
@@ -113,7 +113,7 @@ def test_values_stay_within_the_bounds_of_the_rewards(data: st.DataObject) -> No
     assert (out.tree.q <= 1 + 1e-12).all()
 
 
-@examples(120)
+@examples(60)
 @given(st.data())
 def test_tell_in_any_order_and_twice_gives_the_same_tree(data: st.DataObject) -> None:
     algorithm = data.draw(st.sampled_from(sorted(ALGORITHMS)))

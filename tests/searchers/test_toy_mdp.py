@@ -48,7 +48,8 @@ def searched(algorithm: str, sims: int, options: tuple[tuple[str, Any], ...]) ->
     ],
 )
 def test_best_action_is_found_in_99_of_100_seeds(algorithm: str, options: dict[str, Any]) -> None:
-    assert hits_and_error(algorithm, 512, **options)[0] >= 99
+    sims = 192 if algorithm == "best_of_n" else 512  # each of whose simulations is a whole text
+    assert hits_and_error(algorithm, sims, **options)[0] >= 99
 
 
 def test_puct_with_its_default_constant_explores_too_little_for_four_actions() -> None:
