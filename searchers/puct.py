@@ -9,16 +9,15 @@ import numpy as np
 
 from colasearch.errors import InputError
 from colasearch.searchers import rules
+from colasearch.searchers.by_visits import ByVisits
 from colasearch.searchers.descent import Descent
 from colasearch.searchers.noise import generator
-from colasearch.searchers.options import DescentOptions
-from colasearch.searchers.outcome import Choice, by_visits, with_solved
 from colasearch.searchers.search import Search
-from colasearch.searchers.tree import Bools, Floats, Ints
+from colasearch.searchers.tree import Floats, Ints
 
 
 @dataclass(frozen=True, kw_only=True)
-class Puct(DescentOptions):
+class Puct(ByVisits):
     """PUCT with MuZero's exploration term and scaled Q-values.
 
     Takes ``argmax Q̂ + P · (pb_c_init + ln((N + pb_c_base + 1)/pb_c_base)) · √N / (1 + n)``.
@@ -99,29 +98,3 @@ class Puct(DescentOptions):
         """See :class:`colasearch.searchers.descent.Rule`."""
         chosen_R: Ints = self._scores(search, row_R).argmax(axis=1)
         return chosen_R
-
-    def choose_root(self, search: Search, tree_T: Ints) -> Ints:
-        """The same rule as at other nodes."""
-        return self.choose(search, tree_T * search.tree.capacity)
-
-    def may_go_on(self, search: Search, tree_T: Ints) -> Bools:
-        """Any number of leaves may be in flight."""
-        return np.ones(tree_T.size, np.bool_)
-
-    def decided(self, search: Search, tree_T: Ints) -> Bools:
-        """The most visited action leads by more visits than are left."""
-        return visits_decided(search, tree_T)
-
-    def conclude(self, search: Search) -> Choice:
-        """Most visited action; the policy target is the share of visits."""
-        return with_solved(search, by_visits(search))
-
-
-def visits_decided(search: Search, tree_T: Ints) -> Bools:
-    """The most visited root action leads the second by more than the simulations left, ``[T]``."""
-    visits_TA = search.tree.edge_visits_BNA[tree_T, 0]
-    if visits_TA.shape[1] == 1:
-        return np.ones(tree_T.size, np.bool_)
-    top_T2 = np.partition(visits_TA, -2, axis=1)[:, -2:]
-    result: Bools = top_T2[:, 1] - top_T2[:, 0] > search.left_B()[tree_T]
-    return result
