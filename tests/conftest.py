@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -77,6 +78,27 @@ together, and left out of `make test-fast`."""
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="also run the tests marked slow (minutes each)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    gc.disable()  # while everything is imported, which makes no garbage
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    gc.freeze()  # what was imported is never looked through again
+    gc.enable()
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Files without a test that runs alone need not be imported for ``-m alone``."""
+    if (
+        config.getoption("markexpr") != "alone"
+        or collection_path.suffix != ".py"
+        or collection_path.name == "conftest.py"
+    ):
+        return None
+    here = collection_path.relative_to(Path(__file__).parent).as_posix()
+    return True if here not in ALONE and "mark.alone" not in collection_path.read_text() else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

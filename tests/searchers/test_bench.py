@@ -62,7 +62,9 @@ def test_a_missing_peer_is_named_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(lines) == 3
 
 
-@pytest.mark.parametrize("name", [name for name in sorted(peers.PEERS) if not name.startswith("mctx")])  # it has tests of its own
+@pytest.mark.parametrize(
+    "name", [name for name in sorted(peers.PEERS) if not name.startswith("mctx")]
+)  # it has tests of its own
 def test_peers_search_the_same_world(name: str) -> None:
     pytest.importorskip(name.split()[0], reason=f"{name.split()[0]} is not installed")
     world = ToyWorld(actions=4)
