@@ -9,13 +9,19 @@ from colasearch.problem import Problem
 
 _LIST = r"(?P<numbers>\d{1,9}(?:(?:, ?| | and |, and )\d{1,9})+)"
 COUNTDOWN_WORDINGS = (
-    re.compile(rf"Make (?P<target>\d{{1,9}}) (?:from|with|using) {_LIST}\.?", re.IGNORECASE),
+    re.compile(
+        rf"Make (?P<target>\d{{1,9}}) (?:from|with|using) {_LIST}"
+        r"(?:,? (?:us(?:ing|e) )?(?:each|every)(?: number| one)?(?: at most| exactly| only)? once)?\.?",
+        re.IGNORECASE,
+    ),
     re.compile(
         rf"Use the numbers {_LIST}, each (?:at most|exactly) once,[^\d]*to make (?P<target>\d{{1,9}})\.?[^\d]*",
         re.IGNORECASE,
     ),
 )
 """How training rows and the prompt word a Countdown problem. In the first the target comes before the numbers."""
+ALL = re.compile(r"(?:exactly|each|every|number|one) once", re.IGNORECASE)
+"""Asks for every number; "at most once" and "only once" do not."""
 
 
 def countdown_data(text: str) -> dict[str, Any] | None:
@@ -27,7 +33,7 @@ def countdown_data(text: str) -> dict[str, Any] | None:
         "numbers": [int(n) for n in re.findall(r"\d+", worded["numbers"])],
         "target": int(worded["target"]),
     }
-    return data | {"use": "all"} if "exactly once" in text else data
+    return data | {"use": "all"} if ALL.search(text) else data
 
 
 def problem_of(text: str) -> Problem:

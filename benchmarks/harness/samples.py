@@ -20,6 +20,7 @@ from colasearch.engine.decoding.draws import seeded_uniforms
 from colasearch.engine.decoding.row import Row, Rules
 from colasearch.engine.forward.actor import Actor
 from colasearch.engine.forward.heads import StateHeads
+from colasearch.engine.prompt import prompt_of
 from colasearch.engine.settings import Sampling, WorldConfig
 from colasearch.engine.texts.ends import TextEnds
 from colasearch.engine.texts.judged import values_of
@@ -27,7 +28,7 @@ from colasearch.engine.vllm import VllmTexts
 from colasearch.errors import InputError
 from colasearch.model.latent_lm import LatentLM
 from colasearch.problem import Problem
-from colasearch.tasks import answer_of, get_task, prompt_tokens
+from colasearch.tasks import answer_of, get_task
 
 GREEDY = Sampling(top_k=1, token_top_k=1)
 """Takes the most probable code (or token) each time."""
@@ -105,18 +106,12 @@ class Sampler:
             self._features, self._segments = features, dict(zip(self._places, segments, strict=True))
         self.in_progress: list[tuple[int, int, Row]] = []
 
-    def _prompt(self, index: int) -> list[int] | None:
-        problem = self.problems[index]
-        prompt = prompt_tokens(self.lm.base.tokenizer, problem)
-        context = self.lm.base.context_length
-        if len(prompt) + self.config.max_tokens <= context:
-            return prompt
-        self.errors[index] = InputError(
-            f"problem {problem.id}: its prompt has {len(prompt)} tokens and --max-tokens is {self.config.max_tokens}, "
-            f"but the context of {self.lm.base.identity.name} holds {context}; lower --max-tokens, or use a model with "
-            "a longer context"
-        )
-        return None
+    def _prompt(self, index: int) -> tuple[int, ...] | None:
+        try:
+            return prompt_of(self.lm, self.problems[index], self.config.max_tokens)
+        except InputError as error:
+            self.errors[index] = error
+            return None
 
     def draw(self, wanted: Sequence[tuple[int, int]]) -> list[Sample]:
         """The samples ``(problem, number)``, in order. If ``poll`` raises, ``finished`` has what was done by then."""

@@ -206,7 +206,7 @@ class Scheduler:
         seed, limit = plan.settings.seed, plan.settings.world.max_tokens
         for problem in problems:
             try:
-                prompts.append(prompt_of(self.lm.base, problem, limit))
+                prompts.append(prompt_of(self.lm, problem, limit))
                 fine.append(problem)
             except ColasearchError as error:
                 yield Searched(problem, None, None, error)

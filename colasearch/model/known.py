@@ -19,6 +19,7 @@ class KnownBase:
         megabytes: Size of its weights in half precision.
         tasks: Tasks that it was made for: their problems go to it unless the user names a model.
         text_tokens: Longest text where the user gives no limit; None: as for any model (``defaults.text_limit``).
+        unasked: Fields of a problem's data that its prompts say nothing of, for it was not trained on such prompts.
         searcher, sims: Of ``solve`` where the user gives none; None: as for any model (``defaults``).
     """
 
@@ -29,6 +30,7 @@ class KnownBase:
     megabytes: int = 0
     tasks: tuple[str, ...] = ()
     text_tokens: int | None = None
+    unasked: tuple[str, ...] = ()
     searcher: str | None = None
     sims: int | None = None
 
@@ -39,6 +41,7 @@ KNOWN = {
         hub=None,
         about="small Llama with latent modules for Countdown, part of the package: no download, seconds on a CPU",
         tasks=("countdown",),
+        unasked=("use",),  # it was trained on "each at most once", and uses all numbers nearly always
     ),
     "smollm2-135m": KnownBase(
         name="smollm2-135m",

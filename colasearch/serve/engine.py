@@ -193,7 +193,7 @@ class Engine:
             if job is None:
                 continue
             try:
-                prompt = prompt_of(self.lm.base, job.problem, job.settings.world.max_tokens)
+                prompt = prompt_of(self.lm, job.problem, job.settings.world.max_tokens)
                 lane_key(job.settings)
             except Exception as error:  # a user's task may raise anything
                 self._fail(job, error)

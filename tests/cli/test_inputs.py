@@ -23,6 +23,8 @@ GIVEN = {"numbers": [4, 7, 8], "target": 52}
         json.dumps({"id": "x", "problem": "whatever", "answer": None, **GIVEN}, indent=2),
         "Make 52 from 4, 7, 8.",
         "make 52 using 4, 7 and 8",
+        "Make 52 from 4, 7, 8, using each at most once.",
+        "Make 52 from 4, 7, and 8, each number only once",
         "Use the numbers 4, 7, 8, each at most once, with + - * / and parentheses to make 52.",
         "Use the numbers 4, 7, 8, each at most once, with + - * / and parentheses to make 52.\n"
         "Put the final expression in \\boxed{}.",
@@ -33,6 +35,19 @@ def test_countdown_is_known_from_the_file(text, task):
     problem = parse_problem(text, task)
     assert problem.task == "countdown"
     assert problem.data == GIVEN
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Make 52 from 4, 7, 8, using each exactly once.",
+        "Make 52 with 4, 7 and 8, use every number once.",
+        "make 52 from 4, 7, 8 using each number Exactly once",
+        "Use the numbers 4, 7, 8, each exactly once, with + - * / and parentheses to make 52.",
+    ],
+)
+def test_a_wording_can_ask_for_every_number(text):
+    assert parse_problem(text).data == {**GIVEN, "use": "all"}
 
 
 def test_our_own_wordings_are_read_back():

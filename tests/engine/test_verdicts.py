@@ -11,6 +11,7 @@ import torch
 
 from colasearch.benchmarks.harness.arms import ArmSettings
 from colasearch.benchmarks.harness.drawing import Job, sample
+from colasearch.engine.prompt import prompt_of
 from colasearch.engine.settings import SearchSettings, WorldConfig
 from colasearch.engine.texts.finished import Finished
 from colasearch.engine.texts.vote import vote
@@ -59,6 +60,19 @@ def test_a_search_of_which_nothing_is_left_is_exhausted_and_says_what_to_raise(t
     assert result.cut > 0
     assert result.why == f"{result.cut} texts were cut at the limit of 3 tokens: raise --max-tokens"
     assert {"stop": "exhausted", "cut": result.cut, "why": result.why}.items() <= result.to_json().items()
+
+
+def test_a_shipped_model_is_asked_in_words_that_it_knows_and_held_to_the_rule(tiny):
+    """It was never trained on "exactly once"."""
+    both = [replace(HARD, data={**HARD.data, **more}) for more in ({}, {"use": "all"})]
+    assert prompt_of(tiny, both[0], 8) == prompt_of(tiny, both[1], 8)
+    other = LatentLM("a model of one's own", tiny.base, tiny.latents)
+    assert prompt_of(other, both[0], 8) != prompt_of(other, both[1], 8)
+    loose = replace(HARD, data={"numbers": [5, 6, 1, 9], "target": 31})
+    strict = replace(loose, data={**loose.data, "use": "all"})
+    assert [verdict_of(one, "5*6+1") for one in (loose, strict)] == [True, False]
+    result = solve(both[1], tiny, searcher="puct", sims=64)
+    assert (result.stop, result.verdict) == (StopReason.SOLVED, True)
 
 
 @pytest.mark.parametrize("searcher", ["greedy", "majority", "best_of_n", "weighted_vote"])

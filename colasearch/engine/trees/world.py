@@ -31,7 +31,7 @@ class LatentWorld(Forest):
         Raises:
             InputError: A prompt leaves no room for an answer in the base's context.
         """
-        trees = self.open(problems, [prompt_of(self.lm.base, one, self.config.max_tokens) for one in problems])
+        trees = self.open(problems, [prompt_of(self.lm, one, self.config.max_tokens) for one in problems])
         done = {e.tree: e for e in self._run(len(problems))}
         rows = [done[tree] for tree in trees]
         return (
