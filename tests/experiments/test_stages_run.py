@@ -265,7 +265,7 @@ def test_damage_in_the_records_is_refused(tmp_path):
         ("rl_rounds=0", "rl_rounds is 0; it must be at least 1"),
         ("guide_codes=both", "guide_codes is 'both'; it must be policy (FTA-P) or idm (FTA-I)"),
         ("rl_start=base", "rl_start is 'base'; it must be policy (stage 2) or guide (FTA)"),
-        ("guide_problems=1000", "guide_problems is 1000, more than train_problems (300)"),
+        ("guide_problems=1000", "guide_problems is 1000, more than train_problems (120)"),
         ("max_new_tokens=128", "max_new_tokens is 128 and context 128"),
     ],
 )
