@@ -16,7 +16,8 @@ COMMAND = [sys.executable, "-m", "colasearch"]
 
 def test_which_processes_are_forked():
     plain = {"executable": None, "shell": False, "preexec_fn": None, "pass_fds": ()}
-    assert Zygote().can({**plain, "args": COMMAND})
+    for args in (COMMAND, [sys.executable, "-m", "test_stages_run", "folder"]):
+        assert Zygote().can({**plain, "args": args})
     for other in (
         {"args": [sys.executable, "-c", "pass"]},
         {"args": ["/bin/true", "-m", "colasearch"]},
