@@ -2,6 +2,7 @@
 
     python scripts/file_faults.py bench
     python scripts/file_faults.py base --kinds kill,full --points 20
+    python scripts/file_faults.py bench:full actions:kill,broken --points 5
 
 A library that is loaded before all others (``file_faults.c``, compiled with gcc on the spot) counts what a command does
 to files below its run folder: opening, reading, writing, syncing, renaming, removing. At the drawn operations the
@@ -26,8 +27,6 @@ from typing import Any
 
 import click
 
-from colasearch.benchmarks.measurements.kill_driver import without_times
-
 SOURCE = Path(__file__).with_suffix(".c")
 KINDS = ("kill", "full", "broken")
 TEMPORARY = re.compile(r"\..+\.(tmp|old)-\d+")
@@ -43,7 +42,7 @@ def commands(root: Path) -> dict[str, list[str]]:
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
     common = ["--data", data, "--threads", 1, "--device", "cpu"]
     saving = ["--epochs", 2, "--batch-tokens", 512, "--save-every", 1, "--evaluate-every", 2, "--heldout", 0.3]
-    sizes = ["--limit", 2, "--sims", 4, "--batch-size", 2, "--threads", 1, "--device", "cpu"]
+    sizes = ["--limit", 2, "--sims", 4, "--max-tokens", 32, "--batch-size", 2, "--threads", 1, "--device", "cpu"]
     found: dict[str, list[Any]] = {
         "bench": ["bench", "countdown", "--model", "countdown-tiny", *sizes],
         "base": ["train", "base", "--model", "countdown-tiny", *TINY, *common, *saving],
@@ -103,6 +102,8 @@ def _become(args: Sequence[str], output: Path, log: Path, said: Path, kind: str,
 
 def content(folder: Path) -> dict[str, Any]:
     """All that a run ends with, by file name, without the numbers that a clock gives."""
+    from colasearch.benchmarks.measurements.kill_driver import without_times
+
     found: dict[str, Any] = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
@@ -187,16 +188,21 @@ def compile_library(folder: Path) -> Path:
     return target
 
 
+NAMES = ("bench", "base", "actions")
+
+
 @click.command(help=__doc__)
-@click.argument("name", type=click.Choice(("bench", "base", "actions")))
-@click.option("--kinds", default=",".join(KINDS), show_default=True)
+@click.argument("names", nargs=-1, required=True, metavar="NAME[:KINDS]...")
+@click.option("--kinds", default=",".join(KINDS), show_default=True, help="Of names without kinds of their own.")
 @click.option("--points", type=click.IntRange(min=1), help="Operations drawn for each kind [default: all].")
 @click.option("--seed", default=0, show_default=True)
-def command(name: str, kinds: str, points: int | None, seed: int) -> None:
-    """Run the campaign, print what came of it as JSON, and exit with 1 if anything was wrong."""
-    chosen = kinds.split(",")
-    if unknown := set(chosen) - set(KINDS):
-        raise click.UsageError(f"unknown kinds {sorted(unknown)}; known are {', '.join(KINDS)}")
+def command(names: tuple[str, ...], kinds: str, points: int | None, seed: int) -> None:
+    """Run the campaigns, print what came of each as a line of JSON, and exit with 1 if anything was wrong."""
+    parts = [name.partition(":") for name in names]
+    wanted = [(name, (own or kinds).split(",")) for name, _, own in parts]
+    for known, given in ((NAMES, {name for name, _ in wanted}), (KINDS, {kind for _, k in wanted for kind in k})):
+        if unknown := given - set(known):
+            raise click.UsageError(f"unknown {sorted(unknown)}; known are {', '.join(known)}")
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder).resolve()
         if "file_faults.so" not in os.environ.get("LD_PRELOAD", ""):
@@ -211,9 +217,13 @@ def command(name: str, kinds: str, points: int | None, seed: int) -> None:
         import_all()
         BENCHMARK.source()  # kept for all forks
         os.environ["COLASEARCH_CACHE"] = str(root / "cache")
-        told = campaign(name, chosen, points, seed, root)
-    click.echo(json.dumps(told))
-    raise SystemExit(bool(told["wrong"]))
+        wrong = False
+        for name, chosen in wanted:
+            (root / name).mkdir()
+            told = campaign(name, chosen, points, seed, root / name)
+            click.echo(json.dumps(told))
+            wrong = wrong or bool(told["wrong"])
+    raise SystemExit(wrong)
 
 
 if __name__ == "__main__":

@@ -205,14 +205,10 @@ def test_a_folder_deleted_while_the_command_runs_is_told(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "line",
     [
-        "unset HOME TMPDIR; {} models",
-        "HOME=/proc/nowhere {} models",
-        "ulimit -n 24; {} models",
-        "COLUMNS=-3 {} models",
-        "COLUMNS=1 {} models --json",
+        "unset HOME TMPDIR; COLUMNS=-3 {} models",
+        "HOME=/proc/nowhere COLUMNS=1 {} models --json | head -1",
+        "ulimit -n 24; {} models 2>&-",
         "{} models >&-",
-        "{} models 2>&-",
-        "{} models | head -1",
     ],
 )
 def test_odd_surroundings_do_no_harm(tmp_path, line):

@@ -13,7 +13,8 @@ import colasearch
 SUBMODULES = [module.name for module in pkgutil.iter_modules(colasearch.__path__)]
 CHECK = """
 import importlib, os, sys
-import torch, transformers  # seconds, and nothing of ours: so each order is a fork of this process
+import torch  # seconds, and nothing of ours: so each order is a fork of this process
+from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen2Model  # imported when they are named
 def modules():
     for name in {submodules}:
         importlib.import_module("colasearch." + name)

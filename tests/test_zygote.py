@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from zygote import Zygote
@@ -15,7 +16,8 @@ COMMAND = [sys.executable, "-m", "colasearch"]
 
 def test_which_processes_are_forked():
     plain = {"executable": None, "shell": False, "preexec_fn": None, "pass_fds": ()}
-    assert Zygote().can({**plain, "args": COMMAND})
+    for args in (COMMAND, [sys.executable, "-m", "test_stages_run", "folder"]):
+        assert Zygote().can({**plain, "args": args})
     for other in (
         {"args": [sys.executable, "-c", "pass"]},
         {"args": ["/bin/true", "-m", "colasearch"]},
@@ -47,8 +49,8 @@ def test_it_is_a_child_that_hears_signals_and_a_session_when_asked():
         start_new_session=True,
     ) as process:  # fmt: skip
         while f"PPid:\t{os.getpid()}\n" not in Path(f"/proc/{process.pid}/status").read_text():
-            pass
+            time.sleep(0.005)
         while os.getsid(process.pid) != process.pid:
-            pass
+            time.sleep(0.005)
         process.send_signal(signal.SIGKILL)
         assert process.wait(timeout=30) == -signal.SIGKILL

@@ -5,6 +5,9 @@ side, this file as a program, which has imported everything and computed nothing
 arguments, environment, folder and standard streams, becomes a child of the process that asked, and runs its exit
 handlers as it ends. What it cannot show is what a command imports: for that start a process with ``-c``, which is left
 alone.
+
+With ``NESTED`` in its environment such a process can ask, too: it has a forking process of its own, a child named
+``zygote``.
 """
 
 from __future__ import annotations
@@ -26,6 +29,9 @@ import traceback
 from collections.abc import Sequence
 from typing import Any
 
+NESTED = "NESTED_ZYGOTE"
+SET_NAME = 15
+"""``PR_SET_NAME``."""
 SUBREAPER = 36
 """``PR_SET_CHILD_SUBREAPER``: whose parent ends becomes a child of the nearest process above that has asked for it."""
 
@@ -33,9 +39,11 @@ SUBREAPER = 36
 class Zygote:
     """Within this context manager processes are forked where they can be; nothing starts before the first."""
 
-    def __init__(self) -> None:
+    def __init__(self, server: socket.socket | None = None) -> None:
+        """``server`` leads to a process that forks already."""
         self._popen = subprocess.Popen
         self._server: subprocess.Popen[bytes] | None = None
+        self._socket = server
         self._lock = threading.Lock()
 
     def __enter__(self) -> Zygote:
@@ -62,7 +70,7 @@ class Zygote:
 
     def __exit__(self, *error: object) -> None:
         subprocess.Popen = self._popen  # type: ignore[misc]
-        if self._server is not None:
+        if self._server is not None and self._socket is not None:
             self._socket.close()
             self._server.wait()
 
@@ -74,7 +82,8 @@ class Zygote:
         plain = values["executable"] in (None, args[0]) and not any(
             values[name] for name in ("shell", "preexec_fn", "pass_fds")
         )
-        return plain and args[0] == sys.executable and args[1] == "-m" and str(args[2]).startswith("colasearch")
+        ours = str(args[2]).startswith(("colasearch", "test_"))
+        return plain and args[0] == sys.executable and args[1] == "-m" and ours
 
     def fork(self, values: dict[str, Any]) -> int:
         """Have a process forked; returns its id."""
@@ -88,23 +97,24 @@ class Zygote:
         wanted = (values["p2cread"], values["c2pwrite"], values["errwrite"])
         streams = [number if given == -1 else given for number, given in enumerate(wanted)]
         with self._lock:
-            self._start()
+            server = self._start()
             text = json.dumps(request).encode()
             prctl = ctypes.CDLL(None).prctl
             prctl(SUBREAPER, 1)
             try:
-                socket.send_fds(self._socket, [len(text).to_bytes(4, "big")], streams)
-                self._socket.sendall(text)
-                return int.from_bytes(_read(self._socket, 4), "big")
+                socket.send_fds(server, [len(text).to_bytes(4, "big")], streams)
+                server.sendall(text)
+                return int.from_bytes(_read(server, 4), "big")
             finally:
                 prctl(SUBREAPER, 0)  # what other processes leave behind is not for us to reap
 
-    def _start(self) -> None:
-        if self._server is None:
+    def _start(self) -> socket.socket:
+        if self._socket is None:
             self._socket, theirs = socket.socketpair()
             with theirs:
                 number = theirs.fileno()
                 self._server = self._popen([sys.executable, __file__, str(number)], pass_fds=[number])
+        return self._socket
 
 
 def _read(stream: socket.socket, count: int) -> bytes:
@@ -148,28 +158,49 @@ def serve(number: int) -> None:
     gc.collect()
     gc.freeze()  # a collection in a forked process would copy all memory
     with socket.socket(fileno=number) as asked:
-        while True:
-            size, streams, _, _ = socket.recv_fds(asked, 4, 3)
-            if not size:
-                return
-            request = json.loads(_read(asked, int.from_bytes(size, "big")))
-            told, tell = os.pipe()
-            middle = os.fork()
-            if not middle:
-                child = os.fork()
-                if not child:
-                    for mine in (told, tell):
-                        os.close(mine)
-                    asked.close()
-                    _become(request, streams)
-                os.write(tell, child.to_bytes(4, "big"))
-                os._exit(0)
-            os.close(tell)
-            os.waitpid(middle, 0)  # now the child is the asker's
-            asked.sendall(os.read(told, 4))
-            os.close(told)
-            for stream in streams:
-                os.close(stream)
+        _answer(asked)
+
+
+def _answer(asked: socket.socket) -> None:
+    while True:
+        size, streams, _, _ = socket.recv_fds(asked, 4, 3)
+        if not size:
+            return
+        request = json.loads(_read(asked, int.from_bytes(size, "big")))
+        told, tell = os.pipe()
+        middle = os.fork()
+        if not middle:
+            child = os.fork()
+            if not child:
+                for mine in (told, tell):
+                    os.close(mine)
+                asked.close()
+                ctypes.CDLL(None).prctl(SET_NAME, b"python")
+                if request["env"].pop(NESTED, ""):
+                    _nest(streams)
+                _become(request, streams)
+            os.write(tell, child.to_bytes(4, "big"))
+            os._exit(0)
+        os.close(tell)
+        os.waitpid(middle, 0)  # now the child is the asker's
+        asked.sendall(os.read(told, 4))
+        os.close(told)
+        for stream in streams:
+            os.close(stream)
+
+
+def _nest(streams: Sequence[int]) -> None:
+    """Let this process ask a child of its own to fork; that ends with it."""
+    ours, theirs = socket.socketpair()
+    if not os.fork():
+        ours.close()
+        for stream in streams:
+            os.close(stream)
+        ctypes.CDLL(None).prctl(SET_NAME, b"zygote")
+        _answer(theirs)
+        os._exit(0)
+    theirs.close()
+    Zygote(ours).__enter__()
 
 
 def _become(request: dict[str, Any], streams: list[int]) -> None:
@@ -192,6 +223,7 @@ def _become(request: dict[str, Any], streams: list[int]) -> None:
     os.chdir(request["cwd"])
     if not sys.flags.safe_path:
         sys.path[0] = request["cwd"]
+    sys.path[1:1] = [path for path in request["env"].get("PYTHONPATH", "").split(os.pathsep) if path]
     sys.argv = ["colasearch", *request["args"][1:]]
     sys.modules.pop(request["args"][0], None)  # as where nothing has imported it, of which runpy would warn
     code: object = 0

@@ -58,8 +58,8 @@ def test_by_copies_and_by_replay_the_search_is_the_same_and_counts_what_it_did(a
 
 
 def test_a_trees_result_does_not_depend_on_its_batch_mates(agent_lm):
-    together = told(search(agent_lm, "Guess", searcher="gumbel"))
-    assert [told(search(agent_lm, "Guess", [start], searcher="gumbel"))[0] for start in STARTS] == together
+    together = told(search(agent_lm, "Guess", sims=6, searcher="gumbel"))
+    assert [told(search(agent_lm, "Guess", [start], sims=6, searcher="gumbel"))[0] for start in STARTS] == together
 
 
 def test_without_given_actions_the_model_proposes_them(agent_lm, plain_lm):
@@ -118,7 +118,7 @@ def test_acting_with_the_model_alone_wants_a_value_head_and_never_comes_back(age
     from colasearch.model.latent_lm import LatentLM, new_latents
 
     environment = catalogue("GuessValid")
-    plan, settings = SearchPlan("gumbel", 4, 3), PlaySettings(6)
+    plan, settings = SearchPlan("gumbel", 4, 3), PlaySettings(3)
     with pytest.raises(PrerequisiteError, match="has no value head"):
         ActingPlayer(agent_lm, writer_of(agent_lm, environment), settings, plan)
     modules = speaking(new_latents(agent_base, seed=1, num_codes=8, value_hidden=8)).requires_grad_(False).eval()

@@ -331,7 +331,7 @@ def test_runs_begun_in_the_same_second_have_a_folder_each(tmp_path, monkeypatch)
 def start(talker_folder: Path, sums: Path, output: Path, *more: object) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "colasearch.cli.main", "bench", "svamp", "--data", str(sums), "--model",
-         str(talker_folder), "--actions", "sampled", "--max-tokens", "12", "--threads", "1", "--sims", "200",
+         str(talker_folder), "--actions", "sampled", "--max-tokens", "12", "--threads", "1", "--sims", "80",
          "--batch-size", "1", "--output", str(output), *map(str, more)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"},
     )  # fmt: skip
@@ -406,7 +406,7 @@ def test_a_run_killed_again_and_again_ends_the_same(talker_folder, whole, tmp_pa
     while True:
         process = start(talker_folder, sums, output, "--resume")
         try:
-            process.wait(timeout=rng.uniform(3, 9))
+            process.wait(timeout=rng.uniform(2, 4))
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             kills += 1

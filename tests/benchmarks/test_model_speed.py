@@ -76,7 +76,7 @@ def throughput(*arguments: str):
 def test_the_command_prints_the_contract_and_draws_the_plot(tmp_path):
     plot = tmp_path / "cost.png"
     result = throughput(
-        "--model", "random-5m", "--trees", "1,2", "--sims", "1,2", "--max-tokens", "4", "--threads", "1",
+        "--model", "random-5m", "--trees", "1,2", "--sims", "1,2", "--max-tokens", "2", "--threads", "1",
         "--no-generate", "--plot", str(plot), "--json",
     )  # fmt: skip
     record = json.loads(result.stdout)
@@ -88,7 +88,7 @@ def test_the_command_prints_the_contract_and_draws_the_plot(tmp_path):
 
 def test_the_table_names_its_references(tmp_path):
     result = throughput(
-        "--model", "random-5m", "--trees", "1", "--sims", "1", "--max-tokens", "4", "--threads", "1", "--no-generate"
+        "--model", "random-5m", "--trees", "1", "--sims", "1", "--max-tokens", "2", "--threads", "1", "--no-generate"
     )
     assert "x plain batched" in result.stdout
     assert "published loop:" in result.stdout

@@ -12,28 +12,41 @@ import pytest
 
 from colasearch.cli import main as cli
 
+HELPS = """
+import contextlib, io, json, os, sys
+from colasearch.cli.main import COMMANDS, main
+for name in ("", *COMMANDS):
+    if child := os.fork():  # each command is the first of its process
+        assert os.waitpid(child, 0)[1] == 0, name
+        continue
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        code = main([name, "--help"] if name else ["--help"])
+    heavy = {"torch", "transformers", "numpy", "sympy", "ray", "rich", "math_verify"} & sys.modules.keys()
+    print(json.dumps({"name": name, "code": code, "out": out.getvalue(), "heavy": sorted(heavy)}), flush=True)
+    os._exit(0)
+"""
 
-def test_help_imports_nothing_heavy():
-    code = (
-        "import sys\nfrom colasearch.cli.main import main\nmain(['--help'])\n"
-        "heavy = {'torch', 'transformers', 'numpy', 'sympy', 'ray', 'rich', 'math_verify'} & set(sys.modules)\n"
-        "assert not heavy, heavy\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+@pytest.fixture(scope="module")
+def helps():
+    """What each command's ``--help`` prints and imports, by name; the whole's is that of ''."""
+    done = subprocess.run([sys.executable, "-c", HELPS], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+    return {row["name"]: row for row in map(json.loads, done.stdout.splitlines())}
+
+
+def test_help_imports_nothing_heavy(helps):
+    assert (helps[""]["code"], helps[""]["heavy"]) == (0, [])
     for name in cli.COMMANDS:
-        assert name in done.stdout
+        assert name in helps[""]["out"]
 
 
 @pytest.mark.parametrize("name", sorted(cli.COMMANDS))
-def test_every_command_has_help_without_loading_torch(name):
-    code = (
-        f"import sys\nfrom colasearch.cli.main import main\ncode = main([{name!r}, '--help'])\n"
-        "assert 'torch' not in sys.modules\nsys.exit(code)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "Usage:" in done.stdout
+def test_every_command_has_help_without_loading_torch_or_showing_its_markup(helps, name):
+    assert helps[name]["code"] == 0
+    assert "torch" not in helps[name]["heavy"]
+    assert "Usage:" in helps[name]["out"]
+    assert "\\b" not in helps[name]["out"]
 
 
 def test_unknown_commands_are_usage_errors(colasearch):
@@ -75,11 +88,6 @@ def test_one_kind_of_mistake_has_one_exit_code(colasearch, tmp_path, args, code)
     done = colasearch(*given, stdin=b"What is 2 + 2?")
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
-
-
-def test_no_help_shows_its_markup(colasearch):
-    for name in sorted(cli.COMMANDS):
-        assert "\\b" not in colasearch(name, "--help").stdout
 
 
 def test_env_and_models_print_json(colasearch):

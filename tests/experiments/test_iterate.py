@@ -165,9 +165,9 @@ def test_solutions_are_the_right_texts_once_each_the_most_probable_first():
 
 
 def test_a_model_learns_the_solutions_that_its_own_search_found(tmp_path):
-    problems = [LabelledProblem(p, "") for p in countdown_problems(6)]
+    problems = [LabelledProblem(p, "") for p in countdown_problems(5)]
     how = Iterations(
-        "countdown-tiny", task="countdown", iterations=1, problems_per_iteration=4, searcher="puct", sims=16,
+        "countdown-tiny", task="countdown", iterations=1, problems_per_iteration=4, searcher="puct", sims=8,
         eval_sims=2, max_tokens=60, guide_epochs=1, guide_tune="full", rl_rounds=0, value_epochs=1, threads=1,
     )  # fmt: skip
     summary = run_iterations(how, problems[:4], problems[4:], tmp_path / "run", say=lambda line: None)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from zygote import NESTED
 
 from colasearch.cli.main import main
 from colasearch.errors import CorruptFileError, InputError, PrerequisiteError
@@ -30,15 +31,6 @@ from colasearch.experiments.running.stages import (
 from colasearch.storage.records import read_records
 from colasearch.storage.runs import RunFolder, lock_folder, manifest_of
 
-SCRIPT = """
-import sys
-from pathlib import Path
-from test_stages_run import make, open_folder
-from colasearch.experiments.running.stages import run_stages
-with open_folder(Path(sys.argv[1])) as folder:
-    run_stages(folder, make(), print)
-"""
-
 
 def make(lr: float = 0.01) -> list[Stage]:
     """Rows, and a base that takes long enough to be killed in the midst."""
@@ -54,8 +46,11 @@ def open_folder(path: Path) -> RunFolder:
 
 
 def start(path: Path) -> subprocess.Popen[str]:
-    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen([sys.executable, "-c", SCRIPT, str(path)], env=env, stdout=subprocess.PIPE, text=True)
+    """The run as a process of its own: this file as a program."""
+    here = Path(__file__).parent
+    env = {**os.environ, "PYTHONPATH": f"{here}{os.pathsep}{here.parent}", NESTED: "1"}
+    command = [sys.executable, "-m", "test_stages_run", str(path)]
+    return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True)
 
 
 def wait_for(condition, seconds: float = 90.0) -> None:
@@ -66,7 +61,9 @@ def wait_for(condition, seconds: float = 90.0) -> None:
 
 
 def children(pid: int) -> list[int]:
-    return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    """Of its first thread, but for the process that forks them."""
+    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(p) for p in found if Path(f"/proc/{p}/comm").read_text() != "zygote\n"]
 
 
 def alive(pid: int) -> bool:
@@ -145,7 +142,7 @@ def test_ctrl_c_ends_the_stage_too(tmp_path):
     ]
     process = subprocess.Popen(
         [sys.executable, "-m", "colasearch", *command],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "COLASEARCH_SIMS": "3"},
+        env={**os.environ, "COLASEARCH_SIMS": "3", NESTED: "1"},
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -162,7 +159,8 @@ def test_ctrl_c_ends_the_stage_too(tmp_path):
 
 def test_a_stage_that_fails_says_why_and_is_tried_again(tmp_path):
     plan = Stages()
-    target = plan.add("base", "base", "train", "base", "--data", "rows.jsonl", "--threads", 1, "--heldout", 0.3)
+    small = ("--width", 16, "--layers", 1, "--heads", 2, "--threads", 1, "--heldout", 0.3)
+    target = plan.add("base", "base", "train", "base", "--data", "rows.jsonl", *small)
     assert target == "stages/01-base"
     with open_folder(tmp_path / "r") as folder:
         with pytest.raises(InputError, match=r"stage base ended with exit code 2: .*rows\.jsonl"):
@@ -267,7 +265,7 @@ def test_damage_in_the_records_is_refused(tmp_path):
         ("rl_rounds=0", "rl_rounds is 0; it must be at least 1"),
         ("guide_codes=both", "guide_codes is 'both'; it must be policy (FTA-P) or idm (FTA-I)"),
         ("rl_start=base", "rl_start is 'base'; it must be policy (stage 2) or guide (FTA)"),
-        ("guide_problems=1000", "guide_problems is 1000, more than train_problems (300)"),
+        ("guide_problems=1000", "guide_problems is 1000, more than train_problems (120)"),
         ("max_new_tokens=128", "max_new_tokens is 128 and context 128"),
     ],
 )
@@ -354,3 +352,8 @@ def test_stages_of_another_run_are_taken_where_they_and_all_they_read_are_the_sa
 def test_what_is_no_run_of_stages_is_refused(tmp_path):
     with open_folder(tmp_path / "run") as folder, pytest.raises(InputError, match=r"has no stages\.jsonl"):
         reuse_stages(folder, chain(), tmp_path, print)
+
+
+if __name__ == "__main__":
+    with open_folder(Path(sys.argv[1])) as opened:
+        run_stages(opened, make(), print)

@@ -184,9 +184,9 @@ def test_double_dqn_finds_the_optimal_q_of_a_small_decision_process(discount):
     head = QHead(16, 2)
     learner = DoubleQLearner(head, chain.transitions(), discount=discount, sync_every=25)
     optimizer = torch.optim.AdamW(learner.parameters(), lr=0.1, weight_decay=0.0)
-    for step in range(3000):
+    for step in range(1500):
         optimizer.zero_grad()
-        learner.accumulate(range(8), step, 3000)
+        learner.accumulate(range(8), step, 1500)
         optimizer.step()
         learner.after_step(step, optimizer)
     with torch.no_grad():

@@ -58,9 +58,11 @@ class ToyWorld:
         right = next((i for i, (a, b) in enumerate(zip(codes, GOAL, strict=True)) if a != b), 3)
         return (0.0, 0.1, 0.4, 1.0)[right]
 
-    def hidden(self, codes: tuple[int, ...]) -> torch.Tensor:
+    @staticmethod
+    @functools.cache
+    def hidden(codes: tuple[int, ...]) -> torch.Tensor:
         """The states after each code, from the one before the first."""
-        return torch.stack([self.vector(codes[:i]) for i in range(len(codes) + 1)])
+        return torch.stack([ToyWorld.vector(codes[:i]) for i in range(len(codes) + 1)])
 
     @torch.no_grad()
     def play(self, uniforms_NS: torch.Tensor, temperature: float = 1.0, top_k: int = 0) -> list[tuple[int, ...]]:
@@ -229,19 +231,17 @@ def token_episodes(own: LatentLM, tunable: TunableBase, group: int):
     """Rollouts of two tokens of the tiny base; the reward is the share of small ids."""
 
     def run(problems, round_number: int) -> list[Episode]:
-        episodes = []
-        for problem in problems:
-            generator = torch.Generator().manual_seed(round_number * 1000 + problem)
-            for _ in range(group):
-                tokens = [40 + problem, 50]
-                for _ in range(2):
-                    with torch.no_grad():
-                        logits = own.base.logits(own.base.hidden(torch.tensor([tokens]))[:, -1])
-                    tokens.append(int(sample_codes(sampling_log_probs(logits), torch.rand(1, generator=generator))))
-                written = tuple(tokens[2:])
-                reward = sum(t < 100 for t in written) / 2
-                episodes.append(Episode(problem, tuple(tokens), 2, written, reward))
-        return episodes
+        owners = [problem for problem in problems for _ in range(group)]
+        seeds = [round_number * 1000 + problem for problem in problems]
+        drawn_N2 = torch.cat([torch.rand(group, 2, generator=torch.Generator().manual_seed(s)) for s in seeds])
+        tokens_NT = torch.tensor([[40 + problem, 50] for problem in owners])
+        for drawn_N in drawn_N2.T:
+            with torch.no_grad():
+                logits = own.base.logits(own.base.hidden(tokens_NT)[:, -1])
+            tokens_NT = torch.cat([tokens_NT, sample_codes(sampling_log_probs(logits), drawn_N)[:, None]], 1)
+        rows = [tuple(row) for row in tokens_NT.tolist()]
+        rewards = [sum(token < 100 for token in row[2:]) / 2 for row in rows]
+        return [Episode(*one[:2], 2, one[1][2:], one[2]) for one in zip(owners, rows, rewards, strict=True)]
 
     return run
 
