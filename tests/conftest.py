@@ -46,7 +46,6 @@ LONGEST = (
     "training/test_shipping.py",
     "searchers/test_revisit.py",
     "searchers/test_bench.py",
-    "cli/test_main.py",
     "searchers/test_mctx.py",
     "benchmarks/test_model_speed.py",
     "jobs/test_gpu_check.py",
