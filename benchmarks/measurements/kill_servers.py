@@ -22,10 +22,14 @@ from colasearch.environments.servers.server import Server
 
 
 def targets(server: Server) -> list[int]:
-    """The server's process, and the programs that it has started."""
+    """The server's process, and the programs that it has started; its guardian, a fork of it, is none."""
+
+    def told(pid: int) -> bytes:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+
     pid = server.process.pid
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [pid, *map(int, children)]
+    children = map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+    return [pid, *(child for child in children if told(child) != told(pid))]
 
 
 def play(

@@ -7,11 +7,11 @@ counts as 0, as is usual. Splits are those that were published.
 from __future__ import annotations
 
 import importlib.util
+import logging
 import shutil
-import subprocess
 from typing import Any
 
-from colasearch.environments.base import Kind
+from colasearch.environments.base import SPLITS, Kind
 from colasearch.environments.servers.served import served_kind
 from colasearch.errors import PrerequisiteError
 
@@ -39,16 +39,22 @@ class Inside:
     def __init__(self) -> None:
         from scienceworld import ScienceWorldEnv
 
+        logging.disable(logging.CRITICAL)  # py4j logs pages of a Java that is gone; whoever asked is told anyway
         self._game: Any = ScienceWorldEnv("", envStepLimit=NO_LIMIT)
         self.tasks = list(self._game.task_names)
+        self._splits: dict[str, dict[str, list[int]]] = {}
         self._begun = ("", 0)
         self._done: list[str] = []
         self._score = 0.0
 
     def variations(self, task: str, split: str) -> list[int]:
         """The published variations."""
-        self._game.load(task, 0, "")
-        return [int(number) for number in getattr(self._game, f"get_variations_{split}")()]
+        if task not in self._splits:
+            self._game.load(task, 0, "")  # which takes a second, and tells those of all splits
+            self._splits[task] = {
+                name: [int(number) for number in getattr(self._game, f"get_variations_{name}")()] for name in SPLITS
+            }
+        return self._splits[task][split]
 
     def reset(self, task: str, variation: int) -> str:
         """Begin an episode."""
@@ -86,12 +92,11 @@ class Inside:
         return path
 
     def alive(self) -> bool:
-        """Whether the Java program still runs."""
+        """Whether the Java program still answers."""
         try:
-            self._game._gateway.java_process.wait(timeout=0.5)
-        except subprocess.TimeoutExpired:
-            return True
-        return False
+            return bool(self._game.server.getTaskNames())
+        except Exception:  # py4j's own and the system's, by the way in which it was lost
+            return False
 
     def close(self) -> None:
         """End the Java program."""

@@ -145,6 +145,10 @@ def test_episodes_come_task_by_task_in_turn_and_by_split():
     shuffled = levels.starts(None, "train", shuffle_seed=1)
     assert shuffled != levels.starts(None, "train")
     assert {s.id for s in shuffled} == {s.id for s in levels.starts(None, "train")}
+    assert levels.starts("hard, easy", "dev")[:2] == [Start("hard", 7), Start("easy", 7)]
+    assert levels.starts("hard,", "dev") == levels.starts("hard", "dev")
+    with pytest.raises(InputError, match="no task 'harder'; its tasks are easy, hard"):
+        levels.starts("easy,harder", "dev")
     with pytest.raises(InputError, match="no task 'harder'; its tasks are easy, hard"):
         levels.starts("harder", "dev")
     with pytest.raises(InputError, match="no episode of dev left after --skip 4"):
