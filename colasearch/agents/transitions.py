@@ -139,7 +139,9 @@ class Transitions:
         """
         snapshot = self._known[history].snapshot
         assert snapshot is not None
-        again = snapshot.copy().step(action)
+        other = snapshot.copy()
+        again = other.step(action)
+        other.close()
         self.replayed += 1
         self._trusted = True
         if again != outcome:

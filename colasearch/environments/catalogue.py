@@ -90,7 +90,7 @@ class Catalogue:
         if self.told:
             environment = self.make()
             try:
-                found = starts_of(tasks, lambda name: _numbers(environment.inner, name, split))
+                found = starts_of(tasks, lambda name: _numbers(environment, name, split))
             finally:
                 environment.close()
         else:
@@ -141,8 +141,8 @@ def _tasks(inner: Any, name: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(tasks))
 
 
-def _numbers(inner: Any, task: str, split: str) -> list[int]:
-    found = _asked(lambda: inner.variations(task, split), str(type(inner).__name__), "variations")
+def _numbers(environment: Checked, task: str, split: str) -> list[int]:
+    found = _asked(lambda: environment.inner.variations(task, split), environment.name, "variations")
     if isinstance(found, int) and not isinstance(found, bool):
         found = range(found)
     if isinstance(found, str) or not isinstance(found, Iterable):

@@ -21,7 +21,7 @@ class Checked:
     Attributes:
         inner: The user's.
         name: For messages.
-        steps: Actions taken, over all episodes and copies that share ``counted``.
+        where: The name with the episode that it is in.
     """
 
     def __init__(self, inner: Any, name: str) -> None:

@@ -191,9 +191,9 @@ def _make(folder: Path, challenge: str, settings: dict[str, Any], name: str) -> 
 
 
 def _plain(text: str) -> str:
-    """A text of the game without its prompt and its score, which stand behind the last line."""
+    """A text of the game without its prompt, behind which it shows room and score."""
     lines = [" ".join(line.split()) for line in str(text).splitlines()]
-    return "\n".join(line for line in lines if line and line != ">")
+    return "\n".join(line for line in lines if line and not line.startswith(">"))
 
 
 def kind(**options: Any) -> Kind:

@@ -34,6 +34,7 @@ def test_a_game_is_made_once_solved_by_its_solution_and_copied(tmp_path, monkeyp
         seen.append(environment.step(action))
     assert sum(outcome.reward for outcome in seen) == pytest.approx(1)
     assert (seen[-1].done, seen[-1].success) == (True, True)
+    assert not any(">" in outcome.observation for outcome in seen)
     assert [other.step(action) for action in gold] == seen
     other.close()
     assert environment.reset(start) == first
