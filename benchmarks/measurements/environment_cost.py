@@ -111,6 +111,7 @@ def main() -> None:
     parser.add_argument("--environment", default="scienceworld")
     parser.add_argument("--split", default="dev")
     parser.add_argument("--episodes", type=int, default=5)
+    parser.add_argument("--played", type=int, default=1, help="Episodes of these that the model plays.")
     parser.add_argument("--model")
     parser.add_argument("--actions", default="auto")
     parser.add_argument("--sims", type=int)
@@ -127,7 +128,7 @@ def main() -> None:
         result: dict[str, Any] = {"environment": given.environment, "episodes": len(starts)}
         result["methods"] = methods(catalogue, starts, ledger)
         if given.model:
-            result.update(with_model(given, catalogue, starts, ledger))
+            result.update(with_model(given, catalogue, starts[: given.played], ledger))
     print(json.dumps(result))
 
 
