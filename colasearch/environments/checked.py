@@ -176,6 +176,15 @@ def clean(text: str) -> str:
     return text.encode("utf-8", "replace").decode()[:LONGEST].strip()
 
 
+def apart(now: object, before: object) -> str:
+    """Where two answers part, for messages: what is there now, and what was there before."""
+    texts = str(now), str(before)
+    same = next((i for i, (one, other) in enumerate(zip(*texts, strict=False)) if one != other), min(map(len, texts)))
+    begin = max(0, same - 20)
+    new, old = ((".." if begin else "") + text[begin : begin + 80] for text in texts)
+    return f"{new!r}, not {old!r}"
+
+
 def one_line(text: str) -> str:
     """An action as it is used: blanks at both ends and line breaks taken out."""
     return " ".join(clean(text).split("\n")).strip()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import os
 import shutil
 from typing import Any
 
@@ -16,6 +17,9 @@ from colasearch.environments.servers.served import served_kind
 from colasearch.errors import PrerequisiteError
 
 MAX_STEPS = 100
+JAVA_OPTIONS = "-XX:+UnlockExperimentalVMOptions -XX:hashCode=2"
+"""The game lists things in the order of sets over Java's identity hashes, which are drawn anew for each object: the
+same episode would read otherwise each time. Where all are equal, things come in the order in which they were put in."""
 NO_LIMIT = 1_000_000_000
 """For the game's own limit of steps; ours is ``max_steps``."""
 
@@ -39,6 +43,7 @@ class Inside:
     def __init__(self) -> None:
         from scienceworld import ScienceWorldEnv
 
+        os.environ["JDK_JAVA_OPTIONS"] = " ".join((os.environ.get("JDK_JAVA_OPTIONS", ""), JAVA_OPTIONS)).strip()
         logging.disable(logging.CRITICAL)  # py4j logs pages of a Java that is gone; whoever asked is told anyway
         self._game: Any = ScienceWorldEnv("", envStepLimit=NO_LIMIT)
         self.tasks = list(self._game.task_names)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from colasearch.environments import Catalogue, Checked, EnvironmentFault, Start, catalogue_of, find, is_success
+from colasearch.environments.checked import apart
 from colasearch.errors import InputError
 
 USERS = Path(__file__).parent / "users.py"
@@ -120,6 +121,13 @@ def test_a_solved_episode_ended_with_a_score_or_a_last_reward_of_one():
     assert not is_success(1.0, 1.0, False, None)
     assert is_success(0.0, 0.0, True, True)
     assert not is_success(1.0, 1.0, True, False)
+
+
+def test_messages_show_where_two_answers_part():
+    same = "This room is called the kitchen. In it, you see: "
+    assert apart(f"{same}a cup", f"{same}a mug") == "'... In it, you see: a cup', not '... In it, you see: a mug'"
+    assert apart("a", "ab") == "'a', not 'ab'"
+    assert apart(["x", 1.0], ["x", 0.5]) == "\"['x', 1.0]\", not \"['x', 0.5]\""
 
 
 def test_environments_are_found_by_name_file_class_and_task():
