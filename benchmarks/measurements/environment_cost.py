@@ -15,7 +15,7 @@ import json
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack
 from dataclasses import replace
 from statistics import median
 from typing import Any
@@ -120,7 +120,8 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     kind, task = find(given.environment, servers=1)
-    with closing(kind):
+    with ExitStack() as stack:
+        stack.callback(kind.close)
         ledger: Ledger = defaultdict(list)
         plain = kind.make
         catalogue = catalogue_of(replace(kind, make=lambda: Timed(plain(), ledger)))
