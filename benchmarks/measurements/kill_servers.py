@@ -14,6 +14,7 @@ import os
 import random
 import signal
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,14 @@ from colasearch.environments.servers.server import Server
 
 
 def targets(server: Server) -> list[int]:
-    """The server's process, and the programs that it has started."""
+    """The server's process, and the programs that it has started; its guardian, a fork of it, is none."""
+
+    def told(pid: int) -> bytes:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+
     pid = server.process.pid
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [pid, *map(int, children)]
+    children = map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+    return [pid, *(child for child in children if told(child) != told(pid))]
 
 
 def play(
@@ -46,20 +51,21 @@ def play(
     return seen, environment.inner.replays
 
 
-def main() -> None:
-    """Run as the arguments say."""
+def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
+    """Run as the arguments say; the result is printed, too."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--environment", default="scienceworld")
     parser.add_argument("--episodes", type=int, default=50)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--longest", type=int, default=12, help="Longest gold path.")
     parser.add_argument("--timeout", type=float, default=60.0)
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     kind, task = find(given.environment, servers=1, timeout=given.timeout)
     catalogue = catalogue_of(kind)
     chosen: list[tuple[Start, list[str]]] = []
+    starts = catalogue.starts(task, "dev")  # which needs the one server for itself
     environment = catalogue.make()
-    for start in catalogue.starts(task, "dev"):
+    for start in starts:
         environment.reset(start)
         gold = list(environment.gold() or ())
         if 0 < len(gold) <= given.longest:
@@ -93,6 +99,7 @@ def main() -> None:
     }
     kind.close()
     print(json.dumps(result))
+    return result
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from colasearch.agents.episode import STUCK
 from colasearch.environments import Catalogue, Checked, EnvironmentFault, Outcome, Start
+from colasearch.environments.checked import apart
 
 History = tuple[str, ...]
 
@@ -139,14 +140,15 @@ class Transitions:
         """
         snapshot = self._known[history].snapshot
         assert snapshot is not None
-        again = snapshot.copy().step(action)
+        other = snapshot.copy()
+        again = other.step(action)
+        other.close()
         self.replayed += 1
         self._trusted = True
         if again != outcome:
             raise EnvironmentFault(
-                f"environment {self._environment.where}: of two copies of one state, {action!r} led to "
-                f"{outcome.observation[:80]!r} in the first and {again.observation[:80]!r} in the second; "
-                "let copy() share nothing that changes"
+                f"environment {self._environment.where}: of two copies of one state, in the second {action!r} led to "
+                f"{apart(again, outcome)} as in the first; let copy() share nothing that changes"
             )
 
     def _same(self, history: History, outcome: Outcome) -> None:
@@ -160,6 +162,6 @@ class Transitions:
             what = f"after {len(history)} actions" if history else "at the beginning"
             raise EnvironmentFault(
                 f"environment {self._environment.where}: done again, the same actions came to something else {what}: "
-                f"{outcome.observation[:80]!r}, not {before.observation[:80]!r}. A search comes back to states by "
-                "reset and replay; let everything depend on task, variation and actions alone, or give copy()"
+                f"{apart(outcome, before)}. A search comes back to states by reset and replay; "
+                "let everything depend on task, variation and actions alone, or give copy()"
             )

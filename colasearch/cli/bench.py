@@ -57,7 +57,7 @@ class BenchGroup(NamedGroup):
             formatter.write_dl(
                 [
                     *sorted(BENCHMARKS.items()),
-                    ("env:NAME[:TASK]", "Episodes of an environment: house, scienceworld, FILE.py:Class, ..."),
+                    ("env:NAME[:TASK]", "Episodes of an environment: house, scienceworld, textworld, FILE.py, ..."),
                     ("gym:TASK", "Any task of reasoning-gym."),
                     (f"[{ROWS}] --data FILE", ROWS_HELP),
                 ]

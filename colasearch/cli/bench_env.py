@@ -161,7 +161,7 @@ def run(settings: EnvironmentSettings, context: click.Context) -> int:
     true environment and may begin again; best_of_n draws whole episodes with as many steps. act searches over the
     model alone before each action.
 
-    NAME is house, scienceworld, an installed environment, or FILE.py:Class of your own, which is run.
+    NAME is house, scienceworld, textworld, an installed environment, or FILE.py:Class of your own, which is run.
     """
     from colasearch.cli.bench_display import Display
     from colasearch.cli.bench_env_table import show_summary

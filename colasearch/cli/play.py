@@ -97,7 +97,7 @@ def run(settings: PlayCommand) -> int:
         if settings.variation is None:
             start = catalogue.starts(task, settings.split, limit=1)[0]
         else:
-            start = Start(task or catalogue.tasks[0], settings.variation)
+            start = Start(catalogue.chosen(task)[0], settings.variation)
         shown = _Shown(None if settings.as_json else Console(highlight=False))
         result = _played(settings, catalogue, start, shown, lambda text: said.print(text, style="dim", soft_wrap=True))
     if result.error is not None:

@@ -49,6 +49,24 @@ class Catalogue:
         """An environment of this kind."""
         return Checked(self.kind.make(), self.kind.name)
 
+    def chosen(self, task: str | None) -> tuple[str, ...]:
+        """The tasks that a reference names: one, several with commas between them, or all where it names none.
+
+        Raises:
+            InputError: There is no such task.
+        """
+        if task is None:
+            return self.tasks
+        if self.tasks == ("",) or task in self.tasks:
+            return (task,)
+        names = tuple(dict.fromkeys(name for part in task.split(",") if (name := part.strip())))
+        for name in names:
+            if name not in self.tasks:
+                raise InputError(f"{self.kind.name} has no task {name!r}; its tasks are {', '.join(self.tasks)}")
+        if not names:
+            raise InputError(f"{self.kind.name}:{task} names no task; its tasks are {', '.join(self.tasks)}")
+        return names
+
     def starts(
         self,
         task: str | None,
@@ -67,16 +85,12 @@ class Catalogue:
         """
         if split not in SPLITS:
             raise InputError(f"the split is {split!r}; it must be one of {', '.join(SPLITS)}")
-        tasks = self.tasks
-        if task is not None:
-            if self.tasks != ("",) and task not in self.tasks:
-                raise InputError(f"{self.kind.name} has no task {task!r}; its tasks are {', '.join(self.tasks)}")
-            tasks = (task,)
+        tasks = self.chosen(task)
         unsaid = range(UNSAID_VARIATIONS if limit is None else skip + limit)
         if self.told:
             environment = self.make()
             try:
-                found = starts_of(tasks, lambda name: _numbers(environment.inner, name, split))
+                found = starts_of(tasks, lambda name: _numbers(environment, name, split))
             finally:
                 environment.close()
         else:
@@ -127,8 +141,8 @@ def _tasks(inner: Any, name: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(tasks))
 
 
-def _numbers(inner: Any, task: str, split: str) -> list[int]:
-    found = _asked(lambda: inner.variations(task, split), str(type(inner).__name__), "variations")
+def _numbers(environment: Checked, task: str, split: str) -> list[int]:
+    found = _asked(lambda: environment.inner.variations(task, split), environment.name, "variations")
     if isinstance(found, int) and not isinstance(found, bool):
         found = range(found)
     if isinstance(found, str) or not isinstance(found, Iterable):

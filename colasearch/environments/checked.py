@@ -21,7 +21,7 @@ class Checked:
     Attributes:
         inner: The user's.
         name: For messages.
-        steps: Actions taken, over all episodes and copies that share ``counted``.
+        where: The name with the episode that it is in.
     """
 
     def __init__(self, inner: Any, name: str) -> None:
@@ -174,6 +174,15 @@ def clean(text: str) -> str:
     """An observation as it is used: no NUL or lone surrogates, newlines as newlines, at most ``LONGEST`` characters."""
     text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
     return text.encode("utf-8", "replace").decode()[:LONGEST].strip()
+
+
+def apart(now: object, before: object) -> str:
+    """Where two answers part, for messages: what is there now, and what was there before."""
+    texts = str(now), str(before)
+    same = next((i for i, (one, other) in enumerate(zip(*texts, strict=False)) if one != other), min(map(len, texts)))
+    begin = max(0, same - 20)
+    new, old = ((".." if begin else "") + text[begin : begin + 80] for text in texts)
+    return f"{new!r}, not {old!r}"
 
 
 def one_line(text: str) -> str:

@@ -17,16 +17,17 @@ GROUP = "colasearch.environments"
 OURS: dict[str, tuple[str, str]] = {
     "house": ("colasearch.environments.text_world.house", "kind"),
     "scienceworld": ("colasearch.environments.scienceworld", "kind"),
+    "textworld": ("colasearch.environments.textworld", "kind"),
 }
 """Name: (module, function that gives the ``Kind``)."""
 _FILE = re.compile(r"(?P<path>.+?\.py)(?::(?P<name>[A-Za-z_]\w*))?(?::(?P<task>.+))?", re.DOTALL)
 
 
 def find(ref: str, **options: Any) -> tuple[Kind, str | None]:
-    """The kind of environment of a reference, and the task that it names.
+    """The kind of environment of a reference, and the task (or tasks, with commas between them) that it names.
 
     Args:
-        ref: ``NAME[:TASK]`` or ``FILE.py[:Class[:TASK]]``. The file is run.
+        ref: ``NAME[:TASKS]`` or ``FILE.py[:Class[:TASKS]]``. The file is run.
         options: Of ours that take any: ``servers``, ``timeout``.
 
     Raises:

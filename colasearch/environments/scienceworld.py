@@ -7,15 +7,19 @@ counts as 0, as is usual. Splits are those that were published.
 from __future__ import annotations
 
 import importlib.util
+import logging
+import os
 import shutil
-import subprocess
 from typing import Any
 
-from colasearch.environments.base import Kind
+from colasearch.environments.base import SPLITS, Kind
 from colasearch.environments.servers.served import served_kind
 from colasearch.errors import PrerequisiteError
 
 MAX_STEPS = 100
+JAVA_OPTIONS = "-XX:+UnlockExperimentalVMOptions -XX:hashCode=2"
+"""The game lists things in the order of sets over Java's identity hashes, which are drawn anew for each object: the
+same episode would read otherwise each time. Where all are equal, things come in the order in which they were put in."""
 NO_LIMIT = 1_000_000_000
 """For the game's own limit of steps; ours is ``max_steps``."""
 
@@ -39,16 +43,23 @@ class Inside:
     def __init__(self) -> None:
         from scienceworld import ScienceWorldEnv
 
+        os.environ["JDK_JAVA_OPTIONS"] = " ".join((os.environ.get("JDK_JAVA_OPTIONS", ""), JAVA_OPTIONS)).strip()
+        logging.disable(logging.CRITICAL)  # py4j logs pages of a Java that is gone; whoever asked is told anyway
         self._game: Any = ScienceWorldEnv("", envStepLimit=NO_LIMIT)
         self.tasks = list(self._game.task_names)
+        self._splits: dict[str, dict[str, list[int]]] = {}
         self._begun = ("", 0)
         self._done: list[str] = []
         self._score = 0.0
 
     def variations(self, task: str, split: str) -> list[int]:
         """The published variations."""
-        self._game.load(task, 0, "")
-        return [int(number) for number in getattr(self._game, f"get_variations_{split}")()]
+        if task not in self._splits:
+            self._game.load(task, 0, "")  # which takes a second, and tells those of all splits
+            self._splits[task] = {
+                name: [int(number) for number in getattr(self._game, f"get_variations_{name}")()] for name in SPLITS
+            }
+        return self._splits[task][split]
 
     def reset(self, task: str, variation: int) -> str:
         """Begin an episode."""
@@ -86,12 +97,11 @@ class Inside:
         return path
 
     def alive(self) -> bool:
-        """Whether the Java program still runs."""
+        """Whether the Java program still answers."""
         try:
-            self._game._gateway.java_process.wait(timeout=0.5)
-        except subprocess.TimeoutExpired:
-            return True
-        return False
+            return bool(self._game.server.getTaskNames())
+        except Exception:  # py4j's own and the system's, by the way in which it was lost
+            return False
 
     def close(self) -> None:
         """End the Java program."""

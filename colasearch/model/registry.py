@@ -5,26 +5,13 @@ Only the names are kept, in the cache folder; the files stay where they are and 
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 from colasearch.errors import InputError
-from colasearch.storage.files import cache_dir, read_json, write_json
+from colasearch.storage.files import cache_dir, read_json, waiting_lock, write_json
 
 NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,63}")
-
-
-@contextlib.contextmanager
-def waiting_lock(name: str) -> Iterator[None]:
-    """Wait until no other process on this machine works in the cache under ``name``."""
-    path = cache_dir() / "locks" / f"{name}.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        yield
 
 
 def registered() -> dict[str, str]:

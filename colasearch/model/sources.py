@@ -23,7 +23,7 @@ from colasearch.model.adapter import MERGE, Adapter, is_adapter, merged_sha256, 
 from colasearch.model.adapter import WEIGHTS_NAME as ADAPTER_WEIGHTS
 from colasearch.model.config import BaseIdentity
 from colasearch.model.known import KNOWN
-from colasearch.model.registry import resolve, waiting_lock
+from colasearch.model.registry import resolve
 from colasearch.model.wheels import Wheels, download_gguf
 from colasearch.storage.files import (
     cache_dir,
@@ -33,6 +33,7 @@ from colasearch.storage.files import (
     folder_atomic,
     read_json,
     sha256_of,
+    waiting_lock,
     write_atomic,
     write_json,
     write_sums,

@@ -6,6 +6,7 @@ What the disk refuses is told with the file's name: see ``colasearch.disk``.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -33,6 +34,16 @@ def cache_dir() -> Path:
     if override:
         return Path(override).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "colasearch"
+
+
+@contextlib.contextmanager
+def waiting_lock(name: str) -> Iterator[None]:
+    """Wait until no other process on this machine works in the cache under ``name``."""
+    path = cache_dir() / "locks" / f"{name}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
 
 
 def sha256_of(path: Path) -> str:

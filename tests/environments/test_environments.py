@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from colasearch.environments import Catalogue, Checked, EnvironmentFault, Start, catalogue_of, find, is_success
+from colasearch.environments.checked import apart
 from colasearch.errors import InputError
 
 USERS = Path(__file__).parent / "users.py"
@@ -122,6 +123,13 @@ def test_a_solved_episode_ended_with_a_score_or_a_last_reward_of_one():
     assert not is_success(1.0, 1.0, True, False)
 
 
+def test_messages_show_where_two_answers_part():
+    same = "This room is called the kitchen. In it, you see: "
+    assert apart(f"{same}a cup", f"{same}a mug") == "'... In it, you see: a cup', not '... In it, you see: a mug'"
+    assert apart("a", "ab") == "'a', not 'ab'"
+    assert apart(["x", 1.0], ["x", 0.5]) == "\"['x', 1.0]\", not \"['x', 0.5]\""
+
+
 def test_environments_are_found_by_name_file_class_and_task():
     assert find("house:wash")[1] == "wash"
     kind, task = find(f"{USERS}:Levels:hard")
@@ -145,6 +153,10 @@ def test_episodes_come_task_by_task_in_turn_and_by_split():
     shuffled = levels.starts(None, "train", shuffle_seed=1)
     assert shuffled != levels.starts(None, "train")
     assert {s.id for s in shuffled} == {s.id for s in levels.starts(None, "train")}
+    assert levels.starts("hard, easy", "dev")[:2] == [Start("hard", 7), Start("easy", 7)]
+    assert levels.starts("hard,", "dev") == levels.starts("hard", "dev")
+    with pytest.raises(InputError, match="no task 'harder'; its tasks are easy, hard"):
+        levels.starts("easy,harder", "dev")
     with pytest.raises(InputError, match="no task 'harder'; its tasks are easy, hard"):
         levels.starts("harder", "dev")
     with pytest.raises(InputError, match="no episode of dev left after --skip 4"):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from colasearch.benchmarks.measurements.kill_servers import targets
 from colasearch.environments import EnvironmentFault, Start, catalogue_of
 from colasearch.environments.servers.served import served_kind
 from colasearch.errors import PrerequisiteError
@@ -39,9 +40,8 @@ def gone(pid: int) -> bool:
 
 
 def programs_of(server) -> list[int]:
-    """The processes that a server has started."""
-    children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text()
-    return [int(pid) for pid in children.split()]
+    """The programs that a server has started; its guardian, which it forked, is none."""
+    return targets(server)[1:]
 
 
 def wait_for(true) -> bool:
@@ -72,6 +72,21 @@ def test_a_server_that_dies_or_hangs_costs_one_replay(kind):
     os.kill(pool_of(environment).servers[0].process.pid, signal.SIGKILL)
     assert environment.reset(Start("count", 1)) == "1"
     assert environment.inner.replays == 4
+    environment.close()
+
+
+def test_an_idle_server_whose_program_is_gone_is_not_lent_again(kind):
+    environment = catalogue_of(kind).make()
+    environment.reset(Start("count", 1))
+    server = pool_of(environment).servers[0]
+    program = programs_of(server)[0]
+    environment.close()
+    os.kill(program, signal.SIGKILL)
+    assert wait_for(lambda: gone(program))
+    assert environment.reset(Start("count", 1)) == "1"
+    assert environment.step("more").observation == "2"
+    assert (environment.inner.replays, pool_of(environment).lost) == (0, 1)
+    assert pool_of(environment).servers != [server]
     environment.close()
 
 
@@ -117,20 +132,23 @@ def test_nothing_is_left_behind(kind):
     assert wait_for(lambda: all(map(gone, pids)))
 
 
-def test_nothing_is_left_behind_where_the_main_process_is_killed(tmp_path):
+def test_nothing_is_left_behind_where_the_main_process_is_killed():
     program = (
         "import sys, time\n"
+        "from colasearch.benchmarks.measurements.kill_servers import targets\n"
         "from colasearch.environments.servers.served import Served, served_kind\n"
         f"made = served_kind('fake', {str(FAKE) + ':Fake'!r}, 1, 3.0).make()\n"
         "made.reset('count', 0)\n"
-        "print(made.pool.servers[0].process.pid, flush=True)\n"
+        "print(*targets(made.pool.servers[0]), flush=True)\n"
         "time.sleep(600)\n"
     )
     main = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
     assert main.stdout is not None
-    pid = int(main.stdout.readline())
-    assert not gone(pid)
+    pids = [int(pid) for pid in main.stdout.readline().split()]
+    assert len(pids) == 2
+    assert not any(map(gone, pids))
+    os.kill(pids[1], signal.SIGSTOP)  # so that nothing it could hear of would end it
     main.kill()
     main.wait()
     main.stdout.close()
-    assert wait_for(lambda: gone(pid))
+    assert wait_for(lambda: all(map(gone, pids)))

@@ -2,7 +2,10 @@
 
 A line is ``{"call": NAME, "given": [...]}``; the answer is ``{"value": ...}``, or ``{"error": "...", "kind": "..."}``
 where the environment raised. What the environment prints goes to standard error. Where it raised and has a
-method ``alive`` that says no, the process ends.
+method ``alive`` that says no, the process ends. ``healthy`` asks that method alone.
+
+Whatever ends the process ends all programs that it has started, also those that hang: a guardian, forked before
+anything else, kills their group.
 """
 
 from __future__ import annotations
@@ -10,13 +13,17 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import signal
 import sys
+import time
 from typing import Any
 
 from colasearch.environments.registry import find
 from colasearch.verifiers.worker import die_with_parent
 
 READY = "ready"
+GUARD_SECONDS = 0.5
+"""Between two looks of the guardian."""
 ATTRIBUTES = ("tasks", "instruction", "max_steps")
 """What is asked of an environment that is no method."""
 METHODS = ("valid_actions", "gold", "success", "variations")
@@ -42,6 +49,11 @@ def describe(environment: Any) -> dict[str, Any]:
     return found
 
 
+def healthy(environment: Any) -> bool:
+    """Whether the environment, which may need other programs, can be used."""
+    return not hasattr(environment, "alive") or bool(environment.alive())
+
+
 def answer(environment: Any, line: str) -> dict[str, Any]:
     """Do what a line says."""
     asked = json.loads(line)
@@ -49,19 +61,38 @@ def answer(environment: Any, line: str) -> dict[str, Any]:
     try:
         if name == "describe":
             return {"value": describe(environment)}
+        if name == "healthy":
+            return {"value": healthy(environment)}
         value = getattr(environment, name)(*given)
         if isinstance(value, set | frozenset | range):
             value = sorted(value)
         return {"value": value}
     except Exception as error:  # the environment's own
-        if hasattr(environment, "alive") and not environment.alive():
+        if not healthy(environment):
             os._exit(1)  # a program that it needs is gone: whoever asked must take another server
         return {"error": " ".join(str(error).split())[:500], "kind": type(error).__name__}
+
+
+def guard() -> None:
+    """Fork a process that kills this one's group when this one is gone.
+
+    A program whose input ends with this process usually ends by itself; one that hangs or is stopped does not.
+    """
+    guarded = os.getpid()
+    if os.fork():
+        return
+    os.closerange(0, 3)  # or whoever reads from us would wait for it
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    while os.getppid() == guarded:
+        time.sleep(GUARD_SECONDS)
+    os.killpg(0, signal.SIGKILL)
 
 
 def main() -> int:
     """Serve until standard input ends, or the parent does."""
     spec, parent = sys.argv[1], int(sys.argv[2])
+    if os.getpgrp() == os.getpid():  # else others are in the group
+        guard()
     die_with_parent(parent)
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what the environment prints must not get between the answers

@@ -76,11 +76,12 @@ class Pool:
 
     def _healthy(self, server: Server) -> bool:
         try:
-            server.ask("describe", timeout=CHECK_SECONDS)
+            if server.ask("healthy", timeout=CHECK_SECONDS):
+                return True
         except (ServerLost, EnvironmentFault):
-            server.kill()
-            return False
-        return True
+            pass
+        server.kill()
+        return False
 
     def _start(self) -> Server:
         why = ""

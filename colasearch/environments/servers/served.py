@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from colasearch.environments.base import EnvironmentFault, Kind
+from colasearch.environments.checked import apart
 from colasearch.environments.servers.pool import Pool
 from colasearch.environments.servers.server import Server, ServerLost
 
@@ -85,8 +86,7 @@ class Served:
 
     def _same(self, now: Any, before: Any) -> None:
         if now != before:
-            raise EnvironmentFault(f"played again in another server, the episode came to {str(now)[:80]!r}, not "
-                                   f"{str(before)[:80]!r}")  # fmt: skip
+            raise EnvironmentFault(f"played again in another server, the episode came to {apart(now, before)}")
 
     def _lose(self) -> None:
         if self._server is not None:
