@@ -1,7 +1,7 @@
 """Runs tests with every dependency at the lower bound that pyproject.toml gives it.
 
     python scripts/lower_bounds.py                          # the core tests, in an environment made for it
-    python scripts/lower_bounds.py --env DIR tests/engine   # in an environment that stays, with other tests
+    python scripts/lower_bounds.py --env DIR tests/engine   # in an environment that stays, and is used as it is; other tests
 
 torch stays at the version of constraints.txt: other builds of it are gigabytes. `HIGHER` has the bounds that cannot be
 had beside that torch, with the version that is taken instead. What the bounds of the extras in `EXTRAS` say counts too.
@@ -10,6 +10,7 @@ had beside that torch, with the version that is taken instead. What the bounds o
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -51,6 +52,16 @@ def lowest() -> dict[str, str]:
     return found
 
 
+def install(python: Path, pins: dict[str, str], bounds: dict[str, str]) -> None:
+    """Put torch, the lowest versions, the tests' tools and this checkout into an environment."""
+    pip = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+    torch = f"{PINNED}=={pins[PINNED]}"
+    lowest_ones = [f"{name}=={version}" for name, version in bounds.items()]
+    subprocess.run([*pip, torch], check=True)
+    subprocess.run([*pip, torch, *lowest_ones, *(f"{name}=={pins[name]}" for name in TOOLS)], check=True)
+    subprocess.run([*pip, "--no-deps", "--no-build-isolation", "--editable", str(ROOT)], check=True)
+
+
 def main() -> None:
     """Make the environment, say what is in it, run the tests."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -61,16 +72,13 @@ def main() -> None:
     bounds.pop(PINNED)
     with tempfile.TemporaryDirectory() as name:
         folder = given.env or Path(name) / "env"
-        if not (folder / "bin" / "python").exists():
-            venv.create(folder, with_pip=True)
         python = folder / "bin" / "python"
-        pip = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
-        torch = f"{PINNED}=={pins[PINNED]}"
-        tools = [f"{name}=={pins[name]}" for name in TOOLS]
-        subprocess.run([*pip, torch], check=True)
-        subprocess.run([*pip, torch, *(f"{name}=={version}" for name, version in bounds.items()), *tools], check=True)
-        subprocess.run([*pip, "--no-deps", "--no-build-isolation", "--editable", str(ROOT)], check=True)
-        print(", ".join(f"{name} {version}" for name, version in sorted(bounds.items())), flush=True)
+        if not python.exists():
+            venv.create(folder, with_pip=True)
+            install(python, pins, bounds)
+        listed = subprocess.run([str(python), "-m", "pip", "list", "--format=json"], capture_output=True, check=True)
+        found = {one["name"].lower().replace("_", "-"): one["version"] for one in json.loads(listed.stdout)}
+        print(", ".join(f"{name} {found[name.partition('[')[0]]}" for name in sorted(bounds)), flush=True)
         # Nothing is to be found in the environment that this script runs in.
         environment = {**os.environ, "PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}"}
         command = [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", *map(str, given.tests)]

@@ -188,7 +188,8 @@ def server(given: argparse.Namespace, log: list[str]) -> Iterator[tuple[subproce
     """The server's process, and its port; what it says from then on goes to ``log``."""
     command = [sys.executable, "-m", "colasearch", "serve", "--model", MODEL, "--port", "0"]
     limits = ["--queue", str(given.queue), "--slots", str(given.slots), "--timeout", str(given.timeout)]
-    process = subprocess.Popen([*command, *limits, "--threads", "1"], stderr=subprocess.PIPE, text=True)
+    more = ["--drain", "300", "--threads", "1"]
+    process = subprocess.Popen([*command, *limits, *more], stderr=subprocess.PIPE, text=True)
     try:
         assert process.stderr is not None
         line = next(line for line in process.stderr if line.startswith("Serving "))
@@ -203,15 +204,25 @@ def drained(process: subprocess.Popen[str], port: int, given: argparse.Namespace
     """SIGTERM with requests in hand: their statuses, the exit code."""
     seen = Seen()
 
+    async def in_hand() -> int:
+        health = json.loads(await asyncio.to_thread(get, port, "/health"))
+        return int(health["running"] + health["waiting"])
+
     async def ask_and_end() -> None:
-        asked = [asyncio.ensure_future(ask(port, at, given.sims, seen)) for at in range(4 * given.slots)]
-        while not json.loads(await asyncio.to_thread(get, port, "/health"))["running"]:
+        count = 2 * given.slots
+        asked = [asyncio.ensure_future(ask(port, at, 16, seen)) for at in range(count)]
+        while await in_hand() < count - sum(seen.statuses.values()):
             await asyncio.sleep(0.01)
         process.send_signal(signal.SIGTERM)
         await asyncio.gather(*asked)
 
     asyncio.run(ask_and_end())
-    return {"statuses": dict(seen.statuses), "exit": process.wait(60)}
+    return {"statuses": dict(seen.statuses), "answers_differ": _several(seen), "exit": process.wait(60)}
+
+
+def _several(seen: Seen) -> int:
+    """Requests that got several answers."""
+    return sum(len(texts) > 1 for texts in seen.answers.values())
 
 
 def faults(rounds: list[dict[str, Any]], end: dict[str, Any], given: argparse.Namespace) -> list[str]:
@@ -221,8 +232,8 @@ def faults(rounds: list[dict[str, Any]], end: dict[str, Any], given: argparse.Na
         allowed = {"200", *map(str, REFUSED)}
         if set(one["statuses"]) - allowed or sum(one["statuses"].values()) != given.requests:
             found.append(f"round {number}: statuses {one['statuses']}")
-        if one["different"]:
-            found.append(f"round {number}: {one['different']} requests had several answers")
+        if one["answers_differ"]:
+            found.append(f"round {number}: {one['answers_differ']} requests had several answers")
         if any("late" in kind or "held" in kind for kind in one["slow"]):
             found.append(f"round {number}: slow clients {one['slow']}")
     if len(rounds) > 1:
@@ -243,12 +254,13 @@ def main() -> None:
     parser.add_argument("--slow", type=int, default=30, help="slow clients beside them")
     parser.add_argument("--leave", type=int, default=100, help="clients that leave beside them")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--sims", type=int, default=4)
+    parser.add_argument("--sims", type=int, default=2)
     parser.add_argument("--slots", type=int, default=16)
-    parser.add_argument("--queue", type=int, default=600)
+    parser.add_argument("--queue", type=int, default=300)
     parser.add_argument("--timeout", type=float, default=300.0, help="the server's limit for a request, in seconds")
     parser.add_argument("--leak", type=float, default=4.0, help="MiB by which the last round may add to memory")
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the server must not stay behind
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     log: list[str] = []
     with server(given, log) as (process, port):
@@ -264,14 +276,18 @@ def main() -> None:
                     "statuses": dict(seen.statuses),
                     "slow": dict(seen.slow),
                     "left": seen.left,
-                    "different": sum(len(texts) > 1 for texts in seen.answers.values()),
+                    "answers_differ": _several(seen),
                     "seconds": round(seconds, 1),
                     "held": held(process.pid),
                 }
             )
         end = drained(process, port, given)
     wrong = faults(rounds, end, given)
-    wrong += [f"the server said: {line.rstrip()}" for line in log[:20] if not line.startswith("shutting down")]
+    wrong += [
+        f"the server said: {line.rstrip()}"
+        for line in log[:20]
+        if not line.startswith(("shutting down", "Error: terminated"))
+    ]
     print(json.dumps({"soft_limit_of_handles": soft, "rounds": rounds, "sigterm": end, "faults": wrong}))
     sys.exit(1 if wrong else 0)
 
