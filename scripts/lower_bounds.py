@@ -1,10 +1,11 @@
 """Runs tests with every dependency at the lower bound that pyproject.toml gives it.
 
     python scripts/lower_bounds.py                          # the core tests, in an environment made for it
-    python scripts/lower_bounds.py --env DIR tests/engine   # in an environment that stays, and is used as it is; other tests
+    python scripts/lower_bounds.py --env DIR tests/engine   # other tests, in an environment that is kept
 
 torch stays at the version of constraints.txt: other builds of it are gigabytes. `HIGHER` has the bounds that cannot be
 had beside that torch, with the version that is taken instead. What the bounds of the extras in `EXTRAS` say counts too.
+An environment that is there already is used as it is.
 """
 
 from __future__ import annotations
