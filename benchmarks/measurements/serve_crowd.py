@@ -261,7 +261,7 @@ def faults(rounds: list[dict[str, Any]], end: dict[str, Any], given: argparse.Na
             found.append(f"handles or threads grew from {before} to {after}")
         if after["rss_mib"] > before["rss_mib"] + given.leak:
             found.append(f"memory grew from {before} to {after}")
-    if end["exit"] != 143 or set(end["statuses"]) - {"200"}:
+    if end["exit"] != 143 or set(end["statuses"]) - {"200", "429"}:
         found.append(f"at SIGTERM: {end}")
     return found
 
