@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from colasearch.model.base import BaseModel
+from colasearch.model.card import model_card
 from colasearch.model.config import LatentConfig
 from colasearch.model.latent_lm import LatentModules, save_latents
 from colasearch.problem import LabelledProblem, Problem
-from colasearch.training.trained.card import model_card
 from colasearch.verifiers import extract_answer, get_verifier
 
 PARTS = ("idm", "policy", "rest")

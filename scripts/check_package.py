@@ -98,7 +98,9 @@ def check_installed(wheel: Path) -> None:
         venv.create(folder / "env", with_pip=True)
         python = folder / "env" / "bin" / "python"
         pip = (python, "-m", "pip", "--disable-pip-version-check")
-        # The CPU build where constraints and index offer one; then the wheel with the versions that CI uses.
+        # torch first, as in the Makefile: the CPU build where there is one. Then the wheel, with CI's versions.
+        pins = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+        run(*pip, "install", "--quiet", next(pin for pin in pins if pin.startswith("torch==")), cwd=folder)
         run(*pip, "install", "--quiet", "--constraint", ROOT / "constraints.txt", wheel, cwd=folder)
         print(run(*pip, "check", cwd=folder).strip())
         shutil.copy(ROOT / "examples" / "countdown.json", folder)

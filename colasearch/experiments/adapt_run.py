@@ -23,11 +23,11 @@ from colasearch.experiments.recipes.adapting import (
     stages,
 )
 from colasearch.experiments.running.stages import KEY, RECORDS_NAME, records_by_name, run_stages
+from colasearch.model.card import table
 from colasearch.problem import LabelledProblem
 from colasearch.storage.files import folder_atomic, sha256_of, write_atomic, write_sums
 from colasearch.storage.runs import RunFolder, manifest_of
 from colasearch.training.data.problems import labelled_or_none
-from colasearch.training.trained.card import table
 
 Say = Callable[[str], None]
 

@@ -8,6 +8,8 @@ from typing import Any, Literal
 from colasearch.errors import CorruptFileError
 
 SCHEMA = 1
+MODEL_TYPE = "colasearch-latent"
+"""What ``config.json`` says to tell our folders from others."""
 BOUNDS: dict[str, tuple[float, float]] = {
     "hidden_size": (1, 1 << 17),
     "vocab_size": (1, 1 << 24),
@@ -118,7 +120,7 @@ class LatentConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for ``config.json``."""
-        return {"schema": SCHEMA, "model_type": "colasearch-latent", **asdict(self)}
+        return {"schema": SCHEMA, "model_type": MODEL_TYPE, **asdict(self)}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any], where: str = "config.json") -> LatentConfig:

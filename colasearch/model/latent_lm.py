@@ -13,6 +13,7 @@ import math
 import shutil
 import warnings
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,24 @@ from torch import Tensor, nn
 from colasearch.disk import raise_disk
 from colasearch.errors import CorruptFileError, PrerequisiteError
 from colasearch.model.base import BaseModel
+from colasearch.model.card import model_card
 from colasearch.model.codebook import Codebook
-from colasearch.model.config import LatentConfig
+from colasearch.model.config import MODEL_TYPE, LatentConfig
 from colasearch.model.inverse_dynamics import AbsentIDM, InverseDynamicsModel
 from colasearch.model.policy import Policy
 from colasearch.model.registry import resolve
-from colasearch.model.sources import REINSTALL, Report, base_nearby, bundled_base, pretrained_root, silent
+from colasearch.model.sharing import add_base, shared_card
+from colasearch.model.sources import (
+    REINSTALL,
+    Report,
+    base_nearby,
+    bundled_base,
+    hub_snapshot,
+    is_hub_name,
+    pretrained_root,
+    silent,
+    snapshot_at_hand,
+)
 from colasearch.model.tuned import apply_tuned, check_numbers
 from colasearch.model.value import QHead, ValueHead
 from colasearch.model.world_model import MergeHead
@@ -58,12 +71,18 @@ class LatentLM:
         base: The frozen base.
         latents: The latent modules; None when the model has none (then only sampled actions work).
         tuned_path: The file with the changes of a fine-tuned base (already merged into ``base``); None without.
+        card: The model card that it was loaded with; empty without.
     """
 
     def __init__(
-        self, name: str, base: BaseModel, latents: LatentModules | None, tuned_path: Path | None = None
+        self,
+        name: str,
+        base: BaseModel,
+        latents: LatentModules | None,
+        tuned_path: Path | None = None,
+        card: str = "",
     ) -> None:
-        self.name, self.base, self.latents, self.tuned_path = name, base, latents, tuned_path
+        self.name, self.base, self.latents, self.tuned_path, self.card = name, base, latents, tuned_path, card
 
     @classmethod
     def from_pretrained(
@@ -78,6 +97,8 @@ class LatentLM:
     ) -> LatentLM:
         """Load a model by known name, checkpoint folder of latent modules, base folder or hub name.
 
+        A hub name may end in a branch, tag or commit: ``owner/model@revision``. Private models need ``hf auth login``.
+
         With ``whole_latents`` the latent modules are float32 whatever the base is: what is trained, or saved again,
         must not be rounded to the element type that the base happens to run in. With ``run_only`` only the engine of
         this process will use the model, which then needs half the memory on a CPU (``BaseModel.load``).
@@ -86,9 +107,12 @@ class LatentLM:
             PrerequisiteError: A part cannot be found.
             CorruptFileError: A part is damaged, or the latent modules do not fit the base.
         """
+        if is_hub_name(name):
+            hub_snapshot(name, name, report)
         folder = latents_folder(name)
         if folder is None:
             return cls(name, BaseModel.load(name, device, dtype, report, run_only=run_only), None)
+        import_module("colasearch.model.auto")  # transformers knows our folders from here on
         latents = load_latents(folder)
         inside = bundled_base(folder)
         if inside is None or folder == pretrained_root() / latents.config.base.name:
@@ -107,7 +131,8 @@ class LatentLM:
         if tuned is not None and tuned_path is not None:
             apply_tuned(base, tuned_path, tuned)
         latents.to(device=base.device, dtype=torch.float32 if whole_latents else base.dtype)
-        return cls(name, base, latents, tuned_path)
+        card = folder / "README.md"
+        return cls(name, base, latents, tuned_path, card.read_text("utf-8", "replace") if card.is_file() else "")
 
     @property
     def num_codes(self) -> int:
@@ -144,22 +169,56 @@ class LatentLM:
     def save_pretrained(self, folder: str | Path, card: str = "") -> None:
         """Write the latent modules in half precision to ``folder``, replacing a checkpoint that is there.
 
-        The changes of a fine-tuned base go with them, bit by bit.
+        The changes of a fine-tuned base go with them, bit by bit. Without ``card`` one is written from the config.
         """
         save_latents(self.require_latents(), Path(folder), card, tuned_path=self.tuned_path)
 
-    def push_to_hub(self, repo_id: str, *, private: bool = False) -> str:
-        """Upload the latent modules and their card to the hub; returns the commit's address."""
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        commit_message: str = "Push model using colasearch",
+        private: bool | None = None,
+        token: str | None = None,
+        branch: str | None = None,
+        create_pr: bool = False,
+        card: str = "",
+    ) -> str:
+        """Upload the latent modules and their card to the hub, so that ``from_pretrained(repo_id)`` loads them.
+
+        A base that is on the hub, or that colasearch knows by name, is only named; any other goes along.
+
+        Args:
+            repo_id: ``owner/model``; made if it is not there.
+            commit_message: Of the commit.
+            private: Whether others may not see it, where it is made; None: as the account's settings say.
+            token: Of the account; None: the one of ``hf auth login``.
+            branch: Where to; None: ``main``.
+            create_pr: Open a pull request instead.
+            card: The model card; empty: the one that the model was loaded with, else one written from its config.
+
+        Returns:
+            The address of the commit.
+
+        Raises:
+            PrerequisiteError: The model has no latent modules, or its base cannot go along.
+        """
         import tempfile
 
         from huggingface_hub import HfApi
 
-        api = HfApi()
-        api.create_repo(repo_id, private=private, exist_ok=True)
+        modules, api = self.require_latents(), HfApi(token=token)
         with tempfile.TemporaryDirectory() as parent:
             folder = Path(parent) / "model"
-            self.save_pretrained(folder)
-            return str(api.upload_folder(repo_id=repo_id, folder_path=str(folder)))
+            save_latents(modules, folder, shared_card(modules.config, card or self.card), tuned_path=self.tuned_path)
+            add_base(folder, modules.config)
+            repo = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
+            return str(
+                api.upload_folder(
+                    repo_id=repo, folder_path=str(folder), commit_message=commit_message, revision=branch,
+                    create_pr=create_pr,
+                )
+            )  # fmt: skip
 
 
 def packaged_names() -> list[str]:
@@ -171,12 +230,12 @@ def packaged_names() -> list[str]:
 
 
 def latents_folder(name: str) -> Path | None:
-    """The checkpoint folder of ``name``: a packaged one, one that the user named, a path with our config; else None."""
+    """The checkpoint folder of ``name``: packaged, named by the user, a path, or fetched from the hub; else None."""
     if name in packaged_names():
         return pretrained_root() / name
-    folder = Path(resolve(name)).expanduser()
+    folder = (snapshot_at_hand(name) if is_hub_name(name) else None) or Path(resolve(name)).expanduser()
     config = folder / "config.json"
-    if config.is_file() and read_json(config).get("model_type") == "colasearch-latent":
+    if config.is_file() and read_json(config).get("model_type") == MODEL_TYPE:
         return folder
     return None
 
@@ -193,7 +252,7 @@ def save_latents(
         write_modules(modules, temporary, dtype)
         if tuned_path is not None and modules.config.tuned is not None:
             shutil.copyfile(tuned_path, temporary / modules.config.tuned.file)
-        (temporary / "README.md").write_text(card or f"# Latent modules for {modules.config.base.name}\n")
+        (temporary / "README.md").write_text(card or model_card(modules.config), encoding="utf-8")
         write_sums(temporary)
 
 

@@ -21,6 +21,7 @@ from typing import Any
 from colasearch.errors import CorruptFileError, PrerequisiteError
 from colasearch.model.adapter import MERGE, Adapter, is_adapter, merged_sha256, read_adapter
 from colasearch.model.adapter import WEIGHTS_NAME as ADAPTER_WEIGHTS
+from colasearch.model.card import HUB_NAME
 from colasearch.model.config import BaseIdentity
 from colasearch.model.known import KNOWN
 from colasearch.model.registry import resolve
@@ -41,6 +42,8 @@ from colasearch.storage.files import (
 
 Report = Callable[[str], None]
 HUB_FILES = ["*.safetensors", "*.json", "*.jinja", "tokenizer.model", "merges.txt", "vocab.txt"]
+HUB_NOTES = ["README.md", "*SHA256SUMS"]
+"""What a model folder of ours has besides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +123,11 @@ def find_base(name: str, report: Report = silent) -> BaseFolder:
             f"model {name!r} is part of the package, but {pretrained_root() / name} is not there; install colasearch "
             "again, from a version that ships it"
         )
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", hub_name):
+    if not HUB_NAME.fullmatch(hub_name):
         raise PrerequisiteError(
             f"unknown model {name!r}: it is neither a known name ({', '.join(sorted(KNOWN))}), nor a folder, nor a "
-            "GGUF file, nor a hub name of the form owner/model; `colasearch models` lists the known ones"
+            "GGUF file, nor a hub name of the form owner/model or owner/model@revision; `colasearch models` lists the "
+            "known ones"
         )
     try:
         return _from_hub(hub_name, name, report)
@@ -234,37 +238,77 @@ def _from_cache(folder: Path) -> BaseFolder:
     return BaseFolder(folder, identity)
 
 
-def _from_hub(hub_name: str, name: str, report: Report) -> BaseFolder:
+def is_hub_name(name: str) -> bool:
+    """Whether ``name`` can only be one of the hub: it has its form, and nothing here has that name."""
+    return HUB_NAME.fullmatch(name) is not None and name not in KNOWN and not Path(name).expanduser().exists()
+
+
+def snapshot_at_hand(name: str) -> Path | None:
+    """The folder of ``owner/model`` or ``owner/model@revision`` in the local hub cache; None: it is not there."""
+    from huggingface_hub import snapshot_download
+
+    found = HUB_NAME.fullmatch(name)
+    if found is None:
+        return None
+    try:
+        path = Path(snapshot_download(found["repo"], revision=found["revision"], local_files_only=True))
+    except (OSError, ValueError):  # not there, or no name that the hub could have
+        return None
+    return path if list(path.glob("*.safetensors")) else None
+
+
+def hub_snapshot(hub_name: str, name: str, report: Report) -> Path:
+    """The folder of a model of the hub, fetched unless it is in the local hub cache.
+
+    A complete snapshot on disk needs no network, not even to look for a newer revision: runs stay the same.
+
+    Args:
+        hub_name: ``owner/model`` or ``owner/model@revision``.
+        name: What the user called it.
+        report: As in ``find_base``.
+
+    Raises:
+        PrerequisiteError: The hub has no such model, keeps it back, or cannot be reached.
+    """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         GatedRepoError,
         HfHubHTTPError,
         LocalEntryNotFoundError,
         RepositoryNotFoundError,
+        RevisionNotFoundError,
     )
 
+    path = snapshot_at_hand(hub_name)
+    if path is not None:
+        return path
+    repo, _, revision = hub_name.partition("@")
+    report(f"looking for {hub_name} on the Hugging Face hub")
     try:
-        # A complete snapshot on disk needs no network, not even to look for a newer revision: runs stay the same.
-        path = Path(snapshot_download(hub_name, allow_patterns=HUB_FILES, local_files_only=True))
-        if not list(path.glob("*.safetensors")):
-            raise LocalEntryNotFoundError("no weights in the local snapshot")
-    except (LocalEntryNotFoundError, OSError):
-        report(f"looking for {hub_name} on the Hugging Face hub")
-        try:
-            path = Path(snapshot_download(hub_name, allow_patterns=HUB_FILES, etag_timeout=5))
-        except GatedRepoError:
-            raise PrerequisiteError(
-                f"{hub_name} is gated on the hub; accept its licence there, then log in with `hf auth login`"
-            ) from None
-        except RepositoryNotFoundError:
-            raise PrerequisiteError(
-                f"unknown model {name!r}: the hub has no repository {hub_name} (or it is private: `hf auth login`)"
-            ) from None
-        except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise PrerequisiteError(
-                f"{hub_name} is not in the local hub cache and the hub could not be reached ({reason[:120]})"
-            ) from None
+        return Path(
+            snapshot_download(repo, revision=revision or None, allow_patterns=[*HUB_FILES, *HUB_NOTES], etag_timeout=5)
+        )
+    except GatedRepoError:
+        raise PrerequisiteError(
+            f"{repo} is gated on the hub; accept its licence there, then log in with `hf auth login`"
+        ) from None
+    except RepositoryNotFoundError:
+        raise PrerequisiteError(
+            f"unknown model {name!r}: the hub has no repository {repo} (or it is private: `hf auth login`)"
+        ) from None
+    except RevisionNotFoundError:
+        raise PrerequisiteError(
+            f"unknown model {name!r}: {repo} has no revision {revision!r}; give a branch, a tag or a commit of it"
+        ) from None
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise PrerequisiteError(
+            f"{hub_name} is not in the local hub cache and the hub could not be reached ({reason[:120]})"
+        ) from None
+
+
+def _from_hub(hub_name: str, name: str, report: Report) -> BaseFolder:
+    path = hub_snapshot(hub_name, name, report)
     _check_format(path)
     for shard in sorted(path.glob("*.safetensors")):
         # The hub's cache names each large file by its SHA-256.

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
+import resource
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -20,6 +22,8 @@ HEADER_SECONDS = 10.0
 """A connection that has not sent a request by then is closed."""
 AFTER_DRAIN = 10
 """Seconds in which answers leave once their searches have ended."""
+HANDLES = 65536
+"""File handles that are enough: each connection is one."""
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -42,6 +46,15 @@ def address_of(listening: socket.socket) -> str:
     """The address of a socket, for a browser."""
     host, port = listening.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def allow_handles() -> None:
+    """Let this process hold as many connections as the system grants it; shells give 1,024 file handles at first."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = HANDLES if hard == resource.RLIM_INFINITY else min(hard, HANDLES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 class _Connection(H11Protocol):
@@ -104,6 +117,7 @@ def run(app: App, listening: socket.socket, drain: float, say: Callable[[str], N
     Raises:
         ColasearchError: The engine ended by itself.
     """
+    allow_handles()
     engine = app.engine
     engine.start()
     server = Server(app, drain, say)

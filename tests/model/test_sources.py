@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import http.server
 import json
 import os
 import shlex
@@ -11,12 +10,12 @@ import shutil
 import stat
 import subprocess
 import sys
-import threading
 import zipfile
 from pathlib import Path
 
 import pytest
 import torch
+from hub_server import COMMIT, serving
 from safetensors.torch import load
 from tiny_gguf import WIDTH, write_gguf
 
@@ -243,46 +242,6 @@ def test_a_checked_file_is_read_again_only_after_it_changed(tmp_path, monkeypatc
 # --- the hub ---------------------------------------------------------------------------------------------------
 
 
-class _Hub(http.server.BaseHTTPRequestHandler):
-    """The few endpoints of the hub that a snapshot download uses, over one local folder."""
-
-    folder: Path
-    commit = "c" * 40
-
-    def log_message(self, *args: object) -> None:
-        return None
-
-    def _send(self, code: int, body: bytes, headers: dict[str, str] | None = None) -> None:
-        self.send_response(code)
-        for key, value in (headers or {}).items():
-            self.send_header(key, value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(body)
-
-    def do_GET(self) -> None:
-        if "/api/models/owner/tiny/tree" in self.path:
-            files = sorted(self.folder.iterdir())
-            tree = [{"type": "file", "path": p.name, "size": p.stat().st_size, "oid": "0" * 40} for p in files]
-            self._send(200, json.dumps(tree).encode(), {"Content-Type": "application/json"})
-            return
-        if "/api/models/owner/tiny" in self.path:
-            names = [{"rfilename": p.name} for p in sorted(self.folder.iterdir())]
-            body = {"id": "owner/tiny", "sha": self.commit, "siblings": names}
-            self._send(200, json.dumps(body).encode(), {"Content-Type": "application/json"})
-            return
-        file = self.folder / self.path.rsplit("/", 1)[-1]
-        if "owner/tiny/resolve" not in self.path or not file.is_file():
-            self._send(404, b"", {"X-Error-Code": "RepoNotFound"})
-            return
-        data = file.read_bytes()
-        etag = hashlib.sha256(data).hexdigest()
-        self._send(200, data, {"ETag": f'"{etag}"', "X-Repo-Commit": self.commit, "X-Linked-Etag": f'"{etag}"'})
-
-    do_HEAD = do_GET
-
-
 HUB_CLIENT = """
 import sys, json, dataclasses
 from colasearch.errors import ColasearchError
@@ -302,14 +261,10 @@ def hub(base_folder, tmp_path):
 
     There is one process that is offline, and one that is not: each takes seconds to import what it needs.
     """
-    handler = type("Handler", (_Hub,), {"folder": base_folder})
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-
+    shutil.copytree(base_folder, tmp_path / "hub" / "owner" / "tiny")
     clients: dict[bool, subprocess.Popen[str]] = {}
 
     def start(offline: bool) -> subprocess.Popen[str]:
-        endpoint = f"http://127.0.0.1:{server.server_port}"
         environment = {
             **os.environ,
             "HF_ENDPOINT": endpoint,
@@ -329,10 +284,10 @@ def hub(base_folder, tmp_path):
         client.stdin.flush()
         return client.stdout.readline()
 
-    yield ask
+    with serving(tmp_path / "hub") as (endpoint, _):
+        yield ask
     for client in clients.values():
         client.communicate()
-    server.shutdown()
 
 
 def test_a_hub_model_is_downloaded_checked_and_then_used_offline(hub, base_folder):
@@ -345,7 +300,7 @@ def test_a_hub_model_is_downloaded_checked_and_then_used_offline(hub, base_folde
     path, identity = json.loads(first.splitlines()[0])
     digest = hashlib.sha256((base_folder / "model.safetensors").read_bytes()).hexdigest()
     assert identity["sha256"] == digest
-    assert identity["revision"] == _Hub.commit
+    assert identity["revision"] == COMMIT
     assert json.loads(hub("owner/tiny", offline=True).splitlines()[0])[1] == identity
     weights = (Path(path) / "model.safetensors").resolve()
     weights.chmod(0o644)

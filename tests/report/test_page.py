@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,17 @@ def test_the_table_has_each_arm_and_keeps_oracle_apart(chrome, run_folder: Path)
     head = chrome.run("document.querySelector('table.arms thead').textContent")
     assert "selected answer" in head
     assert "Oracle" in head
+    quiet(chrome)
+
+
+def test_an_interrupted_run_opens_where_something_was_measured(chrome, tmp_path) -> None:
+    folder = made_run(tmp_path / "run", problems=4, sims=(4, 16), traces=False, finish=False)
+    records = folder / "problems.jsonl"
+    kept = [line for line in records.read_text().splitlines() if json.loads(line)["sims"] != 16]
+    records.write_text("\n".join(kept) + "\n")
+    write_html(folder, tmp_path / "page.html")
+    chrome.open(tmp_path / "page.html")
+    assert chrome.run("document.querySelector('.picker [aria-pressed=true]').textContent") == "4"
     quiet(chrome)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import signal
 import socket
 import subprocess
@@ -20,6 +21,7 @@ import pytest
 from colasearch.cli import serve
 from colasearch.cli.main import main
 from colasearch.cli.settings import ServeSettings
+from colasearch.serve.running import allow_handles
 
 ASKED = [{"role": "user", "content": "Make 941 from 3, 7, 8, 11, 12, 13."}]
 
@@ -105,6 +107,16 @@ def test_flags_make_the_settings_that_python_has(monkeypatch):
     monkeypatch.delenv("COLASEARCH_API_KEY")
     assert main(["serve"]) == 0
     assert made[1] == ServeSettings()
+
+
+def test_a_server_may_hold_more_connections_than_a_shell_grants():
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (300, hard))
+        allow_handles()
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] > 300
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.mark.parametrize(("host", "warns"), [("127.0.0.1", False), ("::1", False), ("localhost", False),

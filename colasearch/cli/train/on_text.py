@@ -17,7 +17,7 @@ def finish(kind: str, lm: Any, how: Run, config: dict[str, Any], result: dict[st
     """Save the trained model with its card beside the run, and print its held-out measures as one JSON object."""
     import json
 
-    from colasearch.training.trained.card import model_card
+    from colasearch.model.card import model_card
 
     modules = lm.require_latents()
     notes = {"config": {**config, "lr": how.lr, "seed": how.seed}, "heldout": result}

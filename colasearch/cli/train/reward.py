@@ -134,11 +134,11 @@ def run(settings: RewardSettings) -> None:
         )
     trained = classifier.size
     how = {"lr": settings.lr, "seed": settings.seed, "pairs trained on": len(train), "trained numbers": trained}
-    report = _finish(classifier, learner, held, base.identity.name, {**config, **how}, settings.output / "model")
+    report = _finish(classifier, learner, held, base.identity, {**config, **how}, settings.output / "model")
     click.echo(json.dumps({**report, "heldout": {**result, **report["heldout"]}, "trained_parameters": trained}))
 
 
-def _finish(classifier: Any, learner: Any, held: list[int], base: str, settings: Any, folder: Path) -> dict[str, Any]:
+def _finish(classifier: Any, learner: Any, held: list[int], base: Any, settings: Any, folder: Path) -> dict[str, Any]:
     """Save the model with its card; what is printed of it."""
     from colasearch.benchmarks.harness.intervals import wilson
     from colasearch.training.preference.card import reward_card

@@ -1,6 +1,8 @@
 // The run as a whole: verdict, comparison table, charts, parts, what was run.
 
-const state = { sims: data.kind === "run" ? data.summary.sims : null };
+// The largest number of simulations; of a run that was interrupted, the largest for which there is anything to show.
+const measured = (point) => point.arms[data.summary.searcher]?.n > 0;
+const state = { sims: data.kind === "run" ? (data.summary.curve.filter(measured).pop()?.sims ?? data.summary.sims) : null };
 const pointAt = (sims) => data.summary.curve.find((point) => point.sims === sims) || data.summary.curve[data.summary.curve.length - 1];
 const armName = (arm) => visible(data.arm_names[arm] || arm);
 const swatch = (color) => h("i", { class: `swatch ${tone(color)}`, "aria-hidden": "true" });

@@ -5,32 +5,34 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from colasearch.model.card import metadata, table
+from colasearch.model.config import BaseIdentity
 from colasearch.training.preference.reliability import Bin
-from colasearch.training.trained.card import table
 
 
 def reward_card(
-    base: str,
+    base: BaseIdentity,
     settings: Mapping[str, Any],
     measures: Mapping[str, float],
     ci95: tuple[float, float],
     bins: Sequence[Bin],
 ) -> str:
-    """Markdown: base, settings, held-out accuracy with its 95% interval, calibration.
+    """Markdown: the hub's metadata, base, settings, held-out accuracy with its 95% interval, calibration.
 
     Args:
-        base: Name of the base.
+        base: The base.
         settings: What a run's results depend on.
         measures: Of ``reliability.measures``; empty where nothing was held out.
         ci95: Wilson's interval of the accuracy.
         bins: Of ``reliability.reliability``.
     """
     parts = [
-        f"# Reward model on {base}\n",
+        metadata("text-classification", base, library="transformers", tags=("colasearch", "reward-model")),
+        f"# Reward model on {base.name}\n",
         "A sequence classifier with one output, trained on preference pairs (Bradley-Terry) by colasearch. It loads as "
         "`AutoModelForSequenceClassification` of transformers, and as `rm:FOLDER` of colasearch: sigmoid of the "
         "difference of two rewards is the chance that the first text is preferred.\n",
-        table({"base": base, **settings}),
+        table({"base": base.name, **settings}),
         "## Held-out pairs\n",
     ]
     if not measures:

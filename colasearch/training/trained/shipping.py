@@ -26,6 +26,7 @@ from torch import Tensor
 
 from colasearch.errors import InputError
 from colasearch.model.base import BaseModel
+from colasearch.model.card import metadata, model_card, table
 from colasearch.model.config import BaseIdentity, LatentConfig, TunedBase
 from colasearch.model.inverse_dynamics import AbsentIDM
 from colasearch.model.latent_lm import LatentLM, write_modules
@@ -37,7 +38,6 @@ from colasearch.storage.files import folder_atomic, read_json, sha256_of, write_
 from colasearch.tasks import prompt_tokens
 from colasearch.training.data.problems import Reward
 from colasearch.training.reinforcement.rollout import Roller, RolloutConfig
-from colasearch.training.trained.card import model_card, table
 
 MOST_BYTES = 16_000_000
 """Largest model that is shipped, and largest file of modules for a known base: it is in every installation."""
@@ -297,6 +297,7 @@ def _card(
     if config is not None:
         parts.append(model_card(config, bundled=shipped.base))
     else:
+        parts.append(metadata("text-generation", library="transformers", tags=("colasearch",)))
         parts.append(f"# {shipped.folder.name}\n\nA base model without latent modules, in the folder base.\n")
         if base_stage:
             parts += ["## Stage: base\n", table(base_stage["config"]), table(base_stage["heldout"])]

@@ -1,10 +1,46 @@
-"""The model card of a trained checkpoint, written from what its training recorded."""
+"""The model card of a trained checkpoint, written from what its training recorded.
+
+It begins with the metadata that the Hugging Face hub reads: library, base model, tags.
+"""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
-from colasearch.model.config import LatentConfig
+from colasearch.model.config import BaseIdentity, LatentConfig
+from colasearch.model.known import KNOWN
+
+HUB_NAME = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
+"""``owner/model`` on the hub, and after ``@`` a branch, tag or commit."""
+TAGS = ("colasearch", "latent-actions", "tree-search", "arxiv:2503.21383")
+
+
+def hub_name_of(base: BaseIdentity) -> str | None:
+    """The name of a base on the hub; None where it is not from there."""
+    known = KNOWN.get(base.name)
+    if known is not None:
+        return known.hub
+    found = HUB_NAME.fullmatch(base.name)
+    return found["repo"] if found and base.revision else None  # a folder has no revision
+
+
+def metadata(
+    pipeline: str, base: BaseIdentity | None = None, *, library: str = "colasearch", tags: tuple[str, ...] = TAGS
+) -> str:
+    """The head of a card, as the hub's models have it.
+
+    Args:
+        pipeline: The task that the hub lists the model under, such as ``text-generation``.
+        base: The base model; named only where it is on the hub.
+        library: What loads the model.
+        tags: Words to find it by.
+    """
+    from huggingface_hub import ModelCardData
+
+    on_hub = None if base is None else hub_name_of(base)
+    data = ModelCardData(base_model=on_hub, library_name=library, pipeline_tag=pipeline, tags=list(tags))
+    return f"---\n{data.to_yaml().strip()}\n---\n"
 
 
 def table(rows: dict[str, Any]) -> str:
@@ -34,7 +70,7 @@ def _parts(config: LatentConfig) -> str:
 
 
 def model_card(config: LatentConfig, *, bundled: bool = False) -> str:
-    """Markdown card: base, shape, settings and held-out measures of each stage.
+    """Markdown card: the hub's metadata, base, shape, settings and held-out measures of each stage.
 
     Args:
         config: Of the latent modules.
@@ -42,6 +78,7 @@ def model_card(config: LatentConfig, *, bundled: bool = False) -> str:
     """
     base = config.base
     parts = [
+        metadata("text-generation", base),
         f"# Latent actions for {base.name}\n",
         f"{_parts(config)} for a base model (CoLA, arXiv 2503.21383). Made by colasearch; "
         f"{_base_note(config, bundled)}.\n",
@@ -59,7 +96,9 @@ def model_card(config: LatentConfig, *, bundled: bool = False) -> str:
     ]
     for stage, notes in config.training.items():
         parts.append(f"## Stage: {stage}\n")
-        parts.append(table(notes["config"]))
-        parts.append("Held-out measures (cross-entropies in nats a token):\n")
-        parts.append(table(notes["heldout"]))
+        told = notes if isinstance(notes, dict) else {"notes": notes}
+        parts.append(table(told.get("config", told)))
+        if "heldout" in told:
+            parts.append("Held-out measures (cross-entropies in nats a token):\n")
+            parts.append(table(told["heldout"]))
     return "\n".join(parts)
