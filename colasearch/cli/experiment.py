@@ -49,6 +49,11 @@ recipe_options = together(
     click.option("--resume", is_flag=True, help="Go on with the run in --output."),
 )
 """What is run, and where."""
+reuse_option = click.option(
+    "--reuse",
+    type=click.Path(path_type=Path),
+    help="A run with another recipe: stages whose commands, and all before that they read, are the same are copied.",
+)
 running_options = together(
     click.option(
         "--jobs",
@@ -69,11 +74,7 @@ def command() -> None:
 
 @command.command("countdown", epilog=EPILOG)
 @recipe_options
-@click.option(
-    "--reuse",
-    type=click.Path(path_type=Path),
-    help="A run with another recipe: stages whose commands, and all before that they read, are the same are copied.",
-)
+@reuse_option
 @running_options
 def countdown(
     output: Path | None,
@@ -149,9 +150,17 @@ def preference(
 
 @command.command("agents", epilog=AGENTS_EPILOG)
 @recipe_options
+@reuse_option
 @running_options
 def agents(
-    output: Path | None, size: str, changes: tuple[str, ...], resume: bool, jobs: int | None, show: bool, as_json: bool
+    output: Path | None,
+    size: str,
+    changes: tuple[str, ...],
+    resume: bool,
+    reuse: Path | None,
+    jobs: int | None,
+    show: bool,
+    as_json: bool,
 ) -> None:
     """A tiny model from nothing acts in a world of texts: RL on codes against RL on tokens, their harm, and search.
 
@@ -171,7 +180,9 @@ def agents(
     if output is None:
         raise click.UsageError("--output is missing: the run folder to create, or to --resume")
     jobs = jobs or min(MOST_JOBS, len(os.sched_getaffinity(0)))
-    summary = run_agents(recipe, size, output, resume=resume, jobs=jobs, say=lambda line: click.echo(line, err=True))
+    summary = run_agents(
+        recipe, size, output, resume=resume, reuse=reuse, jobs=jobs, say=lambda line: click.echo(line, err=True)
+    )
     if as_json:
         click.echo(json.dumps(summary, ensure_ascii=False))
     else:

@@ -12,7 +12,7 @@ from typing import Any
 
 from colasearch.errors import PrerequisiteError
 from colasearch.experiments.recipes.agents import VALUE, Agents, stages
-from colasearch.experiments.running.stages import KEY, RECORDS_NAME, records_by_name, run_stages
+from colasearch.experiments.running.stages import KEY, RECORDS_NAME, records_by_name, reuse_stages, run_stages
 from colasearch.storage.files import folder_atomic
 from colasearch.storage.runs import RunFolder, manifest_of
 
@@ -25,10 +25,13 @@ def run_agents(
     output: Path,
     *,
     resume: bool = False,
+    reuse: Path | None = None,
     jobs: int = 1,
     say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """Run (or with ``resume`` go on with) the experiment in ``output``; returns its summary.
+
+    ``reuse`` is the folder of a run with other numbers, whose stages are taken where they are the same.
 
     Raises:
         InputError: ``output`` exists and ``resume`` is not given, or it was made with other numbers.
@@ -46,6 +49,8 @@ def run_agents(
     settings = json.loads(json.dumps({"experiment": "agents", "size": size, **asdict(how)}))
     manifest = manifest_of("experiment", settings, {}, {})
     with RunFolder(output, manifest, resume=resume, key=KEY, records=RECORDS_NAME) as folder:
+        if reuse is not None:
+            reuse_stages(folder, plan, reuse, say)
         run_stages(folder, plan, say, jobs)
         folders = {stage.name: output / stage.folder for stage in plan}
         summary = {**summarise(how, size, folders, records_by_name(folder.records)), "model": MODEL}

@@ -34,23 +34,24 @@ class Agents:
         rounds, batch, group, rl_lr, rl_token_lr, beta, algorithm, merge_codes: Of RL, equal but for the learning rates.
         value_tokens, value_samples, value_epochs: Of the value head: tokens of actions to roll out, episodes of each
             variation, epochs.
-        test: Episodes that models are measured on, of the test split.
+        max_steps: Longest episode of RL; 0: the environment's own limit.
+        test: Episodes of the test split that models are measured on; ``search_test`` those of the searches.
         searcher, sims, width_of_search: Of the searches.
         seed: The first run's; of all else, too.
         threads: CPU threads of each stage.
     """
 
     environment: str = "house"
-    episodes: int = 400
-    heldout_episodes: int = 150
+    episodes: int = 500
+    heldout_episodes: int = 60
     words: int = 150
-    width: int = 128
+    width: int = 64
     layers: int = 4
     heads: int = 4
     context: int = 1024
-    base_epochs: int = 8
-    base_lr: float = 3e-3
-    base_batch_tokens: int = 4096
+    base_epochs: int = 5
+    base_lr: float = 4e-3
+    base_batch_tokens: int = 2048
     warmup_steps: int = 20
     codes: int = 16
     policy_layers: int = 1
@@ -60,17 +61,19 @@ class Agents:
     action_lr: float = 2e-3
     seeds: int = 3
     rounds: int = 20
-    batch: int = 8
-    group: int = 8
+    batch: int = 6
+    group: int = 6
+    max_steps: int = 20
     rl_lr: float = 1e-3
     rl_token_lr: float = 1e-3
     beta: float = 1e-3
     algorithm: str = "grpo"
     merge_codes: int = 0
-    value_tokens: int = 60_000
+    value_tokens: int = 30_000
     value_samples: int = 4
     value_epochs: int = 10
     test: int = 300
+    search_test: int = 150
     searcher: str = "gumbel"
     sims: tuple[int, ...] = (16, 64)
     width_of_search: int = 8
@@ -84,7 +87,8 @@ class Agents:
             InputError: A number is of no use.
         """
         least = {
-            "episodes": 10, "heldout_episodes": 1, "seeds": 1, "rounds": 1, "group": 2, "test": 1, "value_tokens": 1,
+            "episodes": 10, "heldout_episodes": 1, "seeds": 1, "rounds": 1, "group": 2, "test": 1, "search_test": 1,
+            "value_tokens": 1,
         }  # fmt: skip
         for field, most in least.items():
             if getattr(self, field) < most:
@@ -116,6 +120,7 @@ SIZES = {
         value_samples=2,
         value_epochs=1,
         test=3,
+        search_test=3,
         sims=(2, 3),
         width_of_search=2,
     ),
@@ -155,10 +160,11 @@ def stages(how: Agents) -> list[Stage]:
         how.heldout_episodes, output="problems.jsonl",
     )  # fmt: skip
     policy = _start(plan, how, rows, text, seeded)
+    for level in LEVELS:
+        _episodes(plan, how, START_BENCHES[level], f"before RL, on {level}", policy, level, seeded)
     trained = {level: [_rl(plan, how, policy, level, number) for number in range(how.seeds)] for level in LEVELS}
     value = _value(plan, how, trained["codes"][0], seeded)
     for level in LEVELS:
-        _episodes(plan, how, START_BENCHES[level], f"before RL, on {level}", policy, level, seeded)
         for number, folder in enumerate(trained[level]):
             seed = how.seed + number
             _episodes(plan, how, bench_name(level, seed), f"after RL on {level}, seed {seed}", folder, level, seeded)
@@ -211,6 +217,7 @@ def _rl(plan: Stages, how: Agents, policy: str, level: str, number: int) -> str:
         *("--algorithm", how.algorithm, "--rounds", how.rounds, "--batch", how.batch, "--group", how.group),
         *("--rows", how.batch * how.group, "--lr", how.rl_lr if level == "codes" else how.rl_token_lr),
         *("--beta", how.beta, "--heldout", 0, "--warmup-steps", 2, "--micro-tokens", 8192),
+        *(("--max-steps", how.max_steps) if how.max_steps else ()),
         *("--seed", seed, "--threads", how.threads),
     )
 
@@ -231,20 +238,20 @@ def _value(plan: Stages, how: Agents, model: str, seeded: tuple[object, ...]) ->
     )
 
 
-def _bench(how: Agents) -> tuple[object, ...]:
-    return ("bench", f"env:{how.environment}", "--split", "test", "--limit", how.test, "--batch-size", how.test)
+def _bench(how: Agents, count: int) -> tuple[object, ...]:
+    return ("bench", f"env:{how.environment}", "--split", "test", "--limit", count, "--batch-size", count)
 
 
 def _episodes(
     plan: Stages, how: Agents, name: str, about: str, folder: str, level: str, seeded: tuple[object, ...]
 ) -> None:
-    """Episodes played once, written freely as in RL."""
+    """Episodes played once, greedily, written freely as in RL."""
     actions = "latent" if level == "codes" else "sampled"
     plan.add(
         name,
         about,
-        *(*_bench(how), "--model", f"{folder}/model", "--actions", actions, "--searcher", "greedy"),
-        *("--arms", "greedy,sampled", "--no-valid-actions", "--temperature", 1, *seeded, "--json"),
+        *(*_bench(how, how.test), "--model", f"{folder}/model", "--actions", actions, "--searcher", "greedy"),
+        *("--arms", "greedy", "--sims", 1, "--no-valid-actions", *seeded, "--json"),
         partial=True,
     )
 
@@ -258,7 +265,17 @@ def _search(plan: Stages, how: Agents, model: str, seeded: tuple[object, ...]) -
         plan.add(
             name,
             f"search against best-of-N at equal {equal}",
-            *(*_bench(how), "--model", f"{model}/model", "--searcher", how.searcher, "--arms", arms, "--equal", equal),
-            *("--sims", ",".join(map(str, how.sims)), "--width", how.width_of_search, "--no-traces", *seeded, "--json"),
+            *(*_bench(how, how.search_test), "--model", f"{model}/model", "--searcher", how.searcher, "--arms", arms),
+            *(
+                "--equal",
+                equal,
+                "--sims",
+                ",".join(map(str, how.sims)),
+                "--width",
+                how.width_of_search,
+                "--no-traces",
+                *seeded,
+                "--json",
+            ),
             partial=True,
         )

@@ -47,6 +47,10 @@ def _share(value: float, ci95: Sequence[float] | None = None) -> str:
     return f"{100 * value:.1f}" + ("" if ci95 is None else f" ({100 * ci95[0]:.1f} to {100 * ci95[1]:.1f})")
 
 
+def _played(arm: Mapping[str, Any]) -> tuple[str, str]:
+    return _share(arm["success"], arm["ci95"]), f"{arm['score']:.3f}"
+
+
 def _points(value: float, ci95: Sequence[float]) -> str:
     return f"{100 * value:+.1f} ({100 * ci95[0]:+.1f} to {100 * ci95[1]:+.1f})"
 
@@ -55,18 +59,19 @@ def _learning(summary: Mapping[str, Any]) -> Section:
     rows = []
     for level in COLORS:
         before = summary["before"][level]
-        rows.append((f"before RL, {level}", "", *(_share(before[a]["success"], before[a]["ci95"]) for a in before), ""))
+        rows.append((f"before RL, {level}", "", *_played(before), ""))
     for arm in summary["arms"]:
         trained = f"{summary['parameters'][arm['on']]:,}"
-        cells = (_share(arm[name]["success"], arm[name]["ci95"]) for name in ("greedy", "sampled"))
+        cells = (_share(arm["success"], arm["ci95"]), f"{arm['score']:.3f}")
         gain = _points(arm["gain"]["success"], arm["gain"]["ci95"])
         rows.append((f"after RL on {arm['on']}, all seeds", trained, *cells, gain))
     for run in summary["runs"]:
-        cells = (_share(run[name]["success"], run[name]["ci95"]) for name in ("greedy", "sampled"))
-        rows.append((f"{run['on']}, seed {run['seed']}", f"{run['trained_parameters']:,}", *cells, ""))
-    head = ("model", "trained parameters", "greedy %", "sampled %", "greedy less before")
+        name = f"{run['on']}, seed {run['seed']}"
+        rows.append((name, f"{run['trained_parameters']:,}", *_played(run["greedy"]), ""))
+    head = ("model", "trained parameters", "success %", "score", "success less before")
     text = (
-        f"Success on test variations, actions written freely, after {summary['runs'][0]['rollouts']:,} rollouts each. "
+        "Greedy on test variations, actions written freely, after "
+        f"{summary['runs'][0]['rollouts']:,} rollouts each. "
         "Intervals of one run are Wilson's, of several a bootstrap over episodes."
     )
     charts = tuple(

@@ -4,14 +4,15 @@
 
     {"schema": 1, "experiment": "agents", "size", "environment", "episodes", "parameters": {"base", "codes", "tokens"},
      "before": {LEVEL: PLAYED},                                     # before RL: codes of stage 2, the base's own tokens
-     "runs": [{"on", "seed", "trained_parameters", "rollouts", **PLAYED, "text", "curve": {"step", "reward", ...}}],
-     "arms": [{"on", "seeds", "greedy": {"success", "ci95", "score", "score_ci95"}, "sampled": {...},
+     "runs": [{"on", "seed", "trained_parameters", "rollouts", "greedy": PLAYED, "text",
+               "curve": {"step", "reward", "success", "turns", "kl"}}],
+     "arms": [{"on", "seeds", "success", "ci95", "score",           # greedy, means over seeds
                "gain": {"success", "ci95"},                         # less that before RL, the same episodes
                "text": {"difference", "lowest", "highest"}}],       # nats a token of held-out observations
-     "contrast": {"success", "ci95", "seeds_ci95", "shown"},        # greedy, codes less tokens
-     "search": [{"sims", "equal", "arms": {ARM: {...}}, "less_best_of_n": {"success", "ci95", "shown"}}]}
+     "contrast": {"success", "ci95", "seeds_ci95", "shown"},        # codes less tokens
+     "search": [{"sims", "equal", "arms": {ARM: PLAYED}, "less_best_of_n": {"success", "ci95", "shown"}}]}
 
-PLAYED is ``{"greedy": {"success", "ci95", "score", "score_ci95", "tasks": {TASK: success}}, "sampled": {...}}``.
+PLAYED is ``{"success", "ci95", "score", "score_ci95", "tasks": {TASK: success}, "environment_steps", "tokens"}``.
 Intervals of one run's success are Wilson's. Those of several runs, and of differences, are percentiles of a bootstrap
 over episodes, whose runs are drawn together; ``seeds_ci95`` is Student's, over seeds.
 """
@@ -22,7 +23,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from colasearch.benchmarks.episodes.arms import BEST_OF_N, GREEDY, SAMPLED
+from colasearch.benchmarks.episodes.arms import BEST_OF_N, GREEDY
 from colasearch.benchmarks.episodes.summary import mean_of
 from colasearch.experiments.recipes.agents import (
     LEVELS,
@@ -37,7 +38,6 @@ from colasearch.experiments.recipes.agents import (
 from colasearch.experiments.reports.preference_results import read_run, student
 from colasearch.storage.records import read_records
 
-ARMS = (GREEDY, SAMPLED)
 CURVE = {"reward": "reward", "success": "success", "turns": "turns", "kl": "kl"}
 Successes = dict[str, float]
 """Success, 0 or 1, of each episode, by its id."""
@@ -51,31 +51,25 @@ def summarise(
     runs, arms, found = [], [], {}
     trained: dict[str, int] = {}
     for level in LEVELS:
-        start = {arm: _successes(folders[START_BENCHES[level]], arm) for arm in ARMS}
-        after: dict[str, list[Successes]] = {arm: [] for arm in ARMS}
-        texts, scores = [], []
-        for number in range(how.seeds):
-            seed = how.seed + number
+        found[level] = []
+        first = len(runs)
+        for seed in range(how.seed, how.seed + how.seeds):
             name, bench = rl_name(level, seed), bench_name(level, seed)
-            text = _text(results[text_name(level, seed)])
             trained[level] = int(results[name]["trained_parameters"])
-            for arm in ARMS:
-                after[arm].append(_successes(folders[bench], arm))
-            texts.append(text)
-            scores.append(results[bench]["arms"])
+            found[level].append(_successes(folders[bench]))
             runs.append(
                 {
                     "on": level,
                     "seed": seed,
                     "trained_parameters": trained[level],
                     "rollouts": how.rounds * how.batch * how.group,
-                    **played(results[bench]),
-                    "text": text,
+                    "greedy": played(results[bench]["arms"][GREEDY]),
+                    "text": _text(results[text_name(level, seed)]),
                     "curve": read_run(folders[name], CURVE),
                 }
             )
-        found[level] = after[GREEDY]
-        arms.append(_arm(level, start, after, texts, scores, how.seed))
+        start = _successes(folders[START_BENCHES[level]])
+        arms.append({"on": level, **arm_of(start, found[level], runs[first:], how.seed)})
     return {
         "schema": 1,
         "experiment": "agents",
@@ -83,7 +77,7 @@ def summarise(
         "environment": how.environment,
         "episodes": how.test,
         "parameters": {"base": results["base"].get("parameters"), **trained},
-        "before": {level: played(results[START_BENCHES[level]]) for level in LEVELS},
+        "before": {level: played(results[START_BENCHES[level]]["arms"][GREEDY]) for level in LEVELS},
         "runs": runs,
         "arms": arms,
         "contrast": contrast(found["codes"], found["tokens"], how.seed),
@@ -91,27 +85,22 @@ def summarise(
     }
 
 
-def played(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """The arms of a bench on episodes, each as success and score."""
-    return {arm: arm_numbers(summary["arms"][arm]) for arm in ARMS}
-
-
-def arm_numbers(arm: Mapping[str, Any]) -> dict[str, Any]:
+def played(arm: Mapping[str, Any]) -> dict[str, Any]:
     """Success and score of one arm of a bench's summary, with what it cost."""
-    tasks = {name: part["accuracy"] for name, part in arm["by"]["subject"].items()}
     return {
         "success": arm["success"]["accuracy"],
         "ci95": arm["success"]["ci95"],
         "score": arm["score"]["mean"],
         "score_ci95": arm["score"]["ci95"],
-        "tasks": tasks,
+        "tasks": {name: part["accuracy"] for name, part in arm["by"]["subject"].items()},
         "environment_steps": arm["environment_steps"],
         "tokens": arm["generated_tokens"] / max(1, arm["n"]),
     }
 
 
-def _successes(folder: Path, arm: str) -> Successes:
-    rows = [row for row in read_records(folder, "problems.jsonl") if row["arm"] == arm]
+def _successes(folder: Path) -> Successes:
+    """Of the greedy arm of a bench."""
+    rows = [row for row in read_records(folder) if row["arm"] == GREEDY]
     return {row["problem_id"]: float(row.get("correct", False)) for row in rows}
 
 
@@ -126,26 +115,22 @@ def over_seeds(runs: Sequence[Successes]) -> Successes:
     return {key: sum(run[key] for run in runs) / len(runs) for key in runs[0]}
 
 
-def _arm(
-    level: str,
-    start: Mapping[str, Successes],
-    after: Mapping[str, Sequence[Successes]],
-    texts: Sequence[Mapping[str, Any]],
-    benches: Sequence[Mapping[str, Any]],
-    seed: int,
+def arm_of(
+    start: Successes, after: Sequence[Successes], runs: Sequence[Mapping[str, Any]], seed: int
 ) -> dict[str, Any]:
-    found: dict[str, Any] = {"on": level, "seeds": len(texts)}
-    for arm in ARMS:
-        each = over_seeds(after[arm])
-        success = mean_of(list(each.values()), seed)
-        score = [bench[arm]["score"]["mean"] for bench in benches]
-        found[arm] = {"success": success["mean"], "ci95": success["ci95"], "score": sum(score) / len(score)}
-    each = over_seeds(after[GREEDY])
-    gain = mean_of([each[key] - start[GREEDY][key] for key in each], seed)
-    found["gain"] = {"success": gain["mean"], "ci95": gain["ci95"]}
-    harm = [text["tokens"]["difference"] for text in texts]
-    found["text"] = {"difference": sum(harm) / len(harm), "lowest": min(harm), "highest": max(harm)}
-    return found
+    """RL of one kind over its seeds, and what it gained over ``start``."""
+    each = over_seeds(after)
+    success = mean_of(list(each.values()), seed)
+    gain = mean_of([each[key] - start[key] for key in each], seed)
+    harm = [run["text"]["tokens"]["difference"] for run in runs]
+    return {
+        "seeds": len(runs),
+        "success": success["mean"],
+        "ci95": success["ci95"],
+        "score": sum(run["greedy"]["score"] for run in runs) / len(runs),
+        "gain": {"success": gain["mean"], "ci95": gain["ci95"]},
+        "text": {"difference": sum(harm) / len(harm), "lowest": min(harm), "highest": max(harm)},
+    }
 
 
 def contrast(codes: Sequence[Successes], tokens: Sequence[Successes], seed: int) -> dict[str, Any]:
@@ -165,6 +150,6 @@ def _search(summary: Mapping[str, Any], equal: str) -> list[dict[str, Any]]:
         less = None
         if pair is not None:
             less = {"success": pair["difference"], "ci95": pair["ci95"], "shown": pair["separate"]}
-        arms = {name: arm_numbers(arm) for name, arm in point["arms"].items()}
+        arms = {name: played(arm) for name, arm in point["arms"].items()}
         rows.append({"sims": point["sims"], "equal": equal, "arms": arms, "less_best_of_n": less})
     return rows
