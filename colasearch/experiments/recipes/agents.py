@@ -15,6 +15,8 @@ from colasearch.experiments.running.stages import Stage, Stages
 
 LEVELS = ("codes", "tokens")
 START_BENCHES = {"codes": "bench-policy", "tokens": "bench-base"}
+TOGETHER = 50
+"""Episodes played at a time."""
 SEARCH, SEARCH_TOKENS, VALUE = "bench-search", "bench-search-tokens", "value"
 
 
@@ -24,7 +26,8 @@ class Agents:
 
     Attributes:
         environment: An environment with gold actions.
-        episodes: Solved episodes that base and policy learn from: few, so that reward has something to add.
+        text_episodes, episodes: Solved episodes whose text the base learns, and the first of them, whose actions get
+            codes and are cloned: so few, and so little training, that reward has something to add.
         heldout_episodes: Episodes of dev variations whose observations say what RL did to the base's text.
         words, width, layers, heads, context: Of the base: words that are tokens, and its shape.
         base_epochs, base_lr, base_batch_tokens, warmup_steps: Of its training.
@@ -42,27 +45,28 @@ class Agents:
     """
 
     environment: str = "house"
-    episodes: int = 500
+    text_episodes: int = 3000
+    episodes: int = 1000
     heldout_episodes: int = 60
     words: int = 150
     width: int = 64
     layers: int = 4
     heads: int = 4
     context: int = 1024
-    base_epochs: int = 5
+    base_epochs: int = 2
     base_lr: float = 4e-3
     base_batch_tokens: int = 2048
     warmup_steps: int = 20
     codes: int = 16
     policy_layers: int = 1
     policy_ffn: int = 0
-    action_epochs: int = 4
-    policy_epochs: int = 4
+    action_epochs: int = 2
+    policy_epochs: int = 3
     action_lr: float = 2e-3
     seeds: int = 3
-    rounds: int = 20
-    batch: int = 6
-    group: int = 6
+    rounds: int = 15
+    batch: int = 4
+    group: int = 8
     max_steps: int = 20
     rl_lr: float = 1e-3
     rl_token_lr: float = 1e-3
@@ -101,6 +105,7 @@ SIZES = {
     "full": Agents(),
     # Seconds of training make no model that solves anything: this size shows that the parts fit together.
     "smoke": Agents(
+        text_episodes=12,
         episodes=12,
         heldout_episodes=3,
         words=100,
@@ -152,7 +157,7 @@ def stages(how: Agents) -> list[Stage]:
         "episodes", "solved episodes of train variations", *kind, "--count", how.episodes, output="problems.jsonl"
     )
     text = plan.add(
-        "text", "the same as plain text, observations too", *kind, "--text", "--count", how.episodes,
+        "text", "these and more as plain text, observations too", *kind, "--text", "--count", how.text_episodes,
         output="problems.jsonl",
     )  # fmt: skip
     held = plan.add(
@@ -239,7 +244,8 @@ def _value(plan: Stages, how: Agents, model: str, seeded: tuple[object, ...]) ->
 
 
 def _bench(how: Agents, count: int) -> tuple[object, ...]:
-    return ("bench", f"env:{how.environment}", "--split", "test", "--limit", count, "--batch-size", count)
+    at_once = min(count, TOGETHER)
+    return ("bench", f"env:{how.environment}", "--split", "test", "--limit", count, "--batch-size", at_once)
 
 
 def _episodes(
