@@ -168,7 +168,7 @@ def agents(
     about equally many trained numbers. The report has success on test variations, what either did to the base's text,
     and searches in the true environment against best-of-N.
     """
-    from colasearch.experiments.agents_run import MODEL, run_agents
+    from colasearch.experiments.agents_run import MODEL_NAME, run_agents
     from colasearch.experiments.recipes.agents import SIZES, stages
     from colasearch.experiments.recipes.overrides import override
     from colasearch.experiments.reports.agents_report import lead
@@ -187,7 +187,7 @@ def agents(
         click.echo(json.dumps(summary, ensure_ascii=False))
     else:
         click.echo(lead(summary))
-        click.echo(f"Report: {output / 'report.html'}; model: {output / MODEL}")
+        click.echo(f"Report: {output / 'report.html'}; model: {output / MODEL_NAME}")
 
 
 def show_recipe(size: str, recipe: Any, stages: Iterable[Stage]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from dataclasses import asdict
 from importlib.util import find_spec
@@ -11,12 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from colasearch.errors import PrerequisiteError
+from colasearch.experiments.countdown_run import MODEL_NAME, copy_model
 from colasearch.experiments.recipes.agents import VALUE, Agents, stages
 from colasearch.experiments.running.stages import KEY, RECORDS_NAME, records_by_name, reuse_stages, run_stages
-from colasearch.storage.files import folder_atomic
 from colasearch.storage.runs import RunFolder, manifest_of
-
-MODEL = "model"
 
 
 def run_agents(
@@ -53,9 +50,8 @@ def run_agents(
             reuse_stages(folder, plan, reuse, say)
         run_stages(folder, plan, say, jobs)
         folders = {stage.name: output / stage.folder for stage in plan}
-        summary = {**summarise(how, size, folders, records_by_name(folder.records)), "model": MODEL}
-        with folder_atomic(output / MODEL, replace=True) as temporary:
-            shutil.copytree(folders[VALUE] / "model", temporary, dirs_exist_ok=True)
+        summary = {**summarise(how, size, folders, records_by_name(folder.records)), "model": MODEL_NAME}
+        copy_model(folders[VALUE] / MODEL_NAME, folders["base"] / MODEL_NAME, output / MODEL_NAME)
         folder.write_summary(summary)
         write_report(output, summary, folder.manifest, plan)
     return summary
