@@ -119,3 +119,11 @@ class Letters:
         self.left -= 1
         small = sum("a" <= letter <= "z" for letter in text)
         return f"{small} letters.", small / max(1, len(text)) / self.length, self.left == 0
+
+
+class Steady(Letters):
+    """Pays the same whatever is done."""
+
+    def step(self, text):
+        observation, _, done = super().step(text)
+        return observation, 1 / self.length, done

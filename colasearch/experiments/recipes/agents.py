@@ -8,6 +8,7 @@ agent tasks): does RL on codes gain as much, and does it leave the base unharmed
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from colasearch.errors import InputError
@@ -26,8 +27,10 @@ class Agents:
 
     Attributes:
         environment: An environment with gold actions.
-        text_episodes, episodes: Solved episodes whose text the base learns, and the first of them, whose actions get
-            codes and are cloned: so few, and so little training, that reward has something to add.
+        episodes, text_episodes: Solved episodes whose actions the base learns, and the first of them, of which it
+            learns all text. Of more text the actions would be too small a part to be learned in the time.
+        cloned: The first of them, whose actions get codes and are cloned. So few, and so little training, that reward
+            has something to add.
         heldout_episodes: Episodes of dev variations whose observations say what RL did to the base's text.
         words, width, layers, heads, context: Of the base: words that are tokens, and its shape.
         base_epochs, base_lr, base_batch_tokens, warmup_steps: Of its training.
@@ -45,8 +48,9 @@ class Agents:
     """
 
     environment: str = "house"
-    text_episodes: int = 3000
-    episodes: int = 1000
+    episodes: int = 3000
+    text_episodes: int = 400
+    cloned: int = 1000
     heldout_episodes: int = 60
     words: int = 150
     width: int = 64
@@ -105,8 +109,9 @@ SIZES = {
     "full": Agents(),
     # Seconds of training make no model that solves anything: this size shows that the parts fit together.
     "smoke": Agents(
-        text_episodes=12,
         episodes=12,
+        text_episodes=12,
+        cloned=12,
         heldout_episodes=3,
         words=100,
         width=32,
@@ -153,18 +158,15 @@ def stages(how: Agents) -> list[Stage]:
     plan = Stages()
     seeded = ("--seed", how.seed, "--threads", how.threads)
     kind = ("train", "problems", "--kind", f"env:{how.environment}", "--seed", how.seed)
-    rows = plan.add(
-        "episodes", "solved episodes of train variations", *kind, "--count", how.episodes, output="problems.jsonl"
-    )
-    text = plan.add(
-        "text", "these and more as plain text, observations too", *kind, "--text", "--count", how.text_episodes,
-        output="problems.jsonl",
-    )  # fmt: skip
-    held = plan.add(
-        "heldout", "episodes of dev variations, for their text", *kind, "--split", "heldout", "--count",
-        how.heldout_episodes, output="problems.jsonl",
-    )  # fmt: skip
-    policy = _start(plan, how, rows, text, seeded)
+
+    def episodes(name: str, about: str, count: int, *more: object) -> str:
+        return plan.add(name, about, *kind, "--count", count, *more, output="problems.jsonl")
+
+    rows = episodes("episodes", "solved episodes of train variations", how.episodes)
+    text = episodes("text", "the first of them as plain text, observations too", how.text_episodes, "--text")
+    cloned = episodes("cloned", "the first of them, to get codes and to be cloned", how.cloned)
+    held = episodes("heldout", "episodes of dev variations, for their text", how.heldout_episodes, "--split", "heldout")
+    policy = _start(plan, how, (text, rows), cloned, seeded)
     for level in LEVELS:
         _episodes(plan, how, START_BENCHES[level], f"before RL, on {level}", policy, level, seeded)
     trained = {level: [_rl(plan, how, policy, level, number) for number in range(how.seeds)] for level in LEVELS}
@@ -184,13 +186,14 @@ def stages(how: Agents) -> list[Stage]:
     return plan.found
 
 
-def _start(plan: Stages, how: Agents, rows: str, text: str, seeded: tuple[object, ...]) -> str:
-    """The base, stages 1 and 2; returns the folder of the last."""
+def _start(plan: Stages, how: Agents, read: Sequence[str], cloned: str, seeded: tuple[object, ...]) -> str:
+    """The base, from the files ``read``, and stages 1 and 2, from ``cloned``; returns the folder of the last."""
+    data = [part for file in read for part in ("--data", file)]
     most = ("--max-tokens", how.context, "--heldout", 0.05, "--warmup-steps", how.warmup_steps)
     base = plan.add(
         "base",
         "a small Llama over words, from nothing",
-        *("train", "base", "--data", text, "--words", how.words, "--width", how.width, "--layers", how.layers),
+        *("train", "base", *data, "--words", how.words, "--width", how.width, "--layers", how.layers),
         *("--heads", how.heads, "--context", how.context, "--epochs", how.base_epochs, "--lr", how.base_lr),
         *("--batch-tokens", how.base_batch_tokens, *most, *seeded),
     )
@@ -199,13 +202,13 @@ def _start(plan: Stages, how: Agents, rows: str, text: str, seeded: tuple[object
     actions = plan.add(
         "actions",
         "stage 1: codes of what is done; observations are read, and nothing is learned of writing them",
-        *("train", "actions", "--model", f"{base}/model", "--data", rows, *shape, "--epochs", how.action_epochs),
+        *("train", "actions", "--model", f"{base}/model", "--data", cloned, *shape, "--epochs", how.action_epochs),
         *("--lr", how.action_lr, *most, *seeded),
     )
     return plan.add(
         "policy",
         "stage 2: the policy clones the actions of the solved episodes",
-        *("train", "policy", "--model", f"{actions}/model", "--data", rows, "--epochs", how.policy_epochs),
+        *("train", "policy", "--model", f"{actions}/model", "--data", cloned, "--epochs", how.policy_epochs),
         *("--lr", how.action_lr, *most, *seeded),
     )
 
