@@ -168,7 +168,8 @@ def agents(
     about equally many trained numbers. The report has success on test variations, what either did to the base's text,
     and searches in the true environment against best-of-N.
     """
-    from colasearch.experiments.agents_run import MODEL_NAME, run_agents
+    from colasearch.experiments.agents_run import run_agents
+    from colasearch.experiments.countdown_run import MODEL_NAME
     from colasearch.experiments.recipes.agents import SIZES, stages
     from colasearch.experiments.recipes.overrides import override
     from colasearch.experiments.reports.agents_report import lead

@@ -197,7 +197,7 @@ def _start(plan: Stages, how: Agents, read: Sequence[str], cloned: str, seeded: 
         *("--heads", how.heads, "--context", how.context, "--epochs", how.base_epochs, "--lr", how.base_lr),
         *("--batch-tokens", how.base_batch_tokens, *most, *seeded),
     )
-    shape = ("--codes", how.codes, "--policy-layers", how.policy_layers)
+    shape: tuple[object, ...] = ("--codes", how.codes, "--policy-layers", how.policy_layers)
     shape = (*shape, "--policy-ffn", how.policy_ffn) if how.policy_ffn else shape
     actions = plan.add(
         "actions",
@@ -215,7 +215,7 @@ def _start(plan: Stages, how: Agents, read: Sequence[str], cloned: str, seeded: 
 
 def _rl(plan: Stages, how: Agents, policy: str, level: str, number: int) -> str:
     seed = how.seed + number
-    own = ("--match-policy",) if level == "tokens" else ()
+    own: tuple[object, ...] = ("--match-policy",) if level == "tokens" else ()
     if level == "codes" and how.merge_codes:
         own = ("--merge-codes", how.merge_codes)
     return plan.add(

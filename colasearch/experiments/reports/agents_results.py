@@ -23,7 +23,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from colasearch.benchmarks.episodes.arms import BEST_OF_N, GREEDY
+from colasearch.agents.players import GREEDY
+from colasearch.benchmarks.episodes.arms import BEST_OF_N
 from colasearch.benchmarks.episodes.summary import mean_of
 from colasearch.experiments.recipes.agents import (
     LEVELS,
@@ -48,7 +49,9 @@ def summarise(
 ) -> dict[str, Any]:
     """The summary of a finished experiment."""
     results = {name: record.get("result") or {} for name, record in records.items()}
-    runs, arms, found = [], [], {}
+    runs: list[dict[str, Any]] = []
+    arms: list[dict[str, Any]] = []
+    found: dict[str, list[Successes]] = {}
     trained: dict[str, int] = {}
     for level in LEVELS:
         found[level] = []
