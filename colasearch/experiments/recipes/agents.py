@@ -40,7 +40,7 @@ class Agents:
         rounds, batch, group, rl_lr, rl_token_lr, beta, algorithm, merge_codes: Of RL, equal but for the learning rates.
         value_tokens, value_samples, value_epochs: Of the value head: tokens of actions to roll out, episodes of each
             variation, epochs.
-        max_steps: Longest episode of RL; 0: the environment's own limit.
+        max_steps: Longest episode, in actions, of RL and of every measurement; 0: the environment's own limit.
         test: Episodes of the test split that models are measured on; ``search_test`` those of the searches.
         searcher, sims, width_of_search: Of the searches.
         seed: The first run's; of all else, too.
@@ -68,7 +68,7 @@ class Agents:
     policy_epochs: int = 3
     action_lr: float = 2e-3
     seeds: int = 3
-    rounds: int = 15
+    rounds: int = 12
     batch: int = 4
     group: int = 8
     max_steps: int = 20
@@ -77,11 +77,11 @@ class Agents:
     beta: float = 1e-3
     algorithm: str = "grpo"
     merge_codes: int = 0
-    value_tokens: int = 30_000
+    value_tokens: int = 20_000
     value_samples: int = 4
     value_epochs: int = 10
     test: int = 300
-    search_test: int = 150
+    search_test: int = 99
     searcher: str = "gumbel"
     sims: tuple[int, ...] = (16, 64)
     width_of_search: int = 8
@@ -225,7 +225,7 @@ def _rl(plan: Stages, how: Agents, policy: str, level: str, number: int) -> str:
         *("--algorithm", how.algorithm, "--rounds", how.rounds, "--batch", how.batch, "--group", how.group),
         *("--rows", how.batch * how.group, "--lr", how.rl_lr if level == "codes" else how.rl_token_lr),
         *("--beta", how.beta, "--heldout", 0, "--warmup-steps", 2, "--micro-tokens", 8192),
-        *(("--max-steps", how.max_steps) if how.max_steps else ()),
+        *_longest(how),
         *("--seed", seed, "--threads", how.threads),
     )
 
@@ -248,7 +248,12 @@ def _value(plan: Stages, how: Agents, model: str, seeded: tuple[object, ...]) ->
 
 def _bench(how: Agents, count: int) -> tuple[object, ...]:
     at_once = min(count, TOGETHER)
-    return ("bench", f"env:{how.environment}", "--split", "test", "--limit", count, "--batch-size", at_once)
+    limits = ("--split", "test", "--limit", count, "--batch-size", at_once, *_longest(how))
+    return ("bench", f"env:{how.environment}", *limits)
+
+
+def _longest(how: Agents) -> tuple[object, ...]:
+    return ("--max-steps", how.max_steps) if how.max_steps else ()
 
 
 def _episodes(
