@@ -29,6 +29,8 @@ LONGEST = (
     "engine/test_scheduler.py",
     "cli/test_solve.py",
     "experiments/test_preference.py",
+    "experiments/test_agents.py",
+    "training/test_rl_episodes.py",
     "training/test_rl.py",
     "test_disk.py",
     "verifiers/test_hostile.py",

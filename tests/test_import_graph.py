@@ -41,6 +41,7 @@ ROOMS = (
     *("cluster", "benchmarks.measurements"),
     *("report", "experiments.running", "experiments.recipes", "experiments.reports"),
     *("experiments.countdown_run", "experiments.iterate_run", "experiments.adapt_run", "experiments.preference_run"),
+    "experiments.agents_run",
     "cli",
 )
 """From the ground up: a room imports itself and rooms that stand before it here."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
 from colasearch.benchmarks.harness.intervals import RESAMPLES
 from colasearch.model.latent_lm import LatentLM
@@ -41,14 +42,26 @@ def hear(
     starts: Sequence[int],
     under: Under,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    left_out: Sequence[Sequence[tuple[int, int]]] | None = None,
 ) -> Heard:
-    """Measure texts; tokens before each text's start are its context and do not count."""
+    """Measure texts; tokens before each text's start are its context and do not count, nor do those left out.
+
+    ``left_out``: of each text, spans that are not measured: the actions of an episode, which training is to change.
+    """
     nats: list[float] = []
+    counts: list[int] = []
+    spans = [()] * len(rows) if left_out is None else left_out
     for at in range(0, len(rows), AT_ONCE):
         part = slice(at, at + AT_ONCE)
-        nats += [-one.total for one in likelihoods(lm, rows[part], starts[part], under)]
+        found = likelihoods(lm, rows[part], starts[part], under)
+        for one, start, out in zip(found, starts[part], spans[part], strict=True):
+            counted = torch.ones(len(one.log_probs_T), dtype=torch.bool)
+            for begin, end in out:
+                counted[max(0, begin - start) : max(0, end - start)] = False
+            nats.append(-float(one.log_probs_T[counted].double().sum()))
+            counts.append(int(counted.sum()))
         progress(len(nats), len(rows))
-    return Heard(tuple(nats), tuple(len(row) - start for row, start in zip(rows, starts, strict=True)))
+    return Heard(tuple(nats), tuple(counts))
 
 
 def forgotten(before: Heard, after: Heard, seed: int = 0) -> dict[str, Any]:

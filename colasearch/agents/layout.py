@@ -24,6 +24,8 @@ OBSERVATION_SHARE = 3
 """An observation may take one part in so many of the context."""
 ASKED, ANSWERED, SEEN = "\ue000", "\ue001", "\ue002"
 """Stand for what is filled into a chat template; no text has them."""
+PLAIN_MARK = "\n>"
+"""Behind an observation, where there is no chat template."""
 PLAIN_LEAD = " "
 """Before an action behind ``>``: most tokenizers have words with a blank before them as tokens."""
 
@@ -74,7 +76,7 @@ def frame_of(tokenizer: Any, end_id: int) -> Frame:
         except PrerequisiteError:
             pass  # a template for single questions
     newline = tuple(encode(tokenizer, "\n"))
-    return Frame("", "\n>", "", "\n>", PLAIN_LEAD, newline, tuple(first_tokens(tokenizer)))
+    return Frame("", PLAIN_MARK, "", PLAIN_MARK, PLAIN_LEAD, newline, tuple(first_tokens(tokenizer)))
 
 
 def _chat_frame(tokenizer: Any, end_id: int) -> Frame:

@@ -37,12 +37,16 @@ class Written:
         tokens: How many tokens it took.
         cut: It reached the limit of its length.
         broken: The model gave NaN or infinity.
+        ids: The tokens, with that which ended it; ``text`` may be tidier.
+        codes: The code under which each was written; empty without latent actions, or where the first was given.
     """
 
     text: str
     tokens: int
     cut: bool = False
     broken: bool = False
+    ids: tuple[int, ...] = ()
+    codes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +126,12 @@ class Writer:
             for (i, _), token, numbers in zip(wanted, chosen.token_B.tolist(), uniforms, strict=True)
         ]
         actor.generated_tokens += len(rows)
-        written = iter(self._decoded(actor, places, rows, chosen.fine_B.tolist()))
-        return [[next(written) for _ in range(count)] for _ in places]
+        written = self._decoded(actor, places, rows, chosen.fine_B.tolist())
+        if chosen.code_B is not None:
+            codes = ((first, *row.codes) for first, row in zip(chosen.code_B.tolist(), rows, strict=True))
+            written = [replace(one, codes=own) for one, own in zip(written, codes, strict=True)]
+        each = iter(written)
+        return [[next(each) for _ in range(count)] for _ in places]
 
     def propose(self, places: Sequence[Place], width: int) -> list[list[Option]]:
         """Up to ``width`` different actions at each place, and how probable each is; equal texts are merged.
@@ -198,6 +206,7 @@ class Writer:
                 len(row.tokens),
                 cut=not row.ended and not row.broken and len(row.tokens) >= most,
                 broken=row.broken,
+                ids=tuple(row.tokens),
             )
             for row in rows
         ]

@@ -23,7 +23,8 @@ LM_EVAL = "lm-eval:"
 @click.option(
     "--data",
     required=True,
-    help="Held-out text: jsonl with text (or problem and solution); or lm-eval:TASK, also lm-eval:FILE.yaml.",
+    help="Held-out text: jsonl with text (or problem and solution), or episodes (`train problems --kind env:NAME`), of "
+    "which all but the actions counts; or lm-eval:TASK, also lm-eval:FILE.yaml.",
 )
 @click.option(
     "--on",
@@ -38,6 +39,7 @@ LM_EVAL = "lm-eval:"
 @click.option("--dtype", default="auto", show_default=True)
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads (default: torch's own choice).")
 @click.option("--seed", default=0, show_default=True, help="Of the bootstrap.")
+@click.option("--output", type=click.Path(path_type=Path), help="Also write the JSON object to this file.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def forgetting(
     before: str,
@@ -50,6 +52,7 @@ def forgetting(
     dtype: str,
     threads: int | None,
     seed: int,
+    output: Path | None,
     as_json: bool,
 ) -> None:
     """Compare a model before and after training on text that it was not trained on.
@@ -70,6 +73,11 @@ def forgetting(
     else:
         result = _on_text(Path(data), (before, after), ways, device, dtype, limit, max_tokens, seed)
     result = {"schema": 1, "before": before, "after": after, "data": data, **result}
+    if output is not None:
+        from colasearch.storage.files import write_atomic
+
+        output.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(output, json.dumps(result) + "\n")
     if as_json:
         click.echo(json.dumps(result))
         return
@@ -99,12 +107,14 @@ def _on_text(
         lm = LatentLM.from_pretrained(name, device, dtype, report=lambda line: click.echo(line, err=True))
         corpus = load_corpus([path], lm.base.tokenizer, lm.base.end_id, min(most, lm.base.context_length))
         documents = list(corpus.documents)[:limit]
-        rows, starts = [list(d.tokens) for d in documents], [max(1, d.start) for d in documents]
+        rows = [list(d.tokens) for d in documents]
+        starts = [1 if d.spans else max(1, d.start) for d in documents]
+        spans = [d.spans for d in documents]
         digests.append((corpus.sha256, len(documents)))
-        count = sum(map(len, rows)) - sum(starts)
         for way in ways:
             with Bar(f"{name}, {way}") as bar:
-                heard[way].append(hear(lm, rows, starts, "codes" if way == "codes" else "tokens", bar.update))
+                heard[way].append(hear(lm, rows, starts, "codes" if way == "codes" else "tokens", bar.update, spans))
+                count = sum(heard[way][-1].tokens)
         del lm
     if digests[0] != digests[1]:
         raise InputError(

@@ -62,8 +62,8 @@ class ModelSettings(Protocol):
         """``--kv-memory``."""
 
 
-def environment_options(function: Any) -> Any:
-    """``--split --servers --server-timeout``."""
+def server_options(function: Any) -> Any:
+    """``--servers --server-timeout``."""
     for decorator in (
         option(
             "--server-timeout",
@@ -77,15 +77,20 @@ def environment_options(function: Any) -> Any:
             default=1,
             help="Processes that scienceworld runs in, and so its episodes at a time.",
         ),
-        option(
-            "--split",
-            type=click.Choice(["train", "dev", "test"]),
-            default="dev",
-            help="Which of the environment's variations.",
-        ),
     ):
         function = decorator(function)
     return function
+
+
+def environment_options(function: Any) -> Any:
+    """``--split --servers --server-timeout``."""
+    split = option(
+        "--split",
+        type=click.Choice(["train", "dev", "test"]),
+        default="dev",
+        help="Which of the environment's variations.",
+    )
+    return split(server_options(function))
 
 
 def play_options(function: Any) -> Any:

@@ -32,6 +32,12 @@ Examples:
   colasearch experiment preference --output runs/preference
   colasearch experiment preference --set golds=academy --set betas=0,0.01 --set seeds=3 --output runs/academy
 """
+AGENTS_EPILOG = """\b
+Examples:
+  colasearch experiment agents --output runs/agents
+  colasearch experiment agents --size smoke --output runs/smoke
+  colasearch experiment agents --set environment=FILE.py:Class --set test=50 --output runs/mine
+"""
 
 
 recipe_options = together(
@@ -43,6 +49,11 @@ recipe_options = together(
     click.option("--resume", is_flag=True, help="Go on with the run in --output."),
 )
 """What is run, and where."""
+reuse_option = click.option(
+    "--reuse",
+    type=click.Path(path_type=Path),
+    help="A run with another recipe: stages whose commands, and all before that they read, are the same are copied.",
+)
 running_options = together(
     click.option(
         "--jobs",
@@ -63,11 +74,7 @@ def command() -> None:
 
 @command.command("countdown", epilog=EPILOG)
 @recipe_options
-@click.option(
-    "--reuse",
-    type=click.Path(path_type=Path),
-    help="A run with another recipe: stages whose commands, and all before that they read, are the same are copied.",
-)
+@reuse_option
 @running_options
 def countdown(
     output: Path | None,
@@ -139,6 +146,49 @@ def preference(
     else:
         click.echo(lead(summary))
         click.echo(f"Report: {output / 'report.html'}")
+
+
+@command.command("agents", epilog=AGENTS_EPILOG)
+@recipe_options
+@reuse_option
+@running_options
+def agents(
+    output: Path | None,
+    size: str,
+    changes: tuple[str, ...],
+    resume: bool,
+    reuse: Path | None,
+    jobs: int | None,
+    show: bool,
+    as_json: bool,
+) -> None:
+    """A tiny model from nothing acts in a world of texts: RL on codes against RL on tokens, their harm, and search.
+
+    Few solved episodes make a base, its latent actions and a policy. RL on codes and on tokens have equal rollouts and
+    about equally many trained numbers. The report has success on test variations, what either did to the base's text,
+    and searches in the true environment against best-of-N.
+    """
+    from colasearch.experiments.agents_run import run_agents
+    from colasearch.experiments.countdown_run import MODEL_NAME
+    from colasearch.experiments.recipes.agents import SIZES, stages
+    from colasearch.experiments.recipes.overrides import override
+    from colasearch.experiments.reports.agents_report import lead
+
+    recipe = override(SIZES[size], changes)
+    if show:
+        show_recipe(size, recipe, stages(recipe))
+        return
+    if output is None:
+        raise click.UsageError("--output is missing: the run folder to create, or to --resume")
+    jobs = jobs or min(MOST_JOBS, len(os.sched_getaffinity(0)))
+    summary = run_agents(
+        recipe, size, output, resume=resume, reuse=reuse, jobs=jobs, say=lambda line: click.echo(line, err=True)
+    )
+    if as_json:
+        click.echo(json.dumps(summary, ensure_ascii=False))
+    else:
+        click.echo(lead(summary))
+        click.echo(f"Report: {output / 'report.html'}; model: {output / MODEL_NAME}")
 
 
 def show_recipe(size: str, recipe: Any, stages: Iterable[Stage]) -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from tiny import make_base
 
-from colasearch.benchmarks.harness.forgetting import Heard, forgotten
+from colasearch.benchmarks.harness.forgetting import Heard, forgotten, hear
 from colasearch.model.latent_lm import LatentLM, load_latents, save_latents
 
 
@@ -176,3 +176,15 @@ def test_a_base_without_codes_is_measured_on_tokens(base_folder):
     assert ColasearchLM(str(make_base(base_folder.parent / "again")), device="cpu").under == "tokens"
     with pytest.raises(InputError, match="none of auto"):
         ColasearchLM(str(base_folder), on="both")
+
+
+def test_of_an_episode_all_but_its_actions_is_measured(model_folder):
+    lm = LatentLM.from_pretrained(str(model_folder), "cpu", "float32")
+    rows = [list(range(5, 25)), list(range(40, 52))]
+    spans = [((6, 9), (15, 20)), ()]
+    found = hear(lm, rows, [1, 3], "tokens", left_out=spans)
+    for place, (row, start, out) in enumerate(zip(rows, [1, 3], spans, strict=True)):
+        log_probs = lm.base.model(torch.tensor([row])).logits[0].log_softmax(-1)
+        counted = [i for i in range(start, len(row)) if not any(begin <= i < end for begin, end in out)]
+        assert found.tokens[place] == len(counted)
+        assert found.nats[place] == pytest.approx(-sum(float(log_probs[i - 1, row[i]]) for i in counted), abs=1e-3)

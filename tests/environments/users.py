@@ -100,3 +100,30 @@ class Levels(Guess):
 
 
 ready_made = Guess()
+
+
+class Letters:
+    """Pays for small letters, three times; something that a policy of few codes can learn."""
+
+    instruction = "Write."
+    length = 3
+
+    def variations(self, task, split):
+        return {"train": range(4), "dev": range(4, 6), "test": range(6, 8)}[split]
+
+    def reset(self, task, variation):
+        self.left = self.length
+        return f"Number {variation}: letters."
+
+    def step(self, text):
+        self.left -= 1
+        small = sum("a" <= letter <= "z" for letter in text)
+        return f"{small} letters.", small / max(1, len(text)) / self.length, self.left == 0
+
+
+class Steady(Letters):
+    """Pays the same whatever is done."""
+
+    def step(self, text):
+        observation, _, done = super().step(text)
+        return observation, 1 / self.length, done

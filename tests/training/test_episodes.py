@@ -12,7 +12,7 @@ from colasearch.errors import InputError
 from colasearch.training.base.from_scratch import frequent_words, make_tokenizer
 from colasearch.training.data.corpus import load_corpus, split_heldout
 from colasearch.training.data.hidden_cache import tokens_and_valid
-from colasearch.training.generated.episodes import gold_episodes
+from colasearch.training.generated.episodes import episode_text, gold_episodes
 
 USERS = Path(__file__).parent.parent / "environments" / "users.py"
 
@@ -49,6 +49,20 @@ def test_only_actions_count_and_they_are_what_a_player_is_asked_for(rows, base, 
         targets = tokens[number, 1:][valid[number]]
         wanted = [t for begin, end in document.spans for t in document.tokens[begin:end]]
         assert torch.equal(targets, torch.tensor(wanted))
+
+
+def test_as_text_an_episode_reads_as_a_base_without_a_template_plays_it_and_every_word_counts(rows, tmp_path):
+    text = episode_text(rows[0])["text"]
+    tokenizer = make_tokenizer([text], frequent_words([text], 30))
+    episodes, texts = tmp_path / "episodes.jsonl", tmp_path / "texts.jsonl"
+    episodes.write_text(json.dumps(rows[0]) + "\n")
+    texts.write_text(json.dumps(episode_text(rows[0])) + "\n")
+    played = load_corpus([episodes], tokenizer, tokenizer.eos_token_id, 4000).documents[0]
+    read = load_corpus([texts], tokenizer, tokenizer.eos_token_id, 4000).documents[0]
+    # As text it has what came of the last action, too.
+    assert read.tokens[: len(played.tokens)] == played.tokens
+    assert tokenizer.decode(read.tokens).endswith("The goal is reached.<end>")
+    assert read.counted == len(read.tokens) - 1 > 3 * played.counted
 
 
 def test_what_is_cut_off_counts_no_more(rows, base, tmp_path):

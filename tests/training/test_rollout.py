@@ -197,12 +197,12 @@ def test_a_rollout_log_is_read_back_and_rounds_done_again_replace_themselves(own
     path = tmp_path / "rollouts.jsonl"
     log = RolloutLog(path)
     for number in range(3):
-        log.append(number, PROBLEMS, roller.collect([number], number))
+        log.append(number, roller.ids, roller.collect([number], number))
     whole = path.read_text()
     path.write_text(whole + '{"round": 3, "pro')  # killed while writing
     resumed = RolloutLog(path)
     for number in (1, 2):
-        resumed.append(number, PROBLEMS, roller.collect([number], number))
+        resumed.append(number, roller.ids, roller.collect([number], number))
     assert path.read_text() == whole
     ((first, episode), *_), count = read_rollouts(path), len(read_rollouts(path))
     assert (first, count) == (PROBLEMS[0].problem.id, 3)

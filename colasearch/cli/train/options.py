@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from colasearch.cli.environments import server_options
 from colasearch.cli.tasks import task_options
 
 Decorator = Callable[[Any], Any]
@@ -128,7 +129,12 @@ def batch_options(*, epochs: int = 2, batch_tokens: int = 8192, micro_tokens: in
 
 problem_options = together(
     click.option(
-        "--data", multiple=True, required=True, type=PathType, help="jsonl, JSON array or CSV: problem and answer."
+        "--data",
+        multiple=True,
+        required=True,
+        type=PathType,
+        help="jsonl, JSON array or CSV: problem and answer. Or env:NAME[:TASK], env:FILE.py:Class: episodes of the "
+        "train variations of an environment, whose score is the reward (docs/environments.md).",
     ),
     task_options,
     click.option(
@@ -136,11 +142,18 @@ problem_options = together(
         type=click.FloatRange(0, 1, max_open=True),
         default=0.1,
         show_default=True,
-        help="Share of problems never trained on.",
+        help="Share of problems never trained on; of an environment so many dev variations.",
     ),
     click.option(
-        "--max-new-tokens", type=COUNT, default=None, help="Longest rollout [default: by model and task, as in solve]."
+        "--max-new-tokens",
+        type=COUNT,
+        default=None,
+        help="Longest rollout [default: by model and task, as in solve]; of an environment longest action [24].",
     ),
+    click.option(
+        "--max-steps", type=COUNT, default=None, help="Longest episode, in actions [default: the environment's]."
+    ),
+    server_options,
     click.option("--temperature", type=click.FloatRange(0, min_open=True), default=1.0, show_default=True),
     click.option("--top-k", type=click.IntRange(min=0), default=0, show_default=True, help="0: no truncation."),
     click.option(
@@ -151,7 +164,7 @@ problem_options = together(
         "several are averaged by their weights (SPEC*WEIGHT), each is logged.",
     ),
     click.option("--format-weight", default=0.0, show_default=True, help="Part of the reward that is for form."),
-    click.option("--rows", type=COUNT, default=64, show_default=True, help="Most rollouts decoded in one batch."),
+    click.option("--rows", type=COUNT, default=64, show_default=True, help="Most rollouts in one batch."),
 )
 
 

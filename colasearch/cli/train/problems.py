@@ -24,6 +24,7 @@ class ProblemsSettings:
     kind: str = "words"
     split: Literal["train", "heldout"] = "train"
     skill: float = 0.2
+    text: bool = False
 
 
 def kind_name(context: click.Context, parameter: click.Parameter, value: str) -> str:
@@ -67,6 +68,11 @@ def kind_name(context: click.Context, parameter: click.Parameter, value: str) ->
     show_default=True,
     help="Countdown: probability that an attempt in a solution works.",
 )
+@click.option(
+    "--text",
+    is_flag=True,
+    help="Environments: write each episode as plain text, of which a base learns every word, observations too.",
+)
 def command(**given: Any) -> None:
     """Make problems with worked solutions, to train on with --data."""
     run(ProblemsSettings(**given))
@@ -80,14 +86,16 @@ def run(settings: ProblemsSettings) -> None:
 
     count, seed, output = settings.count, settings.seed, settings.output
     if settings.kind.startswith("env:"):
-        from colasearch.training.generated.episodes import gold_episodes
+        from colasearch.training.generated.episodes import episode_text, gold_episodes
 
         split = "train" if settings.split == "train" else "dev"
         episodes, failed = gold_episodes(settings.kind.removeprefix("env:"), split, count, seed)
         for message in failed:
             click.echo(f"Warning: {message}; it is left out", err=True)
-        _write(episodes, output, "episodes")
+        _write([episode_text(row) for row in episodes] if settings.text else episodes, output, "episodes")
         return
+    if settings.text:
+        raise click.UsageError("--text is for environments (--kind env:NAME); leave it out here")
     rows = (
         countdown_rows(count, seed, settings.split, CountdownConfig(skill=settings.skill))
         if settings.kind == "countdown"

@@ -112,7 +112,8 @@ class RLSettings(Problems, Run, Tuned):
 def command(**given: Any) -> None:
     """Improve the policy by reward: GRPO, RLOO, ReMax or PPO over latent codes, or over tokens as control.
 
-    On codes only the policy trains. On tokens the base trains: low-rank changes, chosen layers or all of it.
+    On codes only the policy trains. On tokens the base trains: low-rank changes, chosen layers or all of it. With
+    --data env:NAME a rollout is an episode of an environment, of which only the actions are chosen and learned.
     """
     run(RLSettings(**given))
 
@@ -146,7 +147,7 @@ def run(settings: RLSettings) -> None:
     def collect(indices: Any, round_number: int) -> Any:
         episodes = roller.collect([train[i] for i in indices], round_number)
         if settings.keep_rollouts:
-            log.append(round_number, problems, episodes)
+            log.append(round_number, roller.ids, episodes)
         return episodes
 
     agent, tunable = _agent(loaded, collect, settings)
@@ -156,6 +157,7 @@ def run(settings: RLSettings) -> None:
         "model": settings.model,
         "on": settings.level,
         **settings.describe(),
+        **roller.told,
         **dataclasses.asdict(algorithm),
         "batch": settings.batch,
         "epochs": settings.epochs,

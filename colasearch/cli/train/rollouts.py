@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import click
 
@@ -31,6 +31,18 @@ class RolloutsSettings(Problems):
     skip_long: bool = False
     seed: int = 0
 
+    def of_train_split(self) -> Self:
+        """Of an environment only the train split is played.
+
+        Raises:
+            UsageError: A flag does not go with an environment.
+        """
+        if self.environment is None:
+            return self
+        if self.skip_long:
+            raise click.UsageError("--skip-long is for problems; leave it out for an environment")
+        return replace(self, heldout=0.0)
+
     def together(self) -> int:
         """Problems begun together."""
         # Enough texts that the batch is seldom short of rows, few enough that little is lost with an interruption.
@@ -53,7 +65,8 @@ class RolloutsSettings(Problems):
 def command(**given: Any) -> None:
     """Sample texts over latent codes (or tokens) and log them, for `train value --rollouts` and `train actions --data`.
 
-    Started again with the same options it goes on where it was stopped.
+    With --data env:NAME they are episodes of the environment's train variations, in order; --most-tokens says when to
+    stop. Started again with the same options it goes on where it was stopped.
     """
     run(RolloutsSettings(**given))
 
@@ -62,7 +75,7 @@ def run(settings: RolloutsSettings) -> None:
     """Sample as ``settings`` say."""
     from colasearch.training.reinforcement.rollout import RolloutLog, read_rollouts, that_fit
 
-    settings = settings.with_task()
+    settings = settings.with_task().of_train_split()
     loaded = load(settings.model, settings, to_train=False)
     settings = settings.with_limit(loaded)
     problems, _, _ = settings.problems()
@@ -78,10 +91,10 @@ def run(settings: RolloutsSettings) -> None:
     known = read_rollouts(output) if output.exists() else []
     done = Counter(problem for problem, _ in known)
     together = settings.together()
-    first = next((n for n, labelled in enumerate(problems) if done[labelled.problem.id] < samples), len(problems))
+    first = next((n for n, name in enumerate(roller.ids) if done[name] < samples), len(problems))
     first -= first % together  # the same groups as undisturbed, so that --most-tokens stops after the same one
     log = RolloutLog(output)
-    whole = {labelled.problem.id for labelled in problems[:first]}
+    whole = set(roller.ids[:first])
     kept = [episode for problem, episode in known if problem in whole]
     tokens = sum(len(episode.actions) for episode in kept)
     total, reward = len(kept), sum(episode.reward for episode in kept)
@@ -92,7 +105,7 @@ def run(settings: RolloutsSettings) -> None:
                 break
             episodes = roller.collect(range(begin, min(begin + together, len(problems))), 0)
             for at in range(0, len(episodes), samples):
-                log.append(episodes[at].problem, problems, episodes[at : at + samples])
+                log.append(episodes[at].problem, roller.ids, episodes[at : at + samples])
             total, reward = total + len(episodes), reward + sum(e.reward for e in episodes)
             tokens += sum(len(e.actions) for e in episodes)
             if most_tokens is None:

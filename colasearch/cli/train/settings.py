@@ -14,8 +14,13 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import click
 
+from colasearch.cli.train.environments import described, environment_of, roller_of, starts_of
+
 if TYPE_CHECKING:
     from colasearch.training.base.tuning import Tuning
+
+
+OF_ENVIRONMENTS = ("max_steps", "servers", "server_timeout")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +145,7 @@ class Tuned:
 
 @dataclass(frozen=True, kw_only=True)
 class Problems(Where):
-    """What ``problem_options`` gives, and where the base runs."""
+    """What ``problem_options`` gives, and where the base runs; ``data`` may name an environment in place of files."""
 
     data: tuple[Path, ...]
     task: str | None = None
@@ -153,19 +158,32 @@ class Problems(Where):
     reward: tuple[str, ...] = ()
     prompt: str | None = None
     columns: Mapping[str, str] | None = None
+    max_steps: int | None = None
+    servers: int = 1
+    server_timeout: float = 60.0
+
+    @property
+    def environment(self) -> str | None:
+        """The environment that takes the place of problems, if one does."""
+        return environment_of(self)
 
     def with_task(self) -> Self:
         """With the whole reference of the problems' task: a part of what a run's results depend on."""
         from colasearch.rows import read_rows
         from colasearch.tasks import settled, task_of
 
+        if self.environment is not None:
+            return self
         task = self.task or task_of([row for path in self.data for row in read_rows(path, self.columns)])
         return dataclasses.replace(self, task=settled(task, prompt=self.prompt, columns=self.columns))
 
     def with_limit(self, lm: Any) -> Self:
         """With the limit of ``lm`` on a rollout's length, where the user gave none."""
+        from colasearch.agents.layout import ACTION_TOKENS
         from colasearch.defaults import text_limit
 
+        if self.environment is not None:
+            return dataclasses.replace(self, max_new_tokens=self.max_new_tokens or ACTION_TOKENS)
         assert self.task is not None
         return dataclasses.replace(self, max_new_tokens=self.max_new_tokens or text_limit(lm.base, [self.task]))
 
@@ -173,6 +191,8 @@ class Problems(Where):
         """The problems, and the indices of those to train on and of those held out."""
         from colasearch.training.data.problems import load_problems, split_problems
 
+        if self.environment is not None:
+            return starts_of(self, self.environment)
         problems = load_problems(self.data, self.task, gold=not self.reward)
         train, held = split_problems(problems, self.heldout)
         if not train:
@@ -189,6 +209,8 @@ class Problems(Where):
         from colasearch.training.reinforcement.rewards import SpecReward
         from colasearch.training.reinforcement.rollout import Roller, RolloutConfig
 
+        if self.environment is not None:
+            return roller_of(self, lm, problems, seed, **changes)
         task = problems[0].problem.task
         assert self.max_new_tokens is not None
         config = RolloutConfig(
@@ -208,9 +230,11 @@ class Problems(Where):
         from colasearch.rewards import hashes_of
         from colasearch.tasks import hashes_of as task_hashes
 
+        if self.environment is not None:
+            return described(self, self.environment)
         assert self.task is not None
         # The settled task names the prompt and the columns.
-        left_out = {*(field.name for field in dataclasses.fields(Where)), "prompt", "columns"}
+        left_out = {*(field.name for field in dataclasses.fields(Where)), "prompt", "columns", *OF_ENVIRONMENTS}
         given = {f.name: getattr(self, f.name) for f in dataclasses.fields(Problems) if f.name not in left_out}
         told = {**given, "data": [p.name for p in self.data], "rewards": hashes_of(self.reward)}
         if files := task_hashes([self.task]):

@@ -79,7 +79,12 @@ class ValueSettings(Where, Run):
 @click.option("--model", required=True, help="Model folder.")
 @base_options
 @click.option("--traces", multiple=True, type=PathType, help="Run folder of searches, or a trace file.")
-@click.option("--rollouts", multiple=True, type=PathType, help="rollouts.jsonl of `train rl` or `train rollouts`.")
+@click.option(
+    "--rollouts",
+    multiple=True,
+    type=PathType,
+    help="rollouts.jsonl of `train rl` or `train rollouts`, also of an environment.",
+)
 @click.option(
     "--head",
     type=click.Choice(["value", "q"]),
@@ -193,6 +198,7 @@ def _from_rollouts(loaded: Any, settings: ValueSettings, fresh: Callable[[float]
         final_rewards,
         returns_of_codes,
         rollout_corpus,
+        scores_to_go,
         transitions,
     )
 
@@ -203,6 +209,12 @@ def _from_rollouts(loaded: Any, settings: ValueSettings, fresh: Callable[[float]
         raise click.UsageError(
             f"{', '.join(map(str, settings.rollouts))} holds no rollouts; make some with `train rollouts`"
         )
+    played = [bool(episode.to_go) for _, episode in found]
+    if any(played) and not (all(played) and head == "value" and not settings.within_problems):
+        raise click.UsageError(
+            "--rollouts has episodes of an environment: they train --head value, on the score that is still to come; "
+            "leave --within-problems out, and give rollouts of problems in a run of their own"
+        )
     texts = _texts(found)
     if settings.within_problems:  # before the hidden states, which are what takes time
         found = [found[text] for text in texts.told_apart()]
@@ -212,7 +224,11 @@ def _from_rollouts(loaded: Any, settings: ValueSettings, fresh: Callable[[float]
         found = first_states(found, settings.most_states)
         texts = _texts(found)
     episodes = [episode for _, episode in found]
-    owners = [problem for problem, episode in found for _ in episode.actions]
+    owners = [problem for problem, episode in found for _ in range(_states(episode))]
+    if all(played):
+        table = scores_to_go(states, episodes)
+        fresh(table.mean())
+        return modules, HeadLearner(modules, head, table, texts), owners
     data = transitions(states, episodes)
     table = final_rewards(data, episodes)
     if settings.within_problems:
@@ -228,7 +244,7 @@ def _from_rollouts(loaded: Any, settings: ValueSettings, fresh: Callable[[float]
 
 def first_states(found: list[tuple[str, Any]], most: int) -> list[tuple[str, Any]]:
     """The first rollouts, one at least, that have at most ``most`` states together."""
-    ends = itertools.accumulate(len(episode.actions) for _, episode in found)
+    ends = itertools.accumulate(_states(episode) for _, episode in found)
     return found[: max(1, sum(end <= most for end in ends))]
 
 
@@ -236,4 +252,9 @@ def _texts(found: Sequence[tuple[str, Any]]) -> Any:
     from colasearch.training.values.heads import Texts
 
     problems, episodes = zip(*found, strict=True)
-    return Texts(problems, [len(e.actions) for e in episodes], [e.reward for e in episodes])
+    return Texts(problems, [_states(e) for e in episodes], [e.reward for e in episodes])
+
+
+def _states(episode: Any) -> int:
+    """States of a rollout that have a target: where a token is chosen; of an environment where a whole action is."""
+    return len(episode.to_go or episode.actions)

@@ -128,9 +128,11 @@ class Layout:
         """The document of a row."""
         if is_episode(row):
             return self._episode(row)
+        spans: list[tuple[int, int]] = []
         if is_rollout(row):
             tokens = [*row["prompt"], *row["tokens"]]
             start = prompt = len(row["prompt"])
+            spans = _spans_after(row.get("where", ()), self.max_tokens)
         elif "problem" in row:
             problem = _problem(row)
             tokens = prompt_tokens(self.tokenizer, problem)
@@ -145,7 +147,7 @@ class Layout:
             tokens = [*opening, *encode(self.tokenizer, row["text"]), self.end_id]
             start, prompt = max(1, len(opening)), 0
         tokens = tokens[: self.max_tokens]
-        return Document(tuple(tokens), start, min(prompt, len(tokens)))
+        return Document(tuple(tokens), start, min(prompt, len(tokens)), tuple(spans))
 
     def _episode(self, row: Mapping[str, Any]) -> Document:
         """An episode, of which the actions count."""
@@ -164,6 +166,20 @@ class Layout:
         if document.start == document.prompt:  # a rollout, or an episode
             return len(document.tokens) > document.start
         return len(document.tokens) > document.start + 1
+
+
+def _spans_after(places: Sequence[int], most: int) -> list[tuple[int, int]]:
+    """Spans of the tokens that follow ascending ``places``, below ``most``: what a model wrote of an episode."""
+    spans: list[tuple[int, int]] = []
+    for place in places:
+        token = place + 1
+        if token >= most:
+            break
+        if spans and spans[-1][1] == token:
+            spans[-1] = (spans[-1][0], token + 1)
+        else:
+            spans.append((token, token + 1))
+    return spans
 
 
 def is_episode(row: Mapping[str, Any]) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import closing
 from typing import Any
 
 from colasearch.agents.episode import begin, end
+from colasearch.agents.layout import PLAIN_LEAD, PLAIN_MARK
 from colasearch.environments import Catalogue, EnvironmentFault, Start, catalogue_of, find
 from colasearch.errors import InputError
 
@@ -40,6 +42,16 @@ def gold_episodes(ref: str, split: str, count: int, seed: int) -> tuple[list[dic
     if not rows:
         raise InputError(f"no episode of {ref} can be used: {failed[0]}")
     return rows, failed
+
+
+def episode_text(row: Mapping[str, Any]) -> dict[str, str]:
+    """An episode's row as one of plain text, laid out as a base without a chat template reads it.
+
+    Every word of it is learned from, observations too.
+    """
+    opening = f"{row['instruction']}\n\n{row['observation']}"
+    turns = [f"{PLAIN_LEAD}{turn['action']}\n{turn['observation']}" for turn in row["turns"]]
+    return {"text": PLAIN_MARK.join([opening, *turns])}
 
 
 class _Closing:

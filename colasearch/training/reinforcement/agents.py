@@ -192,12 +192,10 @@ class TokenAgent:
 
 def _positions(episodes: Sequence[Episode], device: torch.device) -> tuple[Tensor, Tensor]:
     """Position ``[N, L]`` of the state before each action, and where there is one."""
-    longest = max(len(e.actions) for e in episodes)
+    places = torch.nn.utils.rnn.pad_sequence([torch.tensor(e.places) for e in episodes], batch_first=True)
     counts = torch.tensor([len(e.actions) for e in episodes], device=device)[:, None]
-    first = torch.tensor([e.prompt - 1 for e in episodes], device=device)[:, None]
-    steps = torch.arange(longest, device=device)[None]
-    valid = steps < counts
-    return (first + steps) * valid, valid
+    valid = torch.arange(places.shape[1], device=device)[None] < counts
+    return places.to(device), valid
 
 
 def _lack_kept(episodes: Sequence[Episode], top_k: int) -> bool:

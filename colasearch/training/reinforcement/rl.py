@@ -35,9 +35,9 @@ class Episode:
     Attributes:
         problem: Index of its problem.
         tokens: Prompt and text.
-        prompt: How many of them are prompt; action i is taken after token ``prompt + i - 1``.
-        actions: Codes or tokens chosen, one a token of the text.
-        reward: Terminal reward, in [0, 1].
+        prompt: How many of them are prompt.
+        actions: Codes or tokens chosen, one for each token of the text that the model wrote.
+        reward: Terminal reward, in [0, 1]; of an environment the score of the episode, whatever that may be.
         greedy_reward: Reward of the problem's greedy rollout (ReMax).
         ended: The text is finished, rather than cut off.
         hidden_TD: The frozen base's states of ``tokens``, cached once; None where the base trains.
@@ -48,6 +48,10 @@ class Episode:
             nobody has looked yet.
         kept_LM: Under truncation, the codes or tokens among which the sampler drew each action (repeats mean nothing);
             None without, or where it did not say.
+        where: Place of the token after which each action was taken, where others than the model wrote parts of the
+            text; empty: all behind the prompt is the model's. Only these places have log-probabilities, losses and KL.
+        to_go: Places at which more is known than the reward at the end, each with the score that came after it.
+        measures: What else is known of it, by name; means are logged.
     """
 
     problem: int
@@ -63,14 +67,22 @@ class Episode:
     state_seconds: float = 0.0
     equal_LK: Tensor | None = None
     kept_LM: Tensor | None = None
+    where: tuple[int, ...] = ()
+    to_go: tuple[tuple[int, float], ...] = ()
+    measures: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def places(self) -> Sequence[int]:
+        """Place of the token after which each action was taken."""
+        return self.where or range(self.prompt - 1, self.prompt - 1 + len(self.actions))
 
 
 def part_means(episodes: Sequence[Episode]) -> Metrics:
-    """Mean of each part of the rewards over the episodes that have it, as ``reward/NAME``."""
+    """Mean of each part of the rewards as ``reward/NAME``, and of each measure, over the episodes that have it."""
     found: dict[str, list[float]] = {}
     for episode in episodes:
-        for name, value in episode.parts.items():
-            found.setdefault(f"reward/{name}", []).append(value)
+        for name, value in (*((f"reward/{part}", v) for part, v in episode.parts.items()), *episode.measures.items()):
+            found.setdefault(name, []).append(value)
     return {name: sum(values) / len(values) for name, values in found.items()}
 
 

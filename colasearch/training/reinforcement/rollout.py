@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,10 @@ class RolloutConfig:
 class Roller:
     """Rolls problems out with the model as it is; ``collect`` is what an agent wants.
 
+    Attributes:
+        ids: Of the problems, in order.
+        told: What of the data, beyond the options, a run's results depend on.
+
     Args:
         lm: The model.
         problems: All that there are.
@@ -77,6 +81,8 @@ class Roller:
         InputError: A prompt leaves no room for a text in the base's context.
     """
 
+    told: Mapping[str, Any] = {}
+
     def __init__(
         self,
         lm: LatentLM,
@@ -86,6 +92,7 @@ class Roller:
         form: RewardOf | None = None,
     ) -> None:
         self.lm, self.problems, self.reward, self.config, self.form = lm, problems, reward, config, form
+        self.ids = [labelled.problem.id for labelled in problems]
         self.ends = TextEnds(lm.base.tokenizer, lm.base.end_ids)
         self.prompts = [prompt_tokens(lm.base.tokenizer, labelled.problem) for labelled in problems]
         for labelled, prompt in zip(problems, self.prompts, strict=True):
@@ -243,8 +250,8 @@ class RolloutLog:
     def __init__(self, path: Path) -> None:
         self.path, self._begun = path, False
 
-    def append(self, round_number: int, problems: Sequence[LabelledProblem], episodes: Sequence[Episode]) -> None:
-        """Write a round."""
+    def append(self, round_number: int, ids: Sequence[str], episodes: Sequence[Episode]) -> None:
+        """Write a round; ``ids`` are those of all problems."""
         if not self._begun and self.path.exists():
             kept = [line for line in _lines(self.path) if json.loads(line)["round"] < round_number]
             write_atomic(self.path, "".join(kept))
@@ -253,12 +260,13 @@ class RolloutLog:
             for e in episodes:
                 row = {
                     "round": round_number,
-                    "problem_id": problems[e.problem].problem.id,
+                    "problem_id": ids[e.problem],
                     "prompt": list(e.tokens[: e.prompt]),
                     "tokens": list(e.tokens[e.prompt :]),
                     "actions": list(e.actions),
                     "reward": e.reward,
                     "ended": e.ended,
+                    **({"where": list(e.where), "to_go": [list(one) for one in e.to_go]} if e.where else {}),
                 }
                 stream.write(json.dumps(row) + "\n")
 
@@ -281,9 +289,14 @@ def read_rollouts(path: Path) -> list[tuple[str, Episode]]:
             row: dict[str, Any] = json.loads(line)
             tokens = (*row["prompt"], *row["tokens"])
             actions = tuple(row["actions"])
-            if len(actions) != len(row["tokens"]):
-                raise ValueError("as many actions as tokens are wanted")
-            episode = Episode(0, tokens, len(row["prompt"]), actions, float(row["reward"]), ended=bool(row["ended"]))
+            where = tuple(int(place) for place in row.get("where", ()))
+            to_go = tuple((int(place), float(score)) for place, score in row.get("to_go", ()))
+            if len(actions) != (len(where) if where else len(row["tokens"])):
+                raise ValueError("as many actions as tokens that the model wrote are wanted")
+            if any(not 0 <= place < len(tokens) for place in (*where, *(place for place, _ in to_go))):
+                raise ValueError("a place is outside the tokens")
+            given = (0, tokens, len(row["prompt"]), actions, float(row["reward"]))
+            episode = Episode(*given, ended=bool(row["ended"]), where=where, to_go=to_go)
         except (ValueError, KeyError, TypeError) as error:
             raise CorruptFileError(f"{path} line {number} is no rollout ({error}); roll out again") from None
         found.append((str(row["problem_id"]), episode))

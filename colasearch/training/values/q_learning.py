@@ -72,6 +72,16 @@ def final_rewards(data: Transitions, episodes: Sequence[Episode]) -> ValueData:
     return ValueData(data.states_ND, rewards, torch.ones_like(rewards))
 
 
+def scores_to_go(states: HiddenStates, episodes: Sequence[Episode]) -> ValueData:
+    """Each state of an environment's episodes in which an action begins, with the score that came after it.
+
+    These are the states that a search over whole actions values.
+    """
+    found = [states.of(i)[[place for place, _ in e.to_go]] for i, e in enumerate(episodes)]
+    scores = torch.tensor([score for e in episodes for _, score in e.to_go], device=states.device)
+    return ValueData(torch.cat(found), scores, torch.ones_like(scores))
+
+
 def returns_of_codes(data: Transitions, episodes: Sequence[Episode], num_codes: int) -> ValueData:
     """Each state of the rollouts with the reward at the end for the code taken, for the Q head (Monte Carlo)."""
     final = final_rewards(data, episodes)
