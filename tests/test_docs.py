@@ -50,8 +50,9 @@ def test_tests_that_are_named_exist(document):
 
 
 def test_the_fault_table_has_every_row_with_a_test_a_measurement_or_what_is_open():
-    rows = re.findall(r"^\| (\d+) \|(.*)\|$", (ROOT / "docs" / "reliability.md").read_text(), re.MULTILINE)
-    assert [int(number) for number, _ in rows] == list(range(1, 33))
+    table = (ROOT / "docs" / "reliability.md").read_text().partition("\n## A thousand requests")[0]
+    rows = re.findall(r"^\| (\d+) \|(.*)\|$", table, re.MULTILINE)
+    assert [int(number) for number, _ in rows] == list(range(1, 34))
     for number, row in rows:
         *_, checked, still_open = (cell.strip() for cell in row.split("|"))
         assert TEST.search(checked) or re.search(r"2026-\d\d-\d\d", checked) or still_open, number
