@@ -15,12 +15,10 @@ from colasearch.experiments.running.stages import _inputs
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory, colasearch):
+def whole(tmp_path_factory, smoke):
     pytest.importorskip("peft", reason="peft is not installed: pip install '.[lora]'")
     folder = tmp_path_factory.mktemp("agents") / "run"
-    done = colasearch("experiment", "agents", "--size", "smoke", "--jobs", 1, "--output", folder, "--json")
-    assert done.returncode == 0, done.stderr[-3000:]
-    return folder, json.loads(done.stdout)
+    return folder, smoke("agents", folder)[0]
 
 
 def test_the_smoke_size_ends_with_both_kinds_of_rl_their_harm_and_search(whole):
@@ -45,12 +43,11 @@ def test_the_smoke_size_ends_with_both_kinds_of_rl_their_harm_and_search(whole):
     assert (folder / "model" / "model.safetensors").is_file()
 
 
-def test_done_stages_are_not_done_again(whole, colasearch):
+def test_done_stages_are_not_done_again(whole, smoke):
     folder, summary = whole
-    done = colasearch("experiment", "agents", "--size", "smoke", "--output", folder, "--resume", "--json")
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert json.loads(done.stdout) == summary
-    assert "was done before" in done.stderr
+    again, said = smoke("agents", folder, "--resume")
+    assert again == summary
+    assert "was done before" in said
 
 
 def test_both_kinds_of_rl_are_equal_but_for_what_is_chosen_and_trained():

@@ -1,9 +1,6 @@
 """``colasearch experiment preference``: its smoke size end to end, and the numbers that it makes of curves."""
 
-import contextlib
-import io
 import json
-import signal
 
 import numpy as np
 import pytest
@@ -17,25 +14,11 @@ from colasearch.experiments.reports.preference_results import arm, at_equal_kl, 
 from colasearch.experiments.running.stages import _inputs
 
 
-def run(folder, model, *more):
-    """Exit code, output and messages of the command, in this process: its stages are forked (``zygote``)."""
-    given = ["--size", "smoke", "--set", f"model={model}", "--jobs", "1", "--output", str(folder), "--json", *more]
-    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    try:
-        with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
-            code = main(["experiment", "preference", *given])
-    finally:
-        for number, handler in zip((signal.SIGINT, signal.SIGTERM), handlers, strict=True):
-            signal.signal(number, handler)
-    assert code == 0, err.getvalue()[-3000:]
-    return json.loads(out.getvalue()), err.getvalue()
-
-
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory, model_folder):
+def whole(tmp_path_factory, smoke, model_folder):
     pytest.importorskip("peft", reason="peft is not installed: pip install '.[lora]'")
     folder = tmp_path_factory.mktemp("preference") / "run"
-    return folder, run(folder, model_folder)[0]
+    return folder, smoke("preference", folder, "--set", f"model={model_folder}")[0]
 
 
 def test_the_smoke_size_ends_with_curves_of_both_scores(whole):
@@ -68,9 +51,9 @@ def test_what_is_watched_pays_nothing(whole):
             assert row["reward"] == pytest.approx(proxy, abs=1e-6)
 
 
-def test_done_stages_are_not_done_again(whole, model_folder):
+def test_done_stages_are_not_done_again(whole, smoke, model_folder):
     folder, summary = whole
-    again, said = run(folder, model_folder, "--resume")
+    again, said = smoke("preference", folder, "--set", f"model={model_folder}", "--resume")
     assert again == summary
     assert "was done before" in said
 

@@ -126,6 +126,7 @@ SIZES = {
         rounds=2,
         batch=2,
         group=2,
+        max_steps=4,
         value_tokens=1,
         value_samples=2,
         value_epochs=1,
