@@ -58,7 +58,8 @@ running_options = together(
     click.option(
         "--jobs",
         type=click.IntRange(min=1),
-        default=None,
+        default=lambda: min(MOST_JOBS, len(os.sched_getaffinity(0))),
+        show_default=False,
         help="Most stages at a time; no result depends on it. [default: a core each, at most 4]",
     ),
     click.option("--show", is_flag=True, help="Print the recipe and its commands, and run nothing."),
@@ -82,7 +83,7 @@ def countdown(
     changes: tuple[str, ...],
     resume: bool,
     reuse: Path | None,
-    jobs: int | None,
+    jobs: int,
     show: bool,
     as_json: bool,
 ) -> None:
@@ -100,12 +101,8 @@ def countdown(
     if show:
         show_recipe(size, recipe, stages(recipe))
         return
-    if output is None:
-        raise click.UsageError("--output is missing: the run folder to create, or to --resume")
-    jobs = jobs or min(MOST_JOBS, len(os.sched_getaffinity(0)))
-    summary = run_countdown(
-        recipe, size, output, resume=resume, reuse=reuse, jobs=jobs, say=lambda line: click.echo(line, err=True)
-    )
+    output = needed(output)
+    summary = run_countdown(recipe, size, output, resume=resume, reuse=reuse, jobs=jobs, say=say)
     if as_json:
         click.echo(json.dumps(summary, ensure_ascii=False))
     else:
@@ -119,7 +116,7 @@ def countdown(
 @recipe_options
 @running_options
 def preference(
-    output: Path | None, size: str, changes: tuple[str, ...], resume: bool, jobs: int | None, show: bool, as_json: bool
+    output: Path | None, size: str, changes: tuple[str, ...], resume: bool, jobs: int, show: bool, as_json: bool
 ) -> None:
     """RL against a reward model of few pairs, on codes and on tokens: which of them games it less?
 
@@ -135,12 +132,8 @@ def preference(
     if show:
         show_recipe(size, recipe, stages(recipe))
         return
-    if output is None:
-        raise click.UsageError("--output is missing: the run folder to create, or to --resume")
-    jobs = jobs or min(MOST_JOBS, len(os.sched_getaffinity(0)))
-    summary = run_preference(
-        recipe, size, output, resume=resume, jobs=jobs, say=lambda line: click.echo(line, err=True)
-    )
+    output = needed(output)
+    summary = run_preference(recipe, size, output, resume=resume, jobs=jobs, say=say)
     if as_json:
         click.echo(json.dumps(summary, ensure_ascii=False))
     else:
@@ -158,7 +151,7 @@ def agents(
     changes: tuple[str, ...],
     resume: bool,
     reuse: Path | None,
-    jobs: int | None,
+    jobs: int,
     show: bool,
     as_json: bool,
 ) -> None:
@@ -178,17 +171,29 @@ def agents(
     if show:
         show_recipe(size, recipe, stages(recipe))
         return
-    if output is None:
-        raise click.UsageError("--output is missing: the run folder to create, or to --resume")
-    jobs = jobs or min(MOST_JOBS, len(os.sched_getaffinity(0)))
-    summary = run_agents(
-        recipe, size, output, resume=resume, reuse=reuse, jobs=jobs, say=lambda line: click.echo(line, err=True)
-    )
+    output = needed(output)
+    summary = run_agents(recipe, size, output, resume=resume, reuse=reuse, jobs=jobs, say=say)
     if as_json:
         click.echo(json.dumps(summary, ensure_ascii=False))
     else:
         click.echo(lead(summary))
         click.echo(f"Report: {output / 'report.html'}; model: {output / MODEL_NAME}")
+
+
+def needed(output: Path | None) -> Path:
+    """The run folder.
+
+    Raises:
+        UsageError: None was given.
+    """
+    if output is None:
+        raise click.UsageError("--output is missing: the run folder to create, or to --resume")
+    return output
+
+
+def say(line: str) -> None:
+    """Show a line to people."""
+    click.echo(line, err=True)
 
 
 def show_recipe(size: str, recipe: Any, stages: Iterable[Stage]) -> None:

@@ -25,7 +25,7 @@ from colasearch.errors import ColasearchError, InputError
 from colasearch.model.latent_lm import LatentLM
 from colasearch.training.base.tuning import mixed_precision
 from colasearch.training.reinforcement.rl import Episode, part_means
-from colasearch.training.reinforcement.rollout import RolloutConfig
+from colasearch.training.reinforcement.rollout import Collector, RolloutConfig
 from colasearch.training.running.loop import Metrics
 from colasearch.userfile import file_sha256
 
@@ -81,7 +81,7 @@ class _Played:
         self.add((*ended, *layout.seen(live.episode.turns[-1].observation)))
 
 
-class EpisodeRoller:
+class EpisodeRoller(Collector):
     """Plays episodes with the model as it is; ``collect`` is what an agent wants.
 
     Attributes:
@@ -115,18 +115,6 @@ class EpisodeRoller:
         self._together = config.rows if slots is None else min(slots, config.rows)
         # A server takes longer to say what can be done than to do it (ScienceWorld: 190 ms).
         self._asks = "valid_actions" in catalogue.has and slots is None
-
-    def collect(self, indices: Sequence[int], round_number: int) -> list[Episode]:
-        """``group`` episodes of each start, in order."""
-        config = self.config
-        wanted = [(i, draw) for i in indices for draw in range(config.group)]
-        episodes = self._roll(wanted, str(round_number), greedy=False, states=config.latent and config.states)
-        if config.greedy_baseline:
-            greedy = self._roll([(i, 0) for i in indices], "greedy", greedy=True)
-            by_start = {e.problem: e.reward for e in greedy}
-            for episode in episodes:
-                episode.greedy_reward = by_start[episode.problem]
-        return episodes
 
     def evaluate(self, indices: Sequence[int]) -> Metrics:
         """Mean score and the like of one sampled and of the greedy episode of each start."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +64,35 @@ class RolloutConfig:
     states: bool = True
 
 
-class Roller:
+class Collector(ABC):
+    """What plays rounds of episodes, ``group`` of each problem (or start of an environment).
+
+    Attributes:
+        config: How they are played.
+    """
+
+    config: RolloutConfig
+
+    @abstractmethod
+    def _roll(
+        self, wanted: Sequence[tuple[int, int]], name: str, *, greedy: bool, states: bool = False
+    ) -> list[Episode]:
+        """An episode of each ``(problem, draw)``, in order; ``name`` and ``draw`` fix what is drawn."""
+
+    def collect(self, indices: Sequence[int], round_number: int) -> list[Episode]:
+        """``group`` episodes for each problem, in order."""
+        config = self.config
+        wanted = [(i, draw) for i in indices for draw in range(config.group)]
+        episodes = self._roll(wanted, str(round_number), greedy=False, states=config.latent and config.states)
+        if config.greedy_baseline:
+            greedy = self._roll([(i, 0) for i in indices], "greedy", greedy=True)
+            by_problem = {e.problem: e.reward for e in greedy}
+            for episode in episodes:
+                episode.greedy_reward = by_problem[episode.problem]
+        return episodes
+
+
+class Roller(Collector):
     """Rolls problems out with the model as it is; ``collect`` is what an agent wants.
 
     Attributes:
@@ -102,18 +131,6 @@ class Roller:
                     f"{config.max_tokens}, but the context of {lm.base.identity.name} holds {lm.base.context_length}; "
                     "leave the problem out, or lower --max-new-tokens"
                 )
-
-    def collect(self, indices: Sequence[int], round_number: int) -> list[Episode]:
-        """``group`` episodes for each problem, in order."""
-        config = self.config
-        wanted = [(i, draw) for i in indices for draw in range(config.group)]
-        episodes = self._roll(wanted, str(round_number), greedy=False, states=config.latent and config.states)
-        if config.greedy_baseline:
-            greedy = self._roll([(i, 0) for i in indices], "greedy", greedy=True)
-            by_problem = {e.problem: e.reward for e in greedy}
-            for episode in episodes:
-                episode.greedy_reward = by_problem[episode.problem]
-        return episodes
 
     def evaluate(self, indices: Sequence[int]) -> Metrics:
         """Mean reward of one sampled and of the greedy rollout of each problem, and how many of either ended.
