@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -134,40 +135,45 @@ def wide_folder(wide_base, tmp_path_factory) -> Path:
     return folder
 
 
-def iterate(model: Path, folder: Path, workers: int | None, said: list[str]) -> dict:
+def iterate(model: Path, folder: Path, workers: int | None, say: Callable[[str], object]) -> dict:
     how = Iterations(
         str(model), iterations=1, problems_per_iteration=4, searcher="puct", sims=6, eval_sims=3, max_tokens=12,
         max_step_tokens=6, rl_rounds=0, value_epochs=1, batch_size=2, threads=1, workers=workers,
     )  # fmt: skip
-    return {**run_iterations(how, PROBLEMS[:8], PROBLEMS[8:], folder, say=said.append), "times": None}
+    return {**run_iterations(how, PROBLEMS[:8], PROBLEMS[8:], folder, say=say), "times": None}
 
 
 @pytest.mark.alone
 def test_workers_stay_from_one_search_to_the_next_and_get_new_modules(wide_folder, tmp_path):
     pytest.importorskip("ray", reason="workers are Ray actors, and the package ray is not installed")
-    others = set(ours())  # of whoever else uses this machine
-    alone = iterate(wide_folder, tmp_path / "alone", None, [])
+    alone = iterate(wide_folder, tmp_path / "alone", None, lambda line: None)
     said: list[str] = []
-    assert iterate(wide_folder, tmp_path / "on", 1, said) == alone
+    seen: set[int] = set()
+
+    def hear(line: str) -> None:
+        said.append(line)
+        seen.update(within(tmp_path / "on"))
+
+    assert iterate(wide_folder, tmp_path / "on", 1, hear) == alone
     # Three searches: before, one to learn from, one on held-out problems.
     assert sum("starting workers" in line for line in said) == 1
     assert sum("go on with new latent modules" in line for line in said) == 2
+    assert seen, "the run's processes are looked for in the wrong place"
     deadline = time.monotonic() + 30
-    while set(ours()) - others and time.monotonic() < deadline:
+    while within(tmp_path / "on") and time.monotonic() < deadline:
         time.sleep(0.2)
-    assert not set(ours()) - others, "workers outlived the run"
+    assert not within(tmp_path / "on"), "workers outlived the run"
     weights = [(tmp_path / name / "model" / "model.safetensors").read_bytes() for name in ("alone", "on")]
     assert weights[0] == weights[1]
 
 
-def ours() -> list[int]:
-    """Processes that serve a run."""
+def within(folder: Path) -> list[int]:
+    """Processes that work in a folder, as those that serve a run do in its own."""
     found = []
     for one in Path("/proc").iterdir():
         try:
-            words = (one / "cmdline").read_bytes().split(b"\0")
-        except (OSError, NotADirectoryError):
+            if one.name.isdigit() and (one / "cwd").readlink().is_relative_to(folder):
+                found.append(int(one.name))
+        except OSError:
             continue
-        if b"colasearch.cli.session" in words:
-            found.append(int(one.name))
     return found
