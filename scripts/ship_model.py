@@ -15,10 +15,14 @@ import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from colasearch.errors import ColasearchError
+
+if TYPE_CHECKING:
+    from colasearch.training.trained.greedy import Asked
 
 ROOT = Path(__file__).resolve().parent.parent
 PathType = click.Path(path_type=Path, exists=True, dir_okay=False)
@@ -35,6 +39,26 @@ def commit_of(folder: Path) -> str:
         return git("rev-parse", "HEAD").strip() + (" (with uncommitted changes)" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return ""
+
+
+def asked_of(problems: Path | None, task: str, count: int) -> Asked:
+    """``count`` held-out problems of a task, or episodes of an environment."""
+    from colasearch.environments import catalogue_of, find
+    from colasearch.problem import LabelledProblem, Problem
+    from colasearch.training.data.problems import load_problems
+    from colasearch.training.generated.countdown import countdown_rows
+    from colasearch.training.trained.greedy import Episodes
+
+    if problems is not None:
+        return load_problems([problems], task)[:count]
+    if task.startswith("env:"):
+        kind, only = find(task.removeprefix("env:"))
+        catalogue = catalogue_of(kind)
+        return Episodes(catalogue, catalogue.starts(only, "dev", limit=count))
+    if task == "countdown":
+        rows = countdown_rows(count, 0, "heldout")
+        return [LabelledProblem(Problem.from_text(r["problem"], task, r), "") for r in rows]
+    raise click.UsageError(f"--task {task} needs --problems FILE; only Countdown problems are made on the spot")
 
 
 @click.command(help=(__doc__ or "").split("\n\n")[0])
@@ -64,7 +88,7 @@ def commit_of(folder: Path) -> str:
     help="For a fine-tuned base: ship base, changes and IDM, not the merged base without IDM.",
 )
 @click.option("--problems", type=PathType, default=None, help="jsonl to compare greedy texts on [default: Countdown].")
-@click.option("--task", default="countdown", show_default=True, help="Of these problems.")
+@click.option("--task", default="countdown", show_default=True, help="Of these problems; or env:NAME, for its dev episodes.")
 @click.option("--count", type=click.IntRange(min=1), default=50, show_default=True, help="How many of them.")
 @click.option(
     "--into", type=click.Path(path_type=Path), default=ROOT / "colasearch" / "pretrained", help="Parent folder."
@@ -89,19 +113,10 @@ def main(
     """Export a trained model."""
     import torch
 
-    from colasearch.problem import LabelledProblem, Problem
-    from colasearch.training.data.problems import load_problems
-    from colasearch.training.generated.countdown import countdown_rows
     from colasearch.training.trained.shipping import Origin, ship
 
     torch.set_num_threads(threads)
-    if problems is not None:
-        asked = load_problems([problems], task)[:count]
-    elif task == "countdown":
-        rows = countdown_rows(count, 0, "heldout")
-        asked = [LabelledProblem(Problem.from_text(r["problem"], task, r), "") for r in rows]
-    else:
-        raise click.UsageError(f"--task {task} needs --problems FILE; only Countdown problems are made on the spot")
+    asked = asked_of(problems, task, count)
     text = notes.read_text(encoding="utf-8") if notes else ""
     origin = Origin(commands, data, commit_of(ROOT) if commit is None else commit, text)
     try:

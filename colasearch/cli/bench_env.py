@@ -220,7 +220,7 @@ def _run(
 
     if settings.output:
         check_folder(settings.output, resume=settings.resume)
-    lm = load_model(settings, display.say)
+    lm = load_model(settings, catalogue.kind.name, display.say)
     settings = replace(settings, actions=actions_for(lm, settings.actions, display.say))
     if settings.actions == "sampled" and (said := sampling_said(lm.base, settings.temperature)):
         display.say(said)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
-from colasearch.cli.options import actions_option, option
+from colasearch.cli.options import actions_option, chosen_model, option
 
 if TYPE_CHECKING:
     from colasearch.engine.settings import WorldConfig
@@ -122,21 +122,17 @@ def play_options(function: Any) -> Any:
     return function
 
 
-def load_model(settings: ModelSettings, say: Callable[[str], None]) -> LatentLM:
-    """The model that the settings name, ready to run.
+def load_model(settings: ModelSettings, environment: str, say: Callable[[str], None]) -> LatentLM:
+    """The model that the settings name, ready to run; without a name that for ``environment``, a kind's name.
 
     Raises:
         PrerequisiteError: It cannot be found, or has no latent modules and --actions is latent.
     """
     import torch
 
-    from colasearch.model.known import DEFAULT_MODEL
     from colasearch.model.latent_lm import LatentLM
 
-    name = settings.model
-    if not name:
-        name = DEFAULT_MODEL
-        say(f"model {name}, the default; --model takes another")
+    name = chosen_model(settings.model, f"env:{environment}", say)
     if settings.threads:
         torch.set_num_threads(settings.threads)
     say(f"loading {name}")

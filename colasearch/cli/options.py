@@ -27,7 +27,7 @@ def model_options(function: Any) -> Any:
         option(
             "--model",
             help="Known name, folder or hub name [default: the shipped model made for the task, as countdown-tiny is "
-            "for Countdown, else qwen2.5-coder-0.5b].",
+            "for Countdown and house-tiny for env:house, else qwen2.5-coder-0.5b].",
         ),
     ):
         function = decorator(function)
@@ -35,13 +35,13 @@ def model_options(function: Any) -> Any:
 
 
 def chosen_model(named: str | None, task: str, say: Callable[[str], None]) -> str:
-    """The model that the user named, else the shipped one for ``task``; says which one it took."""
+    """The model that the user named, else the shipped one for ``task`` (or ``env:NAME``); says which one it took."""
     from colasearch.model.known import DEFAULT_MODEL, model_for
     from colasearch.tasks import get_task
 
     if named:
         return named
-    task = get_task(task).name
+    task = task if task.startswith("env:") else get_task(task).name
     name = model_for(task)
     why = "the default" if name == DEFAULT_MODEL else f"made for {task}"
     say(f"model {name}, {why}; --model takes another")

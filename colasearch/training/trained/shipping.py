@@ -16,7 +16,6 @@ from __future__ import annotations
 import json
 import platform
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -33,15 +32,11 @@ from colasearch.model.latent_lm import LatentLM, write_modules
 from colasearch.model.quiet import quiet_transformers
 from colasearch.model.sources import PACKAGED_BASE
 from colasearch.model.tuned import PEFT_PREFIX, write_tuned
-from colasearch.problem import LabelledProblem
 from colasearch.storage.files import folder_atomic, read_json, sha256_of, write_json, write_sums
-from colasearch.tasks import prompt_tokens
-from colasearch.training.data.problems import Reward
-from colasearch.training.reinforcement.rollout import Roller, RolloutConfig
+from colasearch.training.trained.greedy import Asked, Episodes, greedy_texts
 
 MOST_BYTES = 16_000_000
 """Largest model that is shipped, and largest file of modules for a known base: it is in every installation."""
-GREEDY_TOKENS = 256
 Storage = Literal["auto", "float16", "float32"]
 
 
@@ -63,19 +58,6 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
-class Greedy:
-    """Greedy texts of a model.
-
-    Attributes:
-        texts: Tokens, for each problem under the policy's codes (where there are any), then by the base alone.
-        solved: How many of the first half (of all, for a base alone) are right.
-    """
-
-    texts: tuple[tuple[int, ...], ...]
-    solved: int
-
-
-@dataclass(frozen=True, slots=True)
 class Shipped:
     """What was written.
 
@@ -85,9 +67,10 @@ class Shipped:
         storage: Element type of the base's weights.
         compared: Greedy texts of original and export that were compared.
         same: Element type: how many of them are equal, for each that was tried.
-        problems, solved: Problems that the texts are for, and how many are solved greedily.
+        problems, solved: Problems (or episodes) that the texts are for, and how many are solved greedily.
         idm: Whether the inverse dynamics model is part of it.
         base: Whether the base is.
+        what: "problems" or "episodes".
     """
 
     folder: Path
@@ -99,12 +82,13 @@ class Shipped:
     solved: int
     idm: bool
     base: bool = True
+    what: str = "problems"
 
 
 def ship(
     source: str,
     folder: Path,
-    problems: Sequence[LabelledProblem],
+    asked: Asked,
     origin: Origin,
     *,
     storage: Storage = "auto",
@@ -120,7 +104,7 @@ def ship(
     Args:
         source: A folder of latent modules or of a base alone, or any other model name.
         folder: Replaced if it is there, once the new one is whole.
-        problems: One task's problems, for comparing greedy texts.
+        asked: One task's problems, or episodes of an environment, for comparing greedy texts.
         origin: For the card.
         storage: Of the base's weights; ``auto`` is float16 unless that changes a greedy text.
         keep_untouched_base: For a fine-tuned base: write the base as it was, the changes beside it, and the IDM.
@@ -128,15 +112,16 @@ def ship(
         most_bytes: Largest sum of all files; ``without_base``, largest file.
 
     Raises:
-        InputError: A name that is no plain one, no problem, numbers too large for float16, or more than ``most_bytes``.
+        InputError: A name that is no plain one, nothing asked, numbers too large for float16, or more than
+            ``most_bytes``.
         PrerequisiteError: The source cannot be found.
     """
     if not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", folder.name):
         raise InputError(f"the model's name is {folder.name!r}; use lower-case letters, digits, dots and hyphens")
-    if not problems:
-        raise InputError("there are no problems to compare greedy texts on; give at least one")
+    if not asked:
+        raise InputError("there are no problems or episodes to compare greedy texts on; give at least one")
     lm = LatentLM.from_pretrained(source, "cpu", "float32")
-    before = greedy_texts(lm, problems)
+    before = greedy_texts(lm, asked)
     if without_base and lm.latents is None:
         raise InputError(f"{source} has no latent modules, and without its base there is nothing to ship")
     untouched, idm = _take_apart(lm, keep_untouched_base or without_base)
@@ -149,12 +134,13 @@ def ship(
             again = LatentLM.from_pretrained(
                 str(temporary if lm.latents else temporary / PACKAGED_BASE), "cpu", "float32"
             )
-            after = greedy_texts(again, problems)
+            after = greedy_texts(again, asked)
             same[kind] = sum(a == b for a, b in zip(before.texts, after.texts, strict=True))
             if same[kind] == len(before.texts):
                 break
         compared = len(before.texts)
-        result = Shipped(folder, 0, kind, compared, same, len(problems), after.solved, idm, not without_base)
+        what = "episodes" if isinstance(asked, Episodes) else "problems"
+        result = Shipped(folder, 0, kind, compared, same, len(asked), after.solved, idm, not without_base, what)
         (temporary / "README.md").write_text(_card(again.base, config, result, origin, base_stage), encoding="utf-8")
         write_sums(temporary)
         sizes = [p.stat().st_size for p in temporary.rglob("*") if p.is_file()]
@@ -168,21 +154,6 @@ def ship(
         for path in temporary.rglob("*"):
             path.chmod(0o755 if path.is_dir() else 0o644)  # safetensors' own files are for their owner alone
     return replace(result, size=size)
-
-
-def greedy_texts(lm: LatentLM, problems: Sequence[LabelledProblem]) -> Greedy:
-    """The model's greedy texts, under its policy's codes and by its base alone, as deterministic as the machine is."""
-    prompts = [prompt_tokens(lm.base.tokenizer, p.problem) for p in problems]
-    room = max(1, min(GREEDY_TOKENS, lm.base.context_length - max(map(len, prompts))))
-    texts: list[tuple[int, ...]] = []
-    solved = 0
-    for latent in [True, False] if lm.latents else [False]:
-        config = RolloutConfig(latent=latent, group=1, top_k=1, max_tokens=room, states=False)
-        episodes = Roller(lm, problems, Reward(problems[0].problem.task), config).collect(range(len(problems)), 0)
-        if latent or not lm.latents:
-            solved = sum(e.reward >= 1 for e in episodes)
-        texts += [e.tokens[e.prompt :] for e in episodes]
-    return Greedy(tuple(texts), solved)
 
 
 def trained_base(base: str) -> dict[str, Any] | None:
@@ -280,9 +251,9 @@ def _storage_note(shipped: Shipped) -> str:
     tried = "; ".join(f"stored in {kind}, {same} are the same" for kind, same in shipped.same.items())
     return (
         f"The {what} are stored in {shipped.storage}, the latent modules' in float16. {shipped.compared} "
-        f"greedy texts on {shipped.problems} held-out problems (by the base alone, and under the policy's codes where "
+        f"greedy texts on {shipped.problems} held-out {shipped.what} (by the base alone, and under the policy's codes where "
         "there are any) were compared, token for token, with those of the model before the export, in float32 on a "
-        f"CPU: {tried}. Greedily {shipped.solved} of the {shipped.problems} problems are solved.\n"
+        f"CPU: {tried}. Greedily {shipped.solved} of the {shipped.problems} {shipped.what} are solved.\n"
     )
 
 
