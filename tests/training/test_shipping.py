@@ -14,7 +14,9 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 from safetensors.torch import load_file, save_file
+from tiny import make_base
 
+from colasearch.environments import catalogue_of, find
 from colasearch.errors import CorruptFileError, InputError, PrerequisiteError
 from colasearch.model.base import BaseModel
 from colasearch.model.latent_lm import LatentLM, save_latents, world_model_states
@@ -33,6 +35,7 @@ TOKENS = torch.tensor([[5, 60, 7, 80, 9]])
 def short_texts(monkeypatch):
     """Greedy texts are most of the time; the tiny models' say all that they have to say early."""
     monkeypatch.setattr("colasearch.training.trained.greedy.GREEDY_TOKENS", 24)
+    monkeypatch.setattr("colasearch.training.trained.greedy.EPISODE_STEPS", 2)
 
 
 @pytest.fixture
@@ -118,6 +121,16 @@ def test_a_base_alone_is_exported_too(base_folder, problems, origin, tmp_path):
     assert not shipped.idm
     assert BaseModel.load(str(tmp_path / "plain" / "base"), device="cpu").hidden_size == 16
     assert "without latent modules" in (tmp_path / "plain" / "README.md").read_text()
+
+
+def test_a_model_of_an_environment_is_compared_by_its_episodes(origin, tmp_path):
+    catalogue = catalogue_of(find("house")[0])
+    asked = Episodes(catalogue, catalogue.starts("fetch", "dev", limit=2))
+    shipped = ship(str(make_base(tmp_path / "base", context=2048)), tmp_path / "player", asked, origin, storage="float32")
+    assert (shipped.problems, shipped.compared, shipped.same, shipped.solved) == (2, 2, {"float32": 2}, 0)
+    card = (shipped.folder / "README.md").read_text()
+    assert "2 greedy texts on 2 held-out episodes" in card
+    assert "0 of the 2 episodes are solved" in card
 
 
 def test_settings_of_the_base_s_own_run_go_into_the_card(base_folder, problems, origin, tmp_path):
