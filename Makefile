@@ -12,16 +12,15 @@ solve: $(VENV)/.installed
 	$(VENV)/bin/colasearch solve $(ROOT)/examples/problem.txt $(SOLVE_ARGS)
 	@echo "To have the command colasearch in this shell: . $(VENV)/bin/activate" >&2
 
-# Set up and run the tests: two at a time, but for those that cannot share the machine. ARGS="..." runs those in one go.
-# A file stays in one process, for its fixtures; tests/conftest.py puts the longest first.
+# Set up and run the tests, two at a time, but for those that want the machine to themselves (tests/turns.py).
+# tests/conftest.py puts the longest files first. ARGS="..." picks tests, and runs them in one process.
 PYTEST := cd $(ROOT) && $(VENV)/bin/python -m pytest -q --durations=15
 PAIR := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 test: $(VENV)/.installed-dev
 ifdef ARGS
 	$(PYTEST) $(ARGS)
 else
-	$(PYTEST) -m "not alone" $(PAIR)
-	$(PYTEST) -m alone
+	$(PYTEST) $(PAIR)
 endif
 
 # For the daily loop: without Ray, deadlines, browsers, and files that take longest.

@@ -7,16 +7,23 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
+from turns import scheduling, turn
 from zygote import Zygote, spare
 
 _USER_CACHE = os.environ.get("COLASEARCH_CACHE")
-ALONE = ("benchmarks/test_bench_workers.py", "cluster/test_ray_pool.py", "verifiers/test_pool.py")
-"""They start Ray, or hold work to deadlines: `make test` runs them after the others, which run two at a time. Single
-tests of that kind are marked ``alone`` where they stand."""
+ALONE = (
+    "verifiers/test_pool.py",
+    "verifiers/test_deadlines.py",
+    "cluster/test_ray_pool.py",
+    "benchmarks/test_bench_workers.py",
+    "cluster/test_iterate_workers.py",
+)
+"""They start Ray, or hold work to deadlines: `make test` runs them after the others, and nothing beside them."""
 LONGEST = (
     "serve/test_limits.py",
     "experiments/test_countdown_smoke.py",
@@ -90,16 +97,17 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     gc.enable()
 
 
-def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Files without a test that runs alone need not be imported for ``-m alone``."""
-    if (
-        config.getoption("markexpr") != "alone"
-        or collection_path.suffix != ".py"
-        or collection_path.name == "conftest.py"
-    ):
-        return None
-    here = collection_path.relative_to(Path(__file__).parent).as_posix()
-    return True if here not in ALONE and "mark.alone" not in collection_path.read_text() else None
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    return scheduling(config, log, lambda file: file.removeprefix("tests/") in ALONE)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    if not hasattr(item.config, "workerinput"):
+        return (yield)
+    with turn("alone" in item.keywords):
+        return (yield)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -113,7 +121,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.long)
         if name in LONGEST:
             places[item] = LONGEST.index(name)
-    items.sort(key=lambda item: places.get(item, len(LONGEST)))
+    items.sort(key=lambda item: ("alone" in item.keywords, places.get(item, len(LONGEST))))
     if not config.getoption("--slow"):
         for item in items:
             if "slow" in item.keywords:

@@ -112,15 +112,6 @@ def test_hostile_expressions(answer: str, tmp_path: Path) -> None:
     assert not marker.exists()
 
 
-@pytest.mark.alone
-def test_rejection_takes_microseconds() -> None:
-    verifier, hostile = Countdown(), problem([98, 44, 35, 19], 24)
-    start = time.perf_counter()
-    for _ in range(1000):
-        verifier.score(hostile, "98**44**35**19")
-    assert (time.perf_counter() - start) / 1000 < 500e-6
-
-
 @st.composite
 def expressions(draw: st.DrawFn) -> tuple[str, Fraction, list[int]]:
     """An expression with its value and numbers, computed alongside."""

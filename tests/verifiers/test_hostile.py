@@ -1,7 +1,6 @@
-"""Hostile answers: kept deadlines, no code, bounded memory, and the next ordinary answer at once."""
+"""Hostile answers: kept deadlines, no code, and bounded memory."""
 
 import resource
-import statistics
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,15 +13,13 @@ from colasearch.verifiers.math import Math
 
 LIMIT_S = 20.0
 """Of work that has a deadline, on a machine that may be busy; without the deadline it would take hours."""
-PROMISE_S = 2.5
-"""Of work that has a deadline of 2 s, on a machine that is free."""
 HARMLESS = {"lone surrogate", "zero bytes", "combining marks"}
 """Noise around a 5: reading it as 5 is right."""
 
 
 @pytest.fixture(scope="module")
 def math() -> Math:
-    return Math(deadline_s=0.5)  # the default is four times as long, of which the tests on a free machine speak
+    return Math(deadline_s=0.5)  # the default is four times as long, of which test_deadlines.py speaks
 
 
 def test_the_corpus_is_large_enough() -> None:
@@ -67,35 +64,6 @@ def test_in_threads(math: Math) -> None:
     math.score_pairs([(r"\int_0^1 x dx", "1/2")], bare=True)  # the pool is warm
     with ThreadPoolExecutor(4) as threads:
         assert max(threads.map(work, pairs)) <= LIMIT_S
-
-
-@pytest.mark.alone
-def test_the_promised_deadline_holds_on_a_machine_that_is_free() -> None:
-    math = Math()
-    math.score_pairs([(r"\int_0^1 x dx", "1/2")], bare=True)  # the pool is warm
-    for name in ("integral", "tower", "many digits"):
-        start = time.perf_counter()
-        math.score_pairs([("5", RESOURCE[name])], bare=True)
-        assert time.perf_counter() - start <= PROMISE_S, name
-
-
-@pytest.mark.alone
-def test_next_ordinary_answer_is_not_held_up() -> None:
-    math = Math()
-    math.score_pairs([(r"\int_0^1 x dx", "1/2")], bare=True)
-    time.sleep(2.0)  # the spare is ready
-    seconds = []
-    for i, name in enumerate(["integral", "oscillating integral"]):
-        math.score_pairs([("5", RESOURCE[name] + f" + {i}")], bare=True)
-        for j in range(10):
-            for gold, text in ((str(j), f"it is {j}"), (r"\frac{1}{2}", r"\boxed{0.5}"), ("x+1", "1+x")):
-                start = time.perf_counter()
-                assert math.score_pairs([(gold, text)])[0].reward == 1.0
-                seconds.append(time.perf_counter() - start)
-        start = time.perf_counter()  # one that needs a worker: the spare takes it
-        assert math.score_pairs([(f"{i}/2", rf"\int_0^1 {i} x dx")], bare=True)[0].reward == 1.0
-        seconds.append(time.perf_counter() - start)
-    assert statistics.quantiles(seconds, n=20)[-1] <= 0.05
 
 
 def test_no_code_runs(math: Math, tmp_path: Path) -> None:

@@ -1,0 +1,68 @@
+"""Tests that want the machine for themselves have it, and are not kept waiting by those that do not."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+
+import pytest
+import turns
+
+
+@pytest.fixture(autouse=True)
+def other_locks(tmp_path, monkeypatch):
+    """Those of this very run are held."""
+    for name in ("QUEUE", "MACHINE"):
+        (tmp_path / name).touch()
+        monkeypatch.setattr(turns, name, tmp_path / name)
+
+
+def test_one_that_runs_alone_has_nobody_beside_it():
+    inside: list[bool] = []
+    most_together, wrong = 0, []
+    lock = threading.Lock()
+
+    def work(number: int) -> None:
+        nonlocal most_together
+        draw = random.Random(number)
+        for _ in range(20):
+            alone = draw.random() < 0.3
+            with turns.turn(alone):
+                with lock:
+                    inside.append(alone)
+                    most_together = max(most_together, len(inside))
+                    if any(inside) and len(inside) > 1:
+                        wrong.append(list(inside))
+                time.sleep(0.001)
+                with lock:
+                    inside.remove(alone)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+    assert most_together > 1
+
+
+def test_who_asks_later_waits_behind_one_that_wants_to_be_alone():
+    order: list[str] = []
+
+    def take(name: str, alone: bool) -> None:
+        with turns.turn(alone):
+            order.append(name)
+
+    with turns.turn(False):
+        waiting = [
+            threading.Thread(target=take, args=("alone", True)),
+            threading.Thread(target=take, args=("later", False)),
+        ]
+        for thread in waiting:
+            thread.start()
+            time.sleep(0.2)
+        assert order == []
+    for thread in waiting:
+        thread.join()
+    assert order == ["alone", "later"]
