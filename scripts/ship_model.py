@@ -88,7 +88,9 @@ def asked_of(problems: Path | None, task: str, count: int) -> Asked:
     help="For a fine-tuned base: ship base, changes and IDM, not the merged base without IDM.",
 )
 @click.option("--problems", type=PathType, default=None, help="jsonl to compare greedy texts on [default: Countdown].")
-@click.option("--task", default="countdown", show_default=True, help="Of these problems; or env:NAME, for its dev episodes.")
+@click.option(
+    "--task", default="countdown", show_default=True, help="Of these problems; or env:NAME, for its dev episodes."
+)
 @click.option("--count", type=click.IntRange(min=1), default=50, show_default=True, help="How many of them.")
 @click.option(
     "--into", type=click.Path(path_type=Path), default=ROOT / "colasearch" / "pretrained", help="Parent folder."

@@ -274,7 +274,7 @@ def _manifest(
     context: click.Context,
 ) -> dict[str, Any]:
     """What the results depend on, and what they do not."""
-    from colasearch.model.latent_lm import latents_folder
+    from colasearch.model.folders import latents_folder
     from colasearch.storage.files import read_sums
     from colasearch.storage.runs import manifest_of
     from colasearch.userfile import file_sha256

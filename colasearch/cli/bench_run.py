@@ -313,7 +313,7 @@ def _manifest(
     plan: Plan, data: DataSet, lm: LatentLM, pool: Pool | None, given: BenchSettings, context: click.Context
 ) -> dict[str, Any]:
     """What the results depend on, and what they do not."""
-    from colasearch.model.latent_lm import latents_folder
+    from colasearch.model.folders import latents_folder
     from colasearch.rewards import hashes_of
     from colasearch.storage.files import read_sums
     from colasearch.storage.runs import manifest_of

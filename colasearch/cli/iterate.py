@@ -188,7 +188,7 @@ def run(settings: IterateSettings) -> int:
 
 def _has_value(model: str) -> bool:
     """Whether a model has a value head; one that is not at hand is asked for its parts when it is loaded."""
-    from colasearch.model.latent_lm import latents_folder
+    from colasearch.model.folders import latents_folder
     from colasearch.storage.files import read_json
 
     folder = latents_folder(model)

@@ -87,8 +87,9 @@ def add(name: str, path: Path) -> None:
     The files stay where they are. What they hold is checked now; a GGUF file is converted when it is first used.
     """
     from colasearch.errors import InputError
+    from colasearch.model.folders import latents_folder, packaged_names
     from colasearch.model.known import KNOWN
-    from colasearch.model.latent_lm import latents_folder, load_latents, packaged_names
+    from colasearch.model.latent_lm import load_latents
     from colasearch.model.registry import register
     from colasearch.model.sources import find_base
 
@@ -134,7 +135,8 @@ def remove(name: str, yes: bool) -> None:
 @click.argument("name")
 def fetch(name: str) -> None:
     """Bring the base weights of model NAME into the cache, and check them."""
-    from colasearch.model.latent_lm import latents_folder, load_latents
+    from colasearch.model.folders import latents_folder
+    from colasearch.model.latent_lm import load_latents
     from colasearch.model.sources import find_base
 
     folder = latents_folder(name)

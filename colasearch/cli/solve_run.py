@@ -167,7 +167,7 @@ def run_folder(
     """
     from hashlib import sha256
 
-    from colasearch.model.latent_lm import latents_folder
+    from colasearch.model.folders import latents_folder
     from colasearch.rewards import hashes_of
     from colasearch.storage.files import read_sums
     from colasearch.storage.runs import RunFolder, manifest_of

@@ -11,14 +11,14 @@ import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any
 
 from colasearch.disk import raise_disk
 from colasearch.errors import CorruptFileError, PrerequisiteError
 from colasearch.storage.files import check_plain, read_json
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 CONFIG_NAME = "adapter_config.json"
 WEIGHTS_NAME = "adapter_model.safetensors"
@@ -111,7 +111,6 @@ def merged_sha256(weights: str, adapter: str, found: Adapter) -> str:
     return hashlib.sha256(f"{weights} {adapter} {how}".encode()).hexdigest()
 
 
-@torch.no_grad()
 def merge_adapter(model: nn.Module, adapter: Adapter) -> None:
     """Add the low-rank changes to ``model`` in place.
 
@@ -119,6 +118,8 @@ def merge_adapter(model: nn.Module, adapter: Adapter) -> None:
         CorruptFileError: The file is damaged, incomplete, or not for this base.
         PrerequisiteError: It changes more than linear layers.
     """
+    import torch
+
     path = adapter.folder / WEIGHTS_NAME
     parameters = dict(model.named_parameters())
     changes = _changes(path)
@@ -141,11 +142,13 @@ def merge_adapter(model: nn.Module, adapter: Adapter) -> None:
                 f"{have}; give the adapter's own base in base_model_name_or_path of {CONFIG_NAME}"
             )
         change = adapter.scale(module) * (up @ down)
-        weight.copy_(weight.float() + change.to(weight.device))
+        with torch.no_grad():
+            weight.copy_(weight.float() + change.to(weight.device))
 
 
 def _changes(path: Path) -> dict[str, dict[str, Tensor]]:
     """Module name to the halves A ``[r, in]`` and B ``[out, r]`` of its change."""
+    import torch
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 

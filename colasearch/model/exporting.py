@@ -12,8 +12,9 @@ from pathlib import Path
 from colasearch.errors import InputError, PrerequisiteError
 from colasearch.model.adapter import CONFIG_NAME, WEIGHTS_NAME
 from colasearch.model.config import LatentConfig, TunedBase
+from colasearch.model.folders import latents_folder
 from colasearch.model.known import KNOWN
-from colasearch.model.latent_lm import LatentLM, latents_folder, load_latents
+from colasearch.model.latent_lm import LatentLM, load_latents
 from colasearch.model.tuned import changed_names
 from colasearch.storage.files import check_file, write_json
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from colasearch.errors import InputError
 from colasearch.model.adapter import is_adapter
+from colasearch.model.folders import latents_folder, packaged_names
 from colasearch.model.known import KNOWN, KnownBase
-from colasearch.model.latent_lm import latents_folder, packaged_names
 from colasearch.model.registry import forget, registered
 from colasearch.model.sources import bundled_base, cached_sha256, gguf_folder, pretrained_root
 from colasearch.storage.files import cache_dir, waiting_lock

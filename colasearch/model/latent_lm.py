@@ -25,10 +25,10 @@ from colasearch.errors import CorruptFileError, PrerequisiteError
 from colasearch.model.base import BaseModel
 from colasearch.model.card import model_card
 from colasearch.model.codebook import Codebook
-from colasearch.model.config import MODEL_TYPE, LatentConfig
+from colasearch.model.config import LatentConfig
+from colasearch.model.folders import latents_folder
 from colasearch.model.inverse_dynamics import AbsentIDM, InverseDynamicsModel
 from colasearch.model.policy import Policy
-from colasearch.model.registry import resolve
 from colasearch.model.sharing import add_base, shared_card
 from colasearch.model.sources import (
     REINSTALL,
@@ -39,7 +39,6 @@ from colasearch.model.sources import (
     is_hub_name,
     pretrained_root,
     silent,
-    snapshot_at_hand,
 )
 from colasearch.model.tuned import apply_tuned, check_numbers
 from colasearch.model.value import QHead, ValueHead
@@ -219,25 +218,6 @@ class LatentLM:
                     create_pr=create_pr,
                 )
             )  # fmt: skip
-
-
-def packaged_names() -> list[str]:
-    """Names of the latent modules that ship with the package."""
-    root = pretrained_root()
-    if not root.is_dir():
-        return []
-    return sorted(p.name for p in root.iterdir() if p.name[0] != "." and (p / "config.json").is_file())
-
-
-def latents_folder(name: str) -> Path | None:
-    """The checkpoint folder of ``name``: packaged, named by the user, a path, or fetched from the hub; else None."""
-    if name in packaged_names():
-        return pretrained_root() / name
-    folder = (snapshot_at_hand(name) if is_hub_name(name) else None) or Path(resolve(name)).expanduser()
-    config = folder / "config.json"
-    if config.is_file() and read_json(config).get("model_type") == MODEL_TYPE:
-        return folder
-    return None
 
 
 def save_latents(

@@ -18,7 +18,8 @@ from hub_server import COMMIT, serving
 from colasearch.errors import CorruptFileError, PrerequisiteError
 from colasearch.model.card import hub_name_of, model_card
 from colasearch.model.config import BaseIdentity
-from colasearch.model.latent_lm import LatentLM, latents_folder, load_latents, new_latents, save_latents
+from colasearch.model.folders import latents_folder
+from colasearch.model.latent_lm import LatentLM, load_latents, new_latents, save_latents
 from colasearch.model.sharing import add_base, shared_card
 
 

@@ -10,6 +10,8 @@ from colasearch.problem import StopReason
 from colasearch.searchers import run
 
 DESCENTS = ("gumbel", "puct", "uct", "widening")
+SIMS = 200
+"""More than the 121 nodes that a tree of depth 4 has."""
 
 
 def world(**more: object) -> TableWorld:
@@ -22,7 +24,7 @@ def world(**more: object) -> TableWorld:
 def test_each_node_is_visited_once_until_the_tree_is_explored(algorithm: str, flying: int, merged: bool) -> None:
     starts = world().starts(8)
     options = {"max_depth": 4, "leaves_in_flight": flying, "merge_equal_states": merged, "seed": 0}
-    out = run(algorithm, world(), starts, sims=1000, revisit=False, **options)
+    out = run(algorithm, world(), starts, sims=SIMS, revisit=False, **options)
     assert list(out.stop_B) == [StopReason.EXHAUSTED] * 8
     for place in range(8):
         size = int(out.tree.size_B[place])
@@ -31,8 +33,8 @@ def test_each_node_is_visited_once_until_the_tree_is_explored(algorithm: str, fl
         assert finished.any()
         assert (visits[finished] == 1).all(), "a finished node was visited again"
         assert out.sims_B[place] == size - 1
-    again = run(algorithm, world(), starts, sims=1000, **options)
-    assert (again.sims_B == 1000).all()
+    again = run(algorithm, world(), starts, sims=SIMS, **options)
+    assert (again.sims_B == SIMS).all()
     assert (again.tree.size_B <= out.tree.size_B).all()
 
 

@@ -251,9 +251,9 @@ def _storage_note(shipped: Shipped) -> str:
     tried = "; ".join(f"stored in {kind}, {same} are the same" for kind, same in shipped.same.items())
     return (
         f"The {what} are stored in {shipped.storage}, the latent modules' in float16. {shipped.compared} "
-        f"greedy texts on {shipped.problems} held-out {shipped.what} (by the base alone, and under the policy's codes where "
-        "there are any) were compared, token for token, with those of the model before the export, in float32 on a "
-        f"CPU: {tried}. Greedily {shipped.solved} of the {shipped.problems} {shipped.what} are solved.\n"
+        f"greedy texts on {shipped.problems} held-out {shipped.what} (by the base alone, and under the policy's codes "
+        "where there are any) were compared, token for token, with those of the model before the export, in float32 on "
+        f"a CPU: {tried}. Greedily {shipped.solved} of the {shipped.problems} {shipped.what} are solved.\n"
     )
 
 
