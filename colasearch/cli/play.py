@@ -88,7 +88,7 @@ def command(**given: Any) -> int:
 
 def run(settings: PlayCommand) -> int:
     """Play as ``settings`` say; returns the exit code."""
-    from colasearch.environments import Start, catalogue_of, find
+    from colasearch.environments import catalogue_of, find
 
     said = Console(stderr=True, highlight=False)
     kind, task = find(settings.environment, servers=settings.servers, timeout=settings.server_timeout)
@@ -97,7 +97,7 @@ def run(settings: PlayCommand) -> int:
         if settings.variation is None:
             start = catalogue.starts(task, settings.split, limit=1)[0]
         else:
-            start = Start(catalogue.chosen(task)[0], settings.variation)
+            start = catalogue.start(task, settings.variation)
         shown = _Shown(None if settings.as_json else Console(highlight=False))
         result = _played(settings, catalogue, start, shown, lambda text: said.print(text, style="dim", soft_wrap=True))
     if result.error is not None:

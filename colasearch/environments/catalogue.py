@@ -102,6 +102,24 @@ class Catalogue:
             raise InputError(f"{self.kind.name} has no episode of {split} left after --skip {skip}")
         return found
 
+    def start(self, task: str | None, variation: int) -> Start:
+        """One episode, of the first of the tasks that are named.
+
+        Raises:
+            InputError: There is no such task, or it has no such variation, where the environment says which it has.
+        """
+        name = self.chosen(task)[0]
+        if self.told:
+            environment = self.make()
+            try:
+                known = {number for split in SPLITS for number in _numbers(environment, name, split)}
+            finally:
+                environment.close()
+            if variation not in known:
+                have = f"{len(known)}, from {min(known)} to {max(known)}" if known else "none"
+                raise InputError(f"{self.kind.name}:{name} has no variation {variation}; it has {have}")
+        return Start(name, variation)
+
 
 def catalogue_of(kind: Kind) -> Catalogue:
     """Make one environment and ask it what it says of itself.

@@ -83,32 +83,27 @@ def alone(bench, tmp_path, kept):
     return results(made_once(bench, tmp_path, kept, "alone", *ALL_KINDS))
 
 
-def test_workers_give_what_one_process_gives(bench, tmp_path, local_ray, alone):
-    """Also of a problem that cannot be searched."""
-    code, _, err = bench(*ALL_KINDS, "--workers", 2)
+def test_workers_give_what_one_process_gives_and_end_what_it_began(bench, tmp_path, local_ray, alone):
+    """Also of a problem that cannot be searched; begun in the middle, between a search and its baselines."""
+    begun = Path(shutil.copytree(tmp_path / "alone", tmp_path / "begun"))
+    records = (begun / "problems.jsonl").read_text().splitlines(keepends=True)
+    left = "".join(records[: len(records) // 4])
+    (begun / "problems.jsonl").write_text(left)
+    for path in (begun / "traces", begun / "summary.json", begun / "report.md", begun / "report.html"):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    code, _, err = bench(*ALL_KINDS, "--workers", 2, "--resume", output="begun")
     assert code == 1, err
-    assert results(tmp_path / "run") == alone
+    assert results(begun) == alone
+    assert (begun / "problems.jsonl").read_text().startswith(left)
     assert {key[:2] for key, record in alone[1].items() if record["status"] != "ok"} == {
         ("long", arm) for arm in ("greedy", "majority", "best_of_n", "puct", "gumbel")
     }
     assert "long" in err
-    assert (tmp_path / "run" / "report.md").exists()
-    assert read_manifest(tmp_path / "run")["runtime"]["workers"] == 2
-    traces = {p.relative_to(tmp_path / "run"): p for p in (tmp_path / "run").rglob("traces/**/*") if p.is_file()}
+    assert (begun / "report.md").exists()
+    traces = {p.relative_to(begun): p for p in begun.rglob("traces/**/*") if p.is_file()}
     assert traces
     for name, path in traces.items():
         assert path.read_bytes() == (tmp_path / "alone" / name).read_bytes(), name
-
-
-def test_a_run_begun_without_workers_is_ended_by_some(bench, tmp_path, local_ray, alone):
-    """In its middle, between a search and the baselines that have its tokens."""
-    whole = (tmp_path / "alone" / "problems.jsonl").read_text().splitlines(keepends=True)
-    left = "".join(whole[: len(whole) // 2])
-    (tmp_path / "alone" / "problems.jsonl").write_text(left)
-    code, _, err = bench(*ALL_KINDS, "--workers", 1, "--resume", output="alone")
-    assert code == 1, err
-    assert results(tmp_path / "alone") == alone
-    assert (tmp_path / "alone" / "problems.jsonl").read_text().startswith(left)
 
 
 @pytest.fixture
@@ -142,6 +137,7 @@ def test_problems_lost_with_their_workers_are_tried_again_by_a_resumed_run(bench
         code, _, _ = bench(*ALL_KINDS, "--workers", 1)
     assert code == 1
     assert killed
+    assert read_manifest(run)["runtime"]["workers"] == 1
     before, stale = (run / "problems.jsonl").read_text(), (run / "summary.json").read_text()
     lost = [r for r in read_records(run) if r["status"] != "ok" and r["problem_id"] != "long"]
     assert {r["error"]["kind"] for r in lost} == {"LostError"}
@@ -203,19 +199,16 @@ def wait_for_records(process: subprocess.Popen[str], folder: Path, count: int) -
 @pytest.mark.parametrize(
     ("number", "code"), [pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow), (signal.SIGKILL, -9)]
 )
-def test_after_a_killed_worker_and_a_killed_driver_no_process_is_left_and_the_run_resumes_to_the_same(
+def test_after_a_killed_driver_no_process_is_left_and_the_run_resumes_to_the_same(
     bench, talker_folder, sums, tmp_path, number, code
 ):
     more_problems(sums)
     process = start(talker_folder, sums, tmp_path / "cut", "--json")
-    wait_for_records(process, tmp_path / "cut", 2)
-    victim = next(pid for pid, name in children(process.pid).items() if name.startswith("ray::Worker"))
-    os.kill(victim, signal.SIGKILL)
-    wait_for_records(process, tmp_path / "cut", 20)
+    wait_for_records(process, tmp_path / "cut", 10)
+    assert any(name.startswith("ray::Worker") for name in children(process.pid).values())
     os.kill(process.pid, number)
     out, err = process.communicate(timeout=60)
     assert process.returncode == code, err
-    assert "was lost and is replaced: ActorDiedError" in err
     assert out == "", "what workers and Ray say is no part of the summary"
     assert "Traceback" not in err
     assert "PC: @" not in err
@@ -223,7 +216,7 @@ def test_after_a_killed_worker_and_a_killed_driver_no_process_is_left_and_the_ru
     while (left := children(process.pid)) and time.monotonic() < deadline:
         time.sleep(0.2)
     assert not left
-    assert 20 <= len(read_records(tmp_path / "cut")) < 56
+    assert 10 <= len(read_records(tmp_path / "cut")) < 56
     assert bench("--sims", 24, "--batch-size", 1, "--resume", output="cut")[0] == 0
     assert bench("--sims", 24, "--batch-size", 1, output="whole")[0] == 0
     assert results(tmp_path / "cut") == results(tmp_path / "whole")

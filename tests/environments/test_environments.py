@@ -161,7 +161,11 @@ def test_episodes_come_task_by_task_in_turn_and_by_split():
         levels.starts("harder", "dev")
     with pytest.raises(InputError, match="no episode of dev left after --skip 4"):
         levels.starts(None, "dev", skip=4)
+    assert levels.start("hard, easy", 9) == Start("hard", 9)
+    with pytest.raises(InputError, match=r"has no variation 999; it has \d+, from 0 to 9"):
+        levels.start("hard", 999)
     plain = catalogue("Guess")
+    assert plain.start(None, 999) == Start("", 999)
     assert [s.variation for s in plain.starts(None, "test", limit=3)] == [0, 1, 2]
     assert len(plain.starts(None, "test")) == 10
     assert [s.id for s in plain.starts("any", "test", limit=1)] == ["any-0"]
