@@ -5,6 +5,9 @@ PYTHON ?= python3
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(ROOT)/constraints.txt
 TYPES := $(ROOT)/build/types
 
+# Python keeps what it compiles, also where the shell says otherwise: tests start hundreds of processes.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: solve test test-fast mutations lint format docs package clean
 
 # Set up and solve the example problem with the default model; SOLVE_ARGS="--sims 8" adds options.
