@@ -234,8 +234,8 @@ class Interrupted(Exception):
 
 def run(model: Path, folder: Path, stop_at: str | None = None, resume: bool = False) -> dict:
     how = Iterations(
-        str(model), has_value=False, samples=2, iterations=1, problems_per_iteration=6, searcher="puct", sims=8,
-        branch_below=0.0, eval_sims=3, max_tokens=16, max_step_tokens=8, rl_rounds=2, rl_batch=2, rl_group=2,
+        str(model), has_value=False, samples=2, iterations=1, problems_per_iteration=4, searcher="puct", sims=6,
+        branch_below=0.0, eval_sims=2, max_tokens=12, max_step_tokens=8, rl_rounds=2, rl_batch=2, rl_group=2,
         value_epochs=1, threads=1,
     )  # fmt: skip
 
@@ -243,7 +243,7 @@ def run(model: Path, folder: Path, stop_at: str | None = None, resume: bool = Fa
         if stop_at is not None and stop_at in line:
             raise Interrupted
 
-    return run_iterations(how, PROBLEMS[:10], PROBLEMS[10:], folder, resume=resume, say=say)
+    return run_iterations(how, PROBLEMS[:8], PROBLEMS[8:11], folder, resume=resume, say=say)
 
 
 def rewound(whole: Path, folder: Path, undone: tuple[str, ...]) -> None:
