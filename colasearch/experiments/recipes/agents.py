@@ -81,7 +81,7 @@ class Agents:
     value_samples: int = 4
     value_epochs: int = 10
     test: int = 300
-    search_test: int = 300
+    search_test: int = 150
     searcher: str = "gumbel"
     sims: tuple[int, ...] = (16, 64)
     width_of_search: int = 8
