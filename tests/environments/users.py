@@ -127,3 +127,17 @@ class Steady(Letters):
     def step(self, text):
         observation, _, done = super().step(text)
         return observation, 1 / self.length, done
+
+
+class Seven(GuessValid):
+    """Says what there is to play; always solved by the same guess, of which there are two."""
+
+    instruction = "Guess."
+    number = 7
+
+    def variations(self, task, split):
+        return {"train": range(6), "dev": range(6, 10), "test": range(10, 12)}[split]
+
+    def reset(self, task, variation):
+        self.left = 2
+        return f"Number {variation}?"
