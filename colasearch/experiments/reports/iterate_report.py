@@ -51,8 +51,8 @@ def lead(summary: Mapping[str, Any]) -> str:
     first, last = summary["iterations"][0], summary["iterations"][-1]
     words = _words(summary)
     return (
-        f"On {first['n']} held-out {words['problems']} greedy {words['accuracy']} went from {percent(first['greedy']['accuracy'])} to "
-        f"{percent(last['greedy']['accuracy'])}, and that of the search from "
+        f"On {first['n']} held-out {words['problems']} greedy {words['accuracy']} went from "
+        f"{percent(first['greedy']['accuracy'])} to {percent(last['greedy']['accuracy'])}, and that of the search from "
         f"{percent(first['search']['selected']['accuracy'])} to {percent(last['search']['selected']['accuracy'])}, in "
         f"{last['iteration']} iteration{'s' if last['iteration'] > 1 else ''}. The model that was kept is that of "
         f"iteration {summary['kept']}."
