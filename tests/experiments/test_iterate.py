@@ -79,6 +79,11 @@ def test_values_to_learn_are_outcomes_where_a_judge_is_given_and_beliefs_without
     assert sorted((n.value, n.visits) for n in judged) == [(0.0, 0), (0.5, 2), (0.5, 2), (0.5, 4)]
 
 
+def test_trees_over_the_actions_of_an_environment_are_no_trees_of_codes():
+    with pytest.raises(InputError, match="has whole actions of env:house for edges"):
+        search_data([replace(trace_of("Goal: a cup.", TREE), task="env:house")])
+
+
 def test_calibration_compares_what_was_said_with_what_came_of_it():
     problem = LabelledProblem(Problem.from_text("2+2?"), "4")
     found = calibration([trace_of("2+2?", TREE), trace_of("unknown", TREE)], [problem])
