@@ -29,6 +29,7 @@ LONGEST = (
     "experiments/test_countdown_smoke.py",
     "engine/test_writing.py",
     "experiments/test_iterate.py",
+    "experiments/test_iterate_episodes.py",
     "benchmarks/test_file_faults.py",
     "benchmarks/test_bench_run.py",
     "experiments/test_stages_run.py",

@@ -103,12 +103,13 @@ def searcher_name(context: click.Context, parameter: click.Parameter, value: Any
 
 def arm_names(context: click.Context, parameter: click.Parameter, value: Any) -> tuple[str, ...]:
     """``greedy,best_of_n`` (or a YAML list) as known arms."""
-    _, known = _known_arms()
+    searchers, others = _known_arms()
+    known = [*others, *searchers]
     parts = value if isinstance(value, list | tuple) else str(value or "").split(",")
     names = [str(part).strip().lower().replace("-", "_") for part in parts if str(part).strip()]
     for name in names:
         if name not in known:
-            raise click.BadParameter(f"{name!r} is no arm; choose from {', '.join(known)}.{near_names(name, known)}")
+            raise click.BadParameter(f"{name!r} is no arm; choose from {', '.join(others)}.{near_names(name, known)}")
     return tuple(dict.fromkeys(names))
 
 
@@ -122,7 +123,7 @@ def make_command(name: str) -> click.Command:
         "--arms",
         callback=arm_names,
         help="What it is compared with: of greedy, sampled, majority, best_of_n, act, gold "
-        "[default: greedy,sampled,majority,best_of_n].",
+        "[default: greedy,sampled,majority,best_of_n]; the searcher itself: with nothing.",
     )
     @option(
         "--sims", default="32", callback=sims_list, help="Simulations an episode; several, as in 8,32, give a curve."
@@ -170,7 +171,13 @@ def run(settings: EnvironmentSettings, context: click.Context) -> int:
 
     if settings.resume and settings.output is None:
         raise click.UsageError("--resume needs --output, the folder of the run to go on with")
-    if settings.searcher not in _known_arms()[1]:
+    searchers, others = _known_arms()
+    if second := next((arm for arm in settings.arms if arm in searchers and arm != settings.searcher), None):
+        raise click.UsageError(
+            f"--arms has {second}, but only one searcher runs at a time, here {settings.searcher}; give --searcher "
+            f"{second}, or leave it out"
+        )
+    if settings.searcher not in others:
         make(settings.searcher, dict(settings.options))
     kind, task = find(settings.name.removeprefix(PREFIX), servers=settings.servers, timeout=settings.server_timeout)
     with closing(Closing(kind.close)), Display() as display, warnings_to(display):

@@ -161,6 +161,7 @@ def agents(
     about equally many trained numbers. The report has success on test variations, what either did to the base's text,
     and searches in the true environment against best-of-N.
     """
+    from colasearch.environments import settled
     from colasearch.experiments.agents_run import run_agents
     from colasearch.experiments.countdown_run import MODEL_NAME
     from colasearch.experiments.recipes.agents import SIZES, stages
@@ -168,6 +169,7 @@ def agents(
     from colasearch.experiments.reports.agents_report import lead
 
     recipe = override(SIZES[size], changes)
+    recipe = dataclasses.replace(recipe, environment=settled(recipe.environment))
     if show:
         show_recipe(size, recipe, stages(recipe))
         return

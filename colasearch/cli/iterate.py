@@ -1,10 +1,10 @@
-"""``colasearch iterate``: search and RL alternating."""
+"""``colasearch iterate``: search and RL alternating, on problems or on an environment (``iterate_episodes``)."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from colasearch.cli.environments import server_options
 from colasearch.cli.options import config_option, key_values, option, worker_options
 from colasearch.cli.tasks import task_options
+from colasearch.experiments.recipes.episode_iterations import EpisodeNumbers
 from colasearch.experiments.recipes.iterations import Iterations, Numbers
 
 if TYPE_CHECKING:
+    from colasearch.experiments.recipes.iterating import Common
     from colasearch.problem import LabelledProblem
 
 EPILOG = """\b
@@ -24,6 +27,7 @@ Examples:
   colasearch iterate --model runs/value/model --data train.jsonl --task countdown --output runs/it
   colasearch iterate --model smollm2-135m --data gsm8k_train.jsonl --iterations 5 --sims 32 --output runs/it
   colasearch iterate --model smollm2-135m --data gsm8k_train.jsonl --output runs/it --resume
+  colasearch iterate --model runs/house-policy/model --data env:house --iterations 3 --sims 64 --output runs/it
 """
 COUNT = click.IntRange(min=1)
 PATH = click.Path(path_type=Path)
@@ -36,8 +40,11 @@ def option_texts(context: click.Context, parameter: click.Parameter, value: Any)
 
 
 @dataclass(frozen=True, kw_only=True)
-class IterateSettings(Numbers):
-    """``colasearch iterate``: fields are named as the flags are; ``options`` are texts ``NAME=VALUE``."""
+class IterateSettings(Numbers, EpisodeNumbers):
+    """``colasearch iterate``: fields are named as the flags are; ``options`` are texts ``NAME=VALUE``.
+
+    ``data`` may name an environment in place of files.
+    """
 
     data: tuple[Path, ...]
     heldout_data: tuple[Path, ...] = ()
@@ -66,21 +73,44 @@ class IterateSettings(Numbers):
         return task
 
     def recipe(self, task: str) -> Iterations:
-        """Every number of the run, of problems of ``task``. A folder's path is made whole: stages run elsewhere."""
+        """Every number of the run, of problems of ``task``."""
         from colasearch.rewards import settled
 
+        whole = {"task": task, "reward": settled(self.reward)}
+        return Iterations(**{**self.numbers(Numbers), **whole}, has_value=self.has("value_hidden"))
+
+    def numbers(self, kind: type[Common]) -> dict[str, Any]:
+        """Those of a kind of run. The path of a model's folder is made whole: stages run elsewhere."""
+        found = {field.name: getattr(self, field.name) for field in dataclasses.fields(kind)}
         folder = Path(self.model)
-        model = str(folder.resolve()) if folder.is_dir() else self.model
-        numbers = {field.name: getattr(self, field.name) for field in dataclasses.fields(Numbers)}
-        whole = {"model": model, "task": task, "reward": settled(self.reward)}
-        return Iterations(**{**numbers, **whole}, has_value=_has_value(model))
+        return {**found, "model": str(folder.resolve()) if folder.is_dir() else self.model}
+
+    def has(self, size: str) -> bool:
+        """Whether the model has a part, by its ``size``; one not at hand is asked for its parts when it is loaded."""
+        from colasearch.model.latent_lm import latents_folder
+        from colasearch.storage.files import read_json
+
+        folder = latents_folder(self.model)
+        return folder is None or bool(read_json(folder / "config.json").get(size))
 
 
 @click.command(name="iterate", epilog=EPILOG)
 @option("--model", default="smollm2-135m", help="Known name, folder or hub name; with a policy.")
-@click.option("--data", multiple=True, required=True, type=PATH, help="Problems to learn from, with answers.")
+@click.option(
+    "--data",
+    multiple=True,
+    required=True,
+    type=PATH,
+    help="Problems to learn from, with answers. Or env:NAME[:TASK], env:FILE.py:Class: an environment, whose episodes "
+    "are the problems (docs/environments.md).",
+)
 @click.option("--heldout-data", multiple=True, type=PATH, help="Problems to measure on [default: some of --data].")
-@option("--heldout", type=click.FloatRange(0, 1), default=0.1, help="Share of --data that is held out.")
+@option(
+    "--heldout",
+    type=click.FloatRange(0, 1),
+    default=0.1,
+    help="Share of --data that is held out; of an environment so many dev variations are measured on.",
+)
 @task_options
 @option("--iterations", type=COUNT, default=3, help="How many.")
 @option("--problems-per-iteration", type=COUNT, default=500, help="Problems searched in each.")
@@ -95,10 +125,13 @@ class IterateSettings(Numbers):
     "--max-tokens",
     type=COUNT,
     default=None,
-    help="Longest text, in searches and in RL [default: by model and task, as in solve].",
+    help="Longest text, in searches and in RL [default: by model and task, as in solve]; of an environment longest "
+    "action [24].",
 )
 @option("--temperature", type=click.FloatRange(min=0, min_open=True), help="Of codes, in searches.")
 @option("--batch-size", type=COUNT, default=16, help="Problems searched at a time.")
+@option("--max-steps", type=COUNT, help="Longest episode of an environment, in actions [default: the environment's].")
+@option("--width", type=COUNT, default=8, help="Actions of an environment that a search looks at in a state.")
 @option("--eval-sims", type=COUNT, default=64, help="Simulations on held-out problems.")
 @option(
     "--guide-epochs",
@@ -111,7 +144,7 @@ class IterateSettings(Numbers):
 @option(
     "--guide-texts", type=COUNT, default=2, help="Texts of a problem that the base learns, the most probable first."
 )
-@option("--policy-epochs", type=COUNT, default=1, help="Epochs of learning the policy from traces.")
+@option("--policy-epochs", type=COUNT, default=1, help="Epochs of learning the policy from traces, or solved episodes.")
 @option("--policy-lr", type=float, default=3e-4)
 @option(
     "--policy-beta",
@@ -127,7 +160,12 @@ class IterateSettings(Numbers):
 @option("--min-visits", type=COUNT, default=2, help="Nodes visited less teach the policy nothing.")
 @option("--value-epochs", type=COUNT, default=5, help="Epochs of learning the value head.")
 @option("--value-lr", type=float, default=1e-3)
-@option("--samples", type=COUNT, default=4, help="Rollouts a problem for a first value head, where there is none.")
+@option(
+    "--samples",
+    type=COUNT,
+    default=4,
+    help="Rollouts a problem for a first value head, where there is none; of an environment for every one.",
+)
 @option(
     "--value-targets",
     type=click.Choice(["outcome", "backed-up"]),
@@ -151,11 +189,14 @@ class IterateSettings(Numbers):
 @option("--seed", type=int, default=0)
 @option("--threads", type=COUNT, help="CPU threads [default: torch's choice].")
 @worker_options
+@server_options
 @click.option("--output", required=True, type=PATH, help="Run folder.")
 @click.option("--resume", is_flag=True, help="Go on with the run in --output.")
 @config_option
 def command(**given: Any) -> int:
     """Let search and RL teach a model in turn: search, learn policy and values from the traces, do RL, measure.
+
+    On an environment the policy clones the episodes that the search has solved, and values are learned from rollouts.
 
     Each phase is a colasearch command with a folder of its own in RUN; killed anywhere, --resume goes on where it
     stopped. The summary is printed as one JSON object; RUN/report.html shows the curves.
@@ -165,34 +206,31 @@ def command(**given: Any) -> int:
 
 def run(settings: IterateSettings) -> int:
     """Run the iterations as ``settings`` say; the exit code."""
-    from colasearch.experiments.iterate_run import run_iterations
+    from colasearch.cli.iterate_episodes import run_on, told_environment
     from colasearch.searchers.registry import make
+
+    ref = told_environment(settings)
+    said = partial(click.echo, err=True)
+    make(settings.searcher, dict(_pair(one) for one in settings.options))  # a wrong name must not cost the first search
+    summary = _on_problems(settings, said) if ref is None else run_on(settings, ref, said)
+    click.echo(f"Report: {settings.output / 'report.html'}; model: {settings.output / 'model'}", err=True)
+    click.echo(json.dumps(summary, ensure_ascii=False))
+    return 0
+
+
+def _on_problems(settings: IterateSettings, say: Callable[[str], None]) -> dict[str, Any]:
+    from colasearch.experiments.iterate_run import run_iterations
     from colasearch.training.data.problems import load_problems, split_problems
 
-    output = settings.output
     task = settings.whole_task()
     problems = load_problems(settings.data, task)
     how = settings.recipe(task)
-    make(how.searcher, dict(_pair(one) for one in how.options))  # a wrong name must not cost the first search
     if settings.heldout_data:
         train, held = problems, load_problems(settings.heldout_data, how.task)
     else:
         chosen, left = split_problems(problems, how.heldout)
         train, held = _pick(problems, chosen), _pick(problems, left)
-    said = partial(click.echo, err=True)
-    summary = run_iterations(how, train, held, output, resume=settings.resume, say=said)
-    click.echo(f"Report: {output / 'report.html'}; model: {output / 'model'}", err=True)
-    click.echo(json.dumps(summary, ensure_ascii=False))
-    return 0
-
-
-def _has_value(model: str) -> bool:
-    """Whether a model has a value head; one that is not at hand is asked for its parts when it is loaded."""
-    from colasearch.model.folders import latents_folder
-    from colasearch.storage.files import read_json
-
-    folder = latents_folder(model)
-    return folder is None or bool(read_json(folder / "config.json").get("value_hidden"))
+    return run_iterations(how, train, held, settings.output, resume=settings.resume, say=say)
 
 
 def _pair(text: str) -> tuple[str, Any]:

@@ -8,9 +8,9 @@ keeps in processes of their own. Nothing here knows a model.
 from colasearch.environments.base import Environment, EnvironmentFault, Kind, Outcome, Start, is_success
 from colasearch.environments.catalogue import Catalogue, catalogue_of
 from colasearch.environments.checked import Checked
-from colasearch.environments.registry import find
+from colasearch.environments.registry import find, settled
 
 __all__ = [
     "Catalogue", "Checked", "Environment", "EnvironmentFault", "Kind", "Outcome", "Start", "catalogue_of", "find",
-    "is_success",
+    "is_success", "settled",
 ]  # fmt: skip

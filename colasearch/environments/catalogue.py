@@ -99,7 +99,8 @@ class Catalogue:
             random.Random(f"episodes {shuffle_seed}").shuffle(found)
         found = found[skip:][:limit]
         if not found:
-            raise InputError(f"{self.kind.name} has no episode of {split} left after --skip {skip}")
+            left = f" left after --skip {skip}" if skip else ""
+            raise InputError(f"{self.kind.name} has no episode of {split}{left}")
         return found
 
     def start(self, task: str | None, variation: int) -> Start:

@@ -45,6 +45,12 @@ def find(ref: str, **options: Any) -> tuple[Kind, str | None]:
     return _entry(name), task or None
 
 
+def settled(ref: str) -> str:
+    """The same reference with the path of a file made whole, for commands that run elsewhere."""
+    file = _FILE.fullmatch(ref)
+    return ref if file is None else f"{Path(file['path']).expanduser().resolve()}{ref[file.end('path') :]}"
+
+
 def _of_file(path: str, name: str | None, ref: str) -> Kind:
     module = load_file(path)
     whole = str(Path(path).expanduser().resolve())

@@ -116,3 +116,16 @@ def test_an_episode_is_shown_as_it_is_played(models, colasearch):
         assert told["score"] == sum(turn["reward"] for turn in told["turns"])
     shown = colasearch("play", "examples/environment.py", *model, "--by", "gold")
     assert shown.returncode == 0, shown.stderr
+
+
+def test_a_searcher_can_run_alone_and_no_second_one_beside_it(monkeypatch, capsys):
+    from colasearch.cli import bench_env
+    from colasearch.cli.main import main
+
+    found = []
+    with monkeypatch.context() as patch:
+        patch.setattr(bench_env, "run", lambda settings, context: found.append(settings.all_arms) or 0)
+        assert main(["bench", "env:house", "--searcher", "puct", "--arms", "puct"]) == 0
+    assert found == [("puct",)]
+    assert main(["bench", "env:house", "--searcher", "puct", "--arms", "gumbel"]) == 2
+    assert "only one searcher runs at a time, here puct" in capsys.readouterr().err

@@ -127,3 +127,31 @@ class Steady(Letters):
     def step(self, text):
         observation, _, done = super().step(text)
         return observation, 1 / self.length, done
+
+
+class Seven(GuessValid):
+    """Says what there is to play; always solved by the same guess, of which there are two."""
+
+    instruction = "Guess."
+    number = 7
+
+    def variations(self, task, split):
+        return {"train": range(6), "dev": range(6, 10), "test": range(10, 12)}[split]
+
+    def reset(self, task, variation):
+        self.left = 2
+        return f"Number {variation}?"
+
+
+class Mixed(Seven):
+    """Measures on what it trains on."""
+
+    def variations(self, task, split):
+        return {"train": range(4), "dev": range(2, 6), "test": range(2)}[split]
+
+
+class Undeveloped(Seven):
+    """Has nothing to measure on."""
+
+    def variations(self, task, split):
+        return range(4) if split == "train" else ()

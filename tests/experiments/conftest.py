@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from colasearch.cli.main import main
+from colasearch.experiments.running.stages import RECORDS_NAME
 
 
 @pytest.fixture(scope="session")
@@ -32,3 +34,24 @@ def smoke(zygote: None) -> Callable[..., tuple[Any, str]]:
         return json.loads(out.getvalue()), err.getvalue()
 
     return run
+
+
+@pytest.fixture
+def rewound() -> Callable[[Path, Path, Collection[str]], None]:
+    """``rewound(whole, folder, undone)``: a copy of an iteration's run as it was before these stages and the end."""
+
+    def copy(whole: Path, folder: Path, undone: Collection[str]) -> None:
+        shutil.copytree(whole, folder)
+        for name in ("summary.json", "report.md", "report.html", "metrics.jsonl"):
+            (folder / name).unlink()
+        shutil.rmtree(folder / "model")
+        records = folder / RECORDS_NAME
+        rows = [
+            line for line in records.read_text().splitlines(keepends=True) if json.loads(line)["name"] not in undone
+        ]
+        records.write_text("".join(rows))
+        for name in undone:
+            (stage,) = (folder / "stages").glob(f"*-{name}")
+            shutil.rmtree(stage)
+
+    return copy

@@ -85,3 +85,10 @@ def test_a_difference_is_shown_over_episodes_and_over_seeds_or_not_at_all():
     assert lucky["ci95"][0] > 0
     assert not lucky["shown"]
     assert not contrast([solved(0.8)], [solved(0.5)], 0)["shown"]
+
+
+def test_a_file_of_ones_own_is_found_from_the_run_folder(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert main(["experiment", "agents", "--show", "--set", "environment=mine.py:World:task"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["recipe"]["environment"] == f"{tmp_path.resolve()}/mine.py:World:task"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +15,6 @@ from colasearch.experiments.iterate_run import run_iterations
 from colasearch.experiments.recipes.iterations import Iterations, data_files, slice_of, stages
 from colasearch.experiments.reports.iterate_report import rl_curves
 from colasearch.experiments.reports.iterate_results import best_iteration, calibration
-from colasearch.experiments.running.stages import RECORDS_NAME
 from colasearch.model.latent_lm import LatentLM
 from colasearch.problem import LabelledProblem, Problem
 from colasearch.storage.traces import Trace, TraceNode, TraceText
@@ -77,6 +75,11 @@ def test_values_to_learn_are_outcomes_where_a_judge_is_given_and_beliefs_without
     judged = search_data([trace_of("2+2?", TREE)], judge=right).nodes
     assert sorted(n.value for n in believed) == [0.2, 0.5, 0.7, 0.9]
     assert sorted((n.value, n.visits) for n in judged) == [(0.0, 0), (0.5, 2), (0.5, 2), (0.5, 4)]
+
+
+def test_trees_over_the_actions_of_an_environment_are_no_trees_of_codes():
+    with pytest.raises(InputError, match="has whole actions of env:house for edges"):
+        search_data([replace(trace_of("Goal: a cup.", TREE), task="env:house")])
 
 
 def test_calibration_compares_what_was_said_with_what_came_of_it():
@@ -246,21 +249,7 @@ def run(model: Path, folder: Path, stop_at: str | None = None, resume: bool = Fa
     return run_iterations(how, PROBLEMS[:8], PROBLEMS[8:11], folder, resume=resume, say=say)
 
 
-def rewound(whole: Path, folder: Path, undone: tuple[str, ...]) -> None:
-    """A copy of a run as it was before these stages and the end."""
-    shutil.copytree(whole, folder)
-    for name in ("summary.json", "report.md", "report.html", "metrics.jsonl"):
-        (folder / name).unlink()
-    shutil.rmtree(folder / "model")
-    records = folder / RECORDS_NAME
-    rows = [line for line in records.read_text().splitlines(keepends=True) if json.loads(line)["name"] not in undone]
-    records.write_text("".join(rows))
-    for name in undone:
-        (stage,) = (folder / "stages").glob(f"*-{name}")
-        shutil.rmtree(stage)
-
-
-def test_an_interrupted_run_ends_as_an_undisturbed_one(model_folder, tmp_path):
+def test_an_interrupted_run_ends_as_an_undisturbed_one(model_folder, rewound, tmp_path):
     whole = run(model_folder, tmp_path / "whole")
     rewound(tmp_path / "whole", tmp_path / "cut", ("rl-1", "check-1"))
     with pytest.raises(Interrupted):

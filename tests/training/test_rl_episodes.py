@@ -289,3 +289,15 @@ def test_a_limit_of_steps_is_for_environments(model_folder, tmp_path):
     given = ["--model", model_folder, "--data", data, "--output", tmp_path / "run", "--max-steps", 3]
     done = CliRunner().invoke(rl_command.command, [str(word) for word in given])
     assert (done.exit_code, "--max-steps is for environments" in done.output) == (2, True)
+
+
+def test_rollouts_are_of_the_variations_that_a_bench_would_choose(model_folder, tmp_path):
+    words = ("--model", model_folder, "--max-new-tokens", 3, "--samples", 1, "--limit", 2, "--skip", 1)
+    log = tmp_path / "rollouts.jsonl"
+    run(rollouts_command.command, *words, "--data", f"env:{USERS}:Letters", "--shuffle-seed", 5, "--output", log)
+    wanted = catalogue_of(find(f"{USERS}:Letters")[0]).starts(None, "train", limit=2, skip=1, shuffle_seed=5)
+    assert [problem for problem, _ in read_rollouts(log)] == [start.id for start in wanted]
+    data = tmp_path / "p.jsonl"
+    data.write_text('{"problem": "1+1?", "answer": "2"}\n')
+    done = CliRunner().invoke(rollouts_command.command, [str(w) for w in (*words, "--data", data, "--output", log)])
+    assert (done.exit_code, "choose episodes of an environment" in done.output) == (2, True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
@@ -42,7 +43,19 @@ class Starts:
         return iter(self.items)
 
 
-def environment_of(settings: Problems) -> str | None:
+class Given(Protocol):
+    """The fields that say whether there is an environment."""
+
+    @property
+    def data(self) -> Sequence[Path]:
+        """``--data``."""
+
+    @property
+    def max_steps(self) -> int | None:
+        """``--max-steps``."""
+
+
+def environment_of(settings: Given) -> str | None:
     """The environment that ``--data`` names, without its prefix; None where it names files.
 
     Raises:
@@ -63,10 +76,13 @@ def environment_of(settings: Problems) -> str | None:
     return named[0].removeprefix(PREFIX)
 
 
-def starts_of(settings: Problems, ref: str) -> tuple[Starts, list[int], list[int]]:
+def starts_of(
+    settings: Problems, ref: str, *, limit: int | None = None, skip: int = 0, shuffle_seed: int | None = None
+) -> tuple[Starts, list[int], list[int]]:
     """The episodes, and the indices of those to train on and of those held out.
 
-    To train on are all of the train split, in their own order. Held out are the first of the dev split, as many as
+    To train on are all of the train split, in their own order; or those of them that ``limit``, ``skip`` and
+    ``shuffle_seed`` leave, as in ``bench env:``. Held out are the first of the dev split, as many as
     ``--heldout`` says of the others; none of an environment that does not say which variations it has.
     """
     from colasearch.environments import catalogue_of, find
@@ -74,7 +90,7 @@ def starts_of(settings: Problems, ref: str) -> tuple[Starts, list[int], list[int
     kind, task = find(ref, servers=settings.servers, timeout=settings.server_timeout)
     click.get_current_context().call_on_close(kind.close)
     catalogue = catalogue_of(kind)
-    train = catalogue.starts(task, "train")
+    train = catalogue.starts(task, "train", limit=limit, skip=skip, shuffle_seed=shuffle_seed)
     held: list[Start] = []
     if settings.heldout and catalogue.told:
         held = catalogue.starts(task, "dev", limit=max(1, round(settings.heldout * len(train))))

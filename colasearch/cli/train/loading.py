@@ -46,11 +46,12 @@ def load(model: str, where: Where, *, to_train: bool = True, parallel: bool = Fa
 
 
 def corpus_of(model: Any, source: Source) -> Any:
-    """The texts, tokenised as the model wants them."""
+    """The texts, tokenised as the model wants them, and cut off where its context ends."""
     from colasearch.training.data.corpus import first_texts, load_corpus
 
     end_id = model.base.end_id if source.end_id is None else source.end_id
-    corpus = load_corpus(source.data, model.base.tokenizer, end_id, source.max_tokens)
+    most = min(source.max_tokens, model.base.context_length)
+    corpus = load_corpus(source.data, model.base.tokenizer, end_id, most)
     return corpus if source.most_tokens is None else first_texts(corpus, source.most_tokens)
 
 

@@ -45,7 +45,7 @@ def train_on_text(
     config = {**settings.describe(), "epochs": settings.epochs, "batch_tokens": settings.batch_tokens, **config}
     ranks = Ranks.current(settings.device)
     corpus = corpus_of(lm, settings)
-    train, held = split(corpus, settings.heldout)
+    train, held = split(corpus, settings.heldout, measured=False)
     codes = frozen_codes(lm, settings, corpus)
     states = states_of(lm, corpus, settings.keep, ranks)
     run = settings.start(kind, lm, config, loop, ranks)
@@ -60,7 +60,9 @@ def train_on_text(
             plan=lambda epoch: batches(states.documents, train, settings.batch_tokens, settings.seed, epoch),
             epochs=settings.epochs,
             accumulate=learner.accumulate,
-            evaluate=lambda: evaluate(modules, lm.base, states, held, settings.mixture_positions, given_codes=codes),
+            evaluate=lambda: (
+                evaluate(modules, lm.base, states, held, settings.mixture_positions, given_codes=codes) if held else {}
+            ),
             progress=bar.step,
             no_decay=[modules.codebook.weight],
             after_step=getattr(learner, "after_step", None),

@@ -54,7 +54,13 @@ def data_options(*, required: bool = True) -> Decorator:
             type=PathType,
             help="jsonl or parquet: problem, solution; or text. hf:OWNER/NAME:SPLIT streams.",
         ),
-        click.option("--max-tokens", type=COUNT, default=512, show_default=True, help="Cut longer texts off here."),
+        click.option(
+            "--max-tokens",
+            type=COUNT,
+            default=512,
+            show_default=True,
+            help="Cut longer texts off here, and where the base's context ends.",
+        ),
         click.option(
             "--most-tokens",
             type=COUNT,

@@ -10,8 +10,9 @@ import click
 
 from colasearch.cli.train.options import COUNT, PathType
 
-KINDS = ("words", "stories", "countdown")
-"""Kinds of problems that are made; episodes are played."""
+SOLVED = "solved"
+KINDS = ("words", "stories", "countdown", SOLVED)
+"""Kinds of problems beside the episodes of an environment: made ones, and episodes that were played before."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +26,21 @@ class ProblemsSettings:
     split: Literal["train", "heldout"] = "train"
     skill: float = 0.2
     text: bool = False
+    runs: tuple[Path, ...] = ()
+
+    def check(self) -> None:
+        """Check what one flag alone does not show.
+
+        Raises:
+            UsageError: A flag is of another kind, or one is missing.
+        """
+        if bool(self.runs) != (self.kind == SOLVED):
+            raise click.UsageError(
+                "--kind solved takes its episodes from --run, the folder of a `colasearch bench env:NAME` run; give "
+                "both or neither"
+            )
+        if self.text and self.kind in KINDS and self.kind != SOLVED:
+            raise click.UsageError("--text is for environments (--kind env:NAME, or solved); leave it out here")
 
 
 def kind_name(context: click.Context, parameter: click.Parameter, value: str) -> str:
@@ -40,7 +56,7 @@ def kind_name(context: click.Context, parameter: click.Parameter, value: str) ->
     type=COUNT,
     default=30_000,
     show_default=True,
-    help="How many problems; of an environment at most, one of each variation.",
+    help="How many problems; of episodes at most, one of each variation.",
 )
 @click.option("--seed", default=0, show_default=True, help="Equal seeds give equal problems.")
 @click.option("--output", required=True, type=PathType, help="jsonl file to write.")
@@ -48,10 +64,17 @@ def kind_name(context: click.Context, parameter: click.Parameter, value: str) ->
     "--kind",
     callback=kind_name,
     default="words",
-    metavar="words|stories|countdown|env:NAME[:TASK]",
+    metavar="words|stories|countdown|env:NAME[:TASK]|solved",
     show_default=True,
     help="Arithmetic word problems, all solved: from templates, or composed from parts. Countdown with solutions of "
-    "which many fail. Or episodes of an environment that its gold actions solve.",
+    "which many fail. Or episodes of an environment that its gold actions solve; or (solved) that a run has solved.",
+)
+@click.option(
+    "--run",
+    "runs",
+    multiple=True,
+    type=PathType,
+    help="With --kind solved: folder of a `bench env:NAME` run; may be repeated.",
 )
 @click.option(
     "--split",
@@ -85,23 +108,35 @@ def run(settings: ProblemsSettings) -> None:
     from colasearch.training.generated.word_templates.problems import word_problems
 
     count, seed, output = settings.count, settings.seed, settings.output
+    settings.check()
+    if settings.kind == SOLVED:
+        from colasearch.training.from_search.episodes import solved_episodes
+
+        found, played = solved_episodes(settings.runs)
+        click.echo(f"{len(found)} of {played} episodes were solved", err=True)
+        _write_episodes(found[:count], settings)
+        return
     if settings.kind.startswith("env:"):
-        from colasearch.training.generated.episodes import episode_text, gold_episodes
+        from colasearch.training.generated.episodes import gold_episodes
 
         split = "train" if settings.split == "train" else "dev"
         episodes, failed = gold_episodes(settings.kind.removeprefix("env:"), split, count, seed)
         for message in failed:
             click.echo(f"Warning: {message}; it is left out", err=True)
-        _write([episode_text(row) for row in episodes] if settings.text else episodes, output, "episodes")
+        _write_episodes(episodes, settings)
         return
-    if settings.text:
-        raise click.UsageError("--text is for environments (--kind env:NAME); leave it out here")
     rows = (
         countdown_rows(count, seed, settings.split, CountdownConfig(skill=settings.skill))
         if settings.kind == "countdown"
         else (stories if settings.kind == "stories" else word_problems)(count, seed)
     )
     _write(list(rows), output, "problems")
+
+
+def _write_episodes(rows: list[dict[str, Any]], settings: ProblemsSettings) -> None:
+    from colasearch.training.generated.episodes import episode_text
+
+    _write([episode_text(row) for row in rows] if settings.text else rows, settings.output, "episodes")
 
 
 def _write(rows: list[dict[str, Any]], output: Path, what: str) -> None:

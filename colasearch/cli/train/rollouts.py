@@ -11,6 +11,7 @@ from typing import Any, Literal, Self
 import click
 
 from colasearch.cli.train.bar import Bar
+from colasearch.cli.train.environments import starts_of
 from colasearch.cli.train.loading import load
 from colasearch.cli.train.options import COUNT, PathType, base_options, level_option, policy_option, problem_options
 from colasearch.cli.train.settings import Problems
@@ -29,19 +30,33 @@ class RolloutsSettings(Problems):
     level: Literal["codes", "tokens"] = "codes"
     most_tokens: int | None = None
     skip_long: bool = False
+    limit: int | None = None
+    skip: int = 0
+    shuffle_seed: int | None = None
     seed: int = 0
 
     def of_train_split(self) -> Self:
         """Of an environment only the train split is played.
 
         Raises:
-            UsageError: A flag does not go with an environment.
+            UsageError: A flag does not go with an environment, or with problems.
         """
         if self.environment is None:
+            if self.limit is not None or self.skip or self.shuffle_seed is not None:
+                raise click.UsageError(
+                    "--limit, --skip and --shuffle-seed choose episodes of an environment (--data env:NAME); leave "
+                    "them out here"
+                )
             return self
         if self.skip_long:
             raise click.UsageError("--skip-long is for problems; leave it out for an environment")
         return replace(self, heldout=0.0)
+
+    def problems(self) -> tuple[Any, list[int], list[int]]:
+        """The problems, or the episodes that are chosen."""
+        if self.environment is None:
+            return super().problems()
+        return starts_of(self, self.environment, limit=self.limit, skip=self.skip, shuffle_seed=self.shuffle_seed)
 
     def together(self) -> int:
         """Problems begun together."""
@@ -60,13 +75,27 @@ class RolloutsSettings(Problems):
 @level_option("What is drawn: latent codes, or the base's own tokens (texts to learn codes on).")
 @click.option("--most-tokens", type=COUNT, default=None, help="Stop once so many tokens of text are logged.")
 @click.option("--skip-long", is_flag=True, help="Leave out problems whose prompts leave no room for a text.")
+@click.option("--limit", type=COUNT, default=None, help="Of an environment only so many variations.")
+@click.option(
+    "--skip",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Of an environment leave out so many variations before the first.",
+)
+@click.option(
+    "--shuffle-seed",
+    type=int,
+    default=None,
+    help="Of an environment take the variations in an order drawn from this seed, as in `bench env:`.",
+)
 @click.option("--seed", default=0, show_default=True)
 @click.option("--output", required=True, type=PathType, help="jsonl file; problems that it holds are skipped.")
 def command(**given: Any) -> None:
     """Sample texts over latent codes (or tokens) and log them, for `train value --rollouts` and `train actions --data`.
 
-    With --data env:NAME they are episodes of the environment's train variations, in order; --most-tokens says when to
-    stop. Started again with the same options it goes on where it was stopped.
+    With --data env:NAME they are episodes of the environment's train variations, in order; --limit and --most-tokens
+    say when to stop. Started again with the same options it goes on where it was stopped.
     """
     run(RolloutsSettings(**given))
 

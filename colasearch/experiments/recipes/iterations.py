@@ -22,95 +22,57 @@ import json
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from colasearch.benchmarks.names import BENCHMARKS, ROWS
 from colasearch.errors import InputError
 from colasearch.experiments.recipes.guided import guided_by_search
+from colasearch.experiments.recipes.iterating import MODEL, Common, flagged, rl_numbers, searcher_of, seeded, slice_of
 from colasearch.experiments.running.stages import Stage, Stages
 from colasearch.problem import LabelledProblem
 from colasearch.tasks import TASKS, get_task, plain_columns
 
-if TYPE_CHECKING:
-    from colasearch.training.reinforcement.estimators import Algorithm
-
-DATA, MODEL, METRICS = "data", "model", "metrics.jsonl"
+DATA = "data"
 TRAIN, FIRST, HELDOUT = "train.jsonl", "first.jsonl", "heldout.jsonl"
 
 
-@dataclass(frozen=True, slots=True)
-class Numbers:
-    """Every number of a run that a user may give.
+@dataclass(frozen=True)
+class Numbers(Common):
+    """Every number of a run on problems that a user may give.
 
     Attributes:
-        model: Known name, folder or hub name; with a policy.
-        samples: Rollouts a problem for a first value head, where there is none.
         task: Prompt and verifier; None: what the problems are.
-        iterations: How many.
-        problems_per_iteration: Problems searched in each; slices of the training problems do not overlap until all
-            have been searched.
-        searcher, sims, options, branch_below, max_step_tokens, max_tokens, temperature, batch_size: Of the search;
-            ``max_tokens`` of RL, too, and None leaves it to the model.
+        branch_below, max_step_tokens: Of the search.
         guide_epochs, guide_lr, guide_tune, guide_texts: Of guided fine-tuning on the solutions that were found, at most
             ``guide_texts`` of a problem; no epochs leave it out.
-        policy_epochs, policy_lr, min_visits: Of learning the policy from traces.
+        min_visits: Of learning the policy from traces.
         policy_targets: ``visits`` or ``completed`` (``train policy``); None for what suits the searcher: visits say
             what ``puct`` prefers, while those of ``gumbel`` follow its schedule.
         policy_beta: Weight of the divergence from the policy before, while it learns from traces.
-        value_epochs, value_lr, value_targets: Of learning the value head: ``outcome`` (mean true reward of the finished
-            texts below a state) or ``backed-up`` (what the search came to believe).
-        algorithm, rl_rounds, rl_batch, rl_group, rl_lr, beta, format_weight: Of RL; no rounds leave it out.
+        value_targets: ``outcome`` (mean true reward of the finished texts below a state) or ``backed-up`` (what the
+            search came to believe).
+        format_weight: Of RL.
         reward: Specs of RL's reward in place of the task's verifier, with absolute paths.
-        eval_sims: Simulations on held-out problems.
-        heldout: Share of the problems that is held out, where no held-out problems are given.
-        keep: ``last`` or ``best``: which iteration's model becomes RUN/model; best by held-out greedy accuracy.
-        seed, threads: Of everything.
         workers, ray_address: Ray workers of searches; not part of the results.
     """
 
-    model: str = "smollm2-135m"
-    samples: int = 4
     task: str | None = None
-    iterations: int = 3
-    problems_per_iteration: int = 500
-    searcher: str = "gumbel"
-    sims: int = 64
-    options: tuple[str, ...] = ()
     branch_below: float | None = None
     max_step_tokens: int = 24
-    max_tokens: int | None = None
-    temperature: float | None = None
-    batch_size: int = 16
     guide_epochs: int = 0
     guide_lr: float = 1e-4
     guide_tune: str = "lora"
     guide_texts: int = 2
-    policy_epochs: int = 1
-    policy_lr: float = 3e-4
     policy_targets: str | None = None
     policy_beta: float = 0.1
     min_visits: int = 2
-    value_epochs: int = 5
-    value_lr: float = 1e-3
     value_targets: str = "outcome"
-    algorithm: Algorithm = "grpo"
-    rl_rounds: int = 30
-    rl_batch: int = 16
-    rl_group: int = 8
-    rl_lr: float = 3e-4
-    beta: float = 1e-3
     format_weight: float = 0.0
     reward: tuple[str, ...] = ()
-    eval_sims: int = 64
-    heldout: float = 0.1
-    keep: str = "last"
-    seed: int = 0
-    threads: int | None = None
     workers: int | None = None
     ray_address: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Iterations(Numbers):
     """The same, with what model and problems say.
 
@@ -129,21 +91,9 @@ class Iterations(Numbers):
         Raises:
             InputError: One is out of range.
         """
-        if self.iterations < 1 or self.problems_per_iteration < 1:
-            raise InputError(
-                f"iterations is {self.iterations} and problems_per_iteration {self.problems_per_iteration}; both must "
-                "be at least 1"
-            )
-        if self.value_targets not in ("outcome", "backed-up") or self.keep not in ("last", "best"):
-            raise InputError(
-                f"value_targets is {self.value_targets!r} and keep {self.keep!r}; they must be outcome or backed-up, "
-                "and last or best"
-            )
-        if self.rl_rounds:
-            # What RL would refuse must not cost the search before it.
-            from colasearch.training.reinforcement.rl import RLConfig
-
-            RLConfig(algorithm=self.algorithm, group=self.rl_group, beta=self.beta).check()
+        if self.value_targets not in ("outcome", "backed-up"):
+            raise InputError(f"value_targets is {self.value_targets!r}; it must be outcome or backed-up")
+        super().check()
 
 
 def stages(how: Iterations, train_problems: int) -> list[Stage]:
@@ -166,14 +116,14 @@ def stages(how: Iterations, train_problems: int) -> list[Stage]:
         if how.guide_epochs:
             problems = ("--data", f"{DATA}/{TRAIN}", "--task", how.task)
             tuning = ("--tune", how.guide_tune, "--epochs", how.guide_epochs, "--lr", how.guide_lr)
-            model = guided_by_search(plan, number, model, traces, problems, how.guide_texts, tuning, _seeded(how))
+            model = guided_by_search(plan, number, model, traces, problems, how.guide_texts, tuning, seeded(how))
         folder = plan.add(
             f"policy-{number}",
             f"iteration {number}: the policy learns what the search found",
             *("train", "policy", "--model", model, "--traces", traces, "--min-visits", how.min_visits),
             *("--targets", how.policy_targets or ("completed" if how.searcher == "gumbel" else "visits")),
             *("--epochs", how.policy_epochs, "--lr", how.policy_lr, "--beta", how.policy_beta, "--warmup-steps", 5),
-            *_seeded(how),
+            *seeded(how),
         )
         named = () if how.task in TASKS else ("--task", how.task)
         labels = ("--data", f"{DATA}/{TRAIN}", *named) if how.value_targets == "outcome" else ()
@@ -181,7 +131,7 @@ def stages(how: Iterations, train_problems: int) -> list[Stage]:
             f"value-{number}",
             f"iteration {number}: the value head learns what came of each state",
             *("train", "value", "--model", f"{folder}/{MODEL}", "--traces", traces, *labels, "--head", "value"),
-            *("--epochs", how.value_epochs, "--lr", how.value_lr, *_seeded(how)),
+            *("--epochs", how.value_epochs, "--lr", how.value_lr, *seeded(how)),
         )
         if how.rl_rounds:
             folder = plan.add(f"rl-{number}", f"iteration {number}: RL on codes", *_rl(how, number, folder))
@@ -201,14 +151,14 @@ def _first_value(plan: Stages, how: Iterations) -> str:
         "rollouts-0",
         "rollouts for a first value head",
         *("train", "rollouts", "--model", how.model, "--data", f"{DATA}/{FIRST}", "--task", how.task, "--heldout", 0),
-        *("--samples", how.samples, *_limit("--max-new-tokens", how), *_seeded(how)),
+        *("--samples", how.samples, *flagged("--max-new-tokens", how.max_tokens), *seeded(how)),
         output="rollouts.jsonl",
     )
     folder = plan.add(
         "value-0",
         "a first value head learns their rewards",
         *("train", "value", "--model", how.model, "--rollouts", rollouts, "--head", "value"),
-        *("--epochs", how.value_epochs, "--lr", how.value_lr, *_seeded(how)),
+        *("--epochs", how.value_epochs, "--lr", how.value_lr, *seeded(how)),
     )
     return f"{folder}/{MODEL}"
 
@@ -224,51 +174,27 @@ def _check(plan: Stages, how: Iterations, number: int, model: str) -> None:
     )
 
 
-def slice_of(how: Iterations, number: int, problems: int) -> tuple[object, ...]:
-    """Options that pick iteration ``number``'s problems: slices of one order, then of another."""
-    size = min(how.problems_per_iteration, problems)
-    slices = problems // size
-    turn, place = divmod(number - 1, slices)
-    return ("--shuffle-seed", how.seed * 1000 + turn, "--skip", place * size, "--limit", size)
-
-
 def _search(how: Iterations) -> tuple[object, ...]:
     return (
-        *("--searcher", how.searcher, *(part for one in how.options for part in ("--option", one))),
-        *(() if how.branch_below is None else ("--branch-below", how.branch_below)),
-        *(() if how.temperature is None else ("--temperature", how.temperature)),
-        *("--max-step-tokens", how.max_step_tokens, *_limit("--max-tokens", how), "--batch-size", how.batch_size),
-        *_seeded(how),
+        *(*searcher_of(how), *flagged("--branch-below", how.branch_below), *flagged("--temperature", how.temperature)),
+        *("--max-step-tokens", how.max_step_tokens, *flagged("--max-tokens", how.max_tokens)),
+        *("--batch-size", how.batch_size, *seeded(how)),
     )
-
-
-def _limit(flag: str, how: Iterations) -> tuple[object, ...]:
-    return () if how.max_tokens is None else (flag, how.max_tokens)
 
 
 def _where(how: Iterations) -> tuple[object, ...]:
     """Options of searches that results do not depend on."""
-    return (
-        *(() if how.workers is None else ("--workers", how.workers)),
-        *(() if how.ray_address is None else ("--ray-address", how.ray_address)),
-    )
+    return (*flagged("--workers", how.workers), *flagged("--ray-address", how.ray_address))
 
 
 def _rl(how: Iterations, number: int, folder: str) -> tuple[object, ...]:
-    threads = () if how.threads is None else ("--threads", how.threads)
     return (
         *("train", "rl", "--model", f"{folder}/{MODEL}", "--data", f"{DATA}/{TRAIN}", "--task", how.task),
-        *("--algorithm", how.algorithm, "--rounds", how.rl_rounds, "--batch", how.rl_batch, "--group", how.rl_group),
-        *("--rows", min(128, how.rl_batch * how.rl_group), *_limit("--max-new-tokens", how), "--lr", how.rl_lr),
-        *("--beta", how.beta, "--format-weight", how.format_weight, "--heldout", 0),
+        *(*rl_numbers(how), "--format-weight", how.format_weight, "--heldout", 0),
         *(part for one in how.reward for part in ("--reward", one)),
         # Another seed each time, or every iteration would roll out the same problems in the same order.
-        *("--seed", how.seed * 1000 + number, *threads),
+        *seeded(how, number),
     )
-
-
-def _seeded(how: Iterations) -> tuple[object, ...]:
-    return ("--seed", how.seed, *(() if how.threads is None else ("--threads", how.threads)))
 
 
 def data_files(

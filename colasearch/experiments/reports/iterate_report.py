@@ -12,19 +12,28 @@ from colasearch.experiments.running.stages import Stage
 from colasearch.report.charts import GREY, PALETTE, Chart, Series
 
 TITLE = "Search and RL in turn"
-ACCURACIES = (("greedy", GREY), ("search", 0), ("any text of the search", 1))
+SERIES = (("greedy", GREY), ("search", 0), ("any {text} of the search", 1))
+PROBLEMS = {"problems": "problems", "text": "text", "accuracy": "accuracy", "one": "a problem"}
+EPISODES = {"problems": "episodes", "text": "episode", "accuracy": "success", "one": "an episode"}
+
+
+def _words(summary: Mapping[str, Any]) -> Mapping[str, str]:
+    """What a problem, its texts and their accuracy are called: of an environment they are episodes."""
+    return EPISODES if "environment" in summary else PROBLEMS
 
 
 def write_report(root: Path, summary: Mapping[str, Any], manifest: Mapping[str, Any], stages: Sequence[Stage]) -> None:
     """Write ``report.md``, ``plots/`` and ``report.html`` into run folder ``root``."""
     rows = summary["iterations"]
-    parts = [_accuracy(summary), *rl_curves(rows), _values(rows), *_training(rows), _times(summary["times"])]
+    parts = [_accuracy(summary), *rl_curves(rows), *_values(rows), *_training(rows), _times(summary["times"])]
+    if "environment" in summary:
+        parts.insert(1, _episodes(rows))
     document = Document(
         title=TITLE,
         lead=lead(summary),
         command="colasearch iterate",
         facts=(
-            f"task {summary['task']}",
+            f"environment {summary['environment']}" if "environment" in summary else f"task {summary['task']}",
             f"{summary['searcher']}, {summary['sims']} simulations",
             f"seed {summary['seed']}",
             f"{summary['times']['total_seconds'] / 60:,.0f} minutes",
@@ -40,9 +49,10 @@ def write_report(root: Path, summary: Mapping[str, Any], manifest: Mapping[str, 
 def lead(summary: Mapping[str, Any]) -> str:
     """The first sentence."""
     first, last = summary["iterations"][0], summary["iterations"][-1]
+    words = _words(summary)
     return (
-        f"On {first['n']} held-out problems greedy accuracy went from {percent(first['greedy']['accuracy'])} to "
-        f"{percent(last['greedy']['accuracy'])}, and that of the search from "
+        f"On {first['n']} held-out {words['problems']} greedy {words['accuracy']} went from "
+        f"{percent(first['greedy']['accuracy'])} to {percent(last['greedy']['accuracy'])}, and that of the search from "
         f"{percent(first['search']['selected']['accuracy'])} to {percent(last['search']['selected']['accuracy'])}, in "
         f"{last['iteration']} iteration{'s' if last['iteration'] > 1 else ''}. The model that was kept is that of "
         f"iteration {summary['kept']}."
@@ -58,7 +68,7 @@ def _bounds(proportion: Mapping[str, Any]) -> str:
 
 
 def _accuracy(summary: Mapping[str, Any]) -> Section:
-    rows = summary["iterations"]
+    rows, words = summary["iterations"], _words(summary)
     cells = tuple(
         (
             f"after iteration {row['iteration']}" if row["iteration"] else "before",
@@ -67,32 +77,62 @@ def _accuracy(summary: Mapping[str, Any]) -> Section:
         )
         for row in rows
     )
-    head = ("", "greedy", "95% Wilson", "search", "95% Wilson", "any text", "95% Wilson", "tokens a problem")
+    any_of, cost = f"any {words['text']}", f"tokens {words['one']}"
+    head = ("", "greedy", "95% Wilson", "search", "95% Wilson", any_of, "95% Wilson", cost)
     series = tuple(
         Series(
-            name,
+            name.format(**words),
             [float(row["iteration"]) for row in rows],
             [_proportions(row)[place]["accuracy"] for row in rows],
             [_proportions(row)[place]["ci95"][0] for row in rows],
             [_proportions(row)[place]["ci95"][1] for row in rows],
             color,
         )
-        for place, (name, color) in enumerate(ACCURACIES)
+        for place, (name, color) in enumerate(SERIES)
     )
     chart = Chart(
         name="iterations",
-        title="Accuracy by iteration",
+        title=f"{words['accuracy'].capitalize()} by iteration",
         x_label="iterations",
-        y_label="problems solved",
+        y_label=f"{words['problems']} solved",
         series=series,
         percent=True,
-        note="Problems held out from all training. Bands are Wilson's 95% intervals.",
+        note=f"{words['problems'].capitalize()} held out from all training. Bands are Wilson's 95% intervals.",
     )
+    if "environment" in summary:
+        text = (
+            "Dev variations, each played once greedily, and once after a search that may begin it again. Beside what "
+            "the search played in the end stands whether any episode that it tried was solved."
+        )
+        return Section("Held-out episodes", text, (Table(head, cells),), (chart,))
     text = (
         "One greedy text a problem, and one search. What the search selects without the gold answer is kept apart from "
         "whether any of its texts was right."
     )
     return Section("Held-out problems", text, (Table(head, cells),), (chart,))
+
+
+def _episodes(rows: Sequence[Mapping[str, Any]]) -> Section:
+    """Mean scores, and what searches solved of the train variations."""
+    cells = []
+    for row in rows:
+        scores = [row["greedy"]["score"], row["search"]["selected"]["score"]]
+        said = (_score(score) for score in scores)
+        searched = row.get("searched")
+        solved = ("", "") if searched is None else (f"{searched['n']:,}", f"{searched['correct']:,}")
+        cells.append((f"iteration {row['iteration']}" if row["iteration"] else "before", *said, *solved))
+    text = (
+        "Mean scores of the same episodes, with 95% bootstrap intervals; and how many train variations each iteration "
+        "searched and solved: the policy clones the solved ones. Where none was solved it stayed as it was."
+    )
+    head = ("", "greedy score", "search score", "searched to learn from", "solved")
+    return Section("Scores, and episodes to learn from", text, (Table(head, tuple(cells)),))
+
+
+def _score(score: Mapping[str, Any]) -> str:
+    if score["mean"] is None:
+        return "none"
+    return f"{score['mean']:.3f} ({score['ci95'][0]:.3f} to {score['ci95'][1]:.3f})"
 
 
 def rl_curves(rows: Sequence[Mapping[str, Any]]) -> list[Section]:
@@ -112,8 +152,10 @@ def rl_curves(rows: Sequence[Mapping[str, Any]]) -> list[Section]:
         done += len(rounds["step"])
     kinds = (
         ("reward", "Reward in training", "mean reward of a round", False),
+        ("success", "Episodes solved in training", "share of a round's episodes", True),
         ("format", "Well-formed texts", "share of a round's texts", True),
         ("length", "Length of texts", "tokens a text", False),
+        ("turns", "Length of episodes", "actions an episode", False),
         ("actions_used", "Codes in use", "different codes of a round", False),
         ("kl", "Divergence from the policy before each iteration's RL", "nats a text", False),
     )
@@ -132,7 +174,9 @@ def rl_curves(rows: Sequence[Mapping[str, Any]]) -> list[Section]:
     return [Section("RL", "One mark a round.", (), charts)] if charts else []
 
 
-def _values(rows: Sequence[Mapping[str, Any]]) -> Section:
+def _values(rows: Sequence[Mapping[str, Any]]) -> list[Section]:
+    if not any("value" in row for row in rows):
+        return []
     cells, lines = [], []
     for row in rows:
         value = row.get("value")
@@ -163,7 +207,7 @@ def _values(rows: Sequence[Mapping[str, Any]]) -> Section:
         series=(*lines, Series("as said", [0.0, 1.0], [0.0, 1.0], color=GREY, dashed=True)),
     )
     head = ("", "nodes", "Brier score", "of the mean")
-    return Section("Calibration of values", text, (Table(head, tuple(cells)),), (chart,) if lines else ())
+    return [Section("Calibration of values", text, (Table(head, tuple(cells)),), (chart,) if lines else ())]
 
 
 def _training(rows: Sequence[Mapping[str, Any]]) -> list[Section]:

@@ -2,7 +2,7 @@
 
 ::
 
-    {"schema": 1, "task", "searcher", "sims", "seed",
+    {"schema": 1, "task" (or "environment"), "searcher", "sims", "seed",
      "kept", "model",                                                # whose model is RUN/model: iteration, folder
      "iterations": [{"iteration", "n", "greedy": proportion,
                      "search": {"selected": proportion, "oracle": proportion, "sims"},
@@ -14,6 +14,9 @@ A proportion is ``{"correct", "n", "accuracy", "ci95"}`` with Wilson's interval.
 of its training problems. ``value`` compares, over the open nodes of these searches, what the value head (or rollout)
 said when a node was made with the mean true reward of the finished texts below it. What depends on the clock stands
 under ``times``.
+
+Of an environment problems are episodes, and right is solved. ``greedy``, ``selected`` and ``searched`` also have
+``score``: ``{"mean", "ci95"}``, with a bootstrap interval. There is no ``value``: heads learn there from rollouts.
 
 ``metrics.jsonl`` has the same numbers flat: a line an iteration and phase, ``{"iteration", "phase", MEASURE: number}``.
 """
@@ -27,7 +30,7 @@ from typing import Any
 
 from colasearch.disk import raise_disk
 from colasearch.errors import CorruptFileError
-from colasearch.experiments.recipes.iterations import Iterations
+from colasearch.experiments.recipes.iterating import Common
 from colasearch.experiments.running.stages import records_by_name
 from colasearch.problem import LabelledProblem
 from colasearch.storage.files import read_json
@@ -35,21 +38,26 @@ from colasearch.storage.traces import Trace
 
 SCHEMA = 1
 BINS = 10
+ROUNDS = ("step", "reward", "format", "length", "kl", "entropy", "actions_used")
+EPISODE_ROUNDS = ("success", "turns", "invalid", "cut")
+"""What RL logs of rounds, and what of environments alone."""
 
 
 def summarise(
-    how: Iterations,
+    how: Common,
+    about: Mapping[str, Any],
     folders: Mapping[str, Path],
     records: Sequence[Mapping[str, Any]],
-    train: Sequence[LabelledProblem],
+    train: Sequence[LabelledProblem] | None = None,
 ) -> dict[str, Any]:
     """The summary of a run whose stages are all done.
 
     Args:
         how: What was run.
+        about: ``{"task": ...}``, or ``{"environment": ...}``.
         folders: Each stage's folder, by name.
         records: Of ``stages.jsonl``.
-        train: The training problems, with their answers.
+        train: The training problems, with their answers; None of an environment.
 
     Raises:
         CorruptFileError: A stage's files are damaged or gone.
@@ -73,14 +81,15 @@ def summarise(
         if number:
             folder = folders[f"search-{number}"]
             row["searched"] = _proportion(read_json(folder / "summary.json")["arms"][how.searcher])
-            row["value"] = calibration(_traces(folder), train)
+            if train is not None:
+                row["value"] = calibration(_traces(folder), train)
             row["rl"] = _rounds(folders[f"rl-{number}"]) if how.rl_rounds else None
             stages = (f"{kind}-{number}" for kind in ("policy", "value", "rl"))
             row["training"] = {name: by_name[name]["result"]["heldout"] for name in stages if name in by_name}
         found.append(row)
     return {
         "schema": SCHEMA,
-        "task": how.task,
+        **about,
         "searcher": how.searcher,
         "sims": how.sims,
         "seed": how.seed,
@@ -93,8 +102,9 @@ def summarise(
 
 
 def _proportion(arm: Mapping[str, Any], which: str = "selected") -> dict[str, Any]:
-    """How many problems a bench's arm solves, of how many."""
-    return {"correct": arm[which]["correct"], "n": arm["n"], **arm[which]}
+    """How many problems a bench's arm solves, of how many; with the mean score of its episodes, where it has one."""
+    scored = {"score": arm["score"]} if which == "selected" and "score" in arm else {}
+    return {"correct": arm[which]["correct"], "n": arm["n"], **arm[which], **scored}
 
 
 def metrics(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -106,14 +116,22 @@ def metrics(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
             lines.append({"iteration": number, "phase": phase, **measures})
 
         if row["iteration"]:
-            add("search", {key: row["searched"][key] for key in ("correct", "n", "accuracy")})
-            add("calibration", {key: row["value"][key] for key in ("nodes", "brier", "constant_brier")})
+            searched = row["searched"]
+            add("search", {key: searched[key] for key in ("correct", "n", "accuracy")} | _score("score", searched))
+            if "value" in row:
+                add("calibration", {key: row["value"][key] for key in ("nodes", "brier", "constant_brier")})
             for name, measures in row["training"].items():
                 add(name.rpartition("-")[0], {**measures, **_means(row["rl"] if name.startswith("rl-") else None)})
         proportions = {"greedy": row["greedy"], **{key: row["search"][key] for key in ("selected", "oracle")}}
         flat = {f"{name}_{key}": found[key] for name, found in proportions.items() for key in ("correct", "accuracy")}
+        for name, found in proportions.items():
+            flat |= _score(f"{name}_score", found)
         add("check", {"n": row["n"], **flat, "generated_tokens": row["generated_tokens"]})
     return lines
+
+
+def _score(name: str, proportion: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: proportion["score"]["mean"]} if "score" in proportion else {}
 
 
 def _means(rounds: Mapping[str, Sequence[Any]] | None) -> dict[str, float]:
@@ -126,9 +144,14 @@ def _means(rounds: Mapping[str, Sequence[Any]] | None) -> dict[str, float]:
 
 
 def best_iteration(summary: Mapping[str, Any]) -> int:
-    """The iteration of greatest greedy accuracy on held-out problems; of equals the first."""
+    """The iteration of greatest greedy accuracy on held-out problems, then of greatest score; of equals the first."""
+
+    def worth(row: Mapping[str, Any]) -> tuple[float, float, int]:
+        score = row["greedy"].get("score", {}).get("mean")
+        return row["greedy"]["accuracy"], score or 0.0, -row["iteration"]
+
     rows = [row for row in summary["iterations"] if row["iteration"]]
-    return int(max(rows, key=lambda row: (row["greedy"]["accuracy"], -row["iteration"]))["iteration"])
+    return int(max(rows, key=worth)["iteration"])
 
 
 def _traces(folder: Path) -> Iterable[Trace]:
@@ -143,8 +166,9 @@ def _rounds(folder: Path) -> dict[str, list[Any]]:
     except (OSError, ValueError) as error:
         raise_disk(error, path)
         raise CorruptFileError(f"{path} cannot be read ({error}); run in a new folder") from None
-    columns = ("step", "reward", "format", "length", "kl", "entropy", "actions_used")
-    return {key: [row.get(key) for row in rows if "reward" in row] for key in columns}
+    rounds = [row for row in rows if "reward" in row]
+    columns = (*ROUNDS, *(key for key in EPISODE_ROUNDS if any(key in row for row in rounds)))
+    return {key: [row.get(key) for row in rounds] for key in columns}
 
 
 def calibration(traces: Iterable[Trace], problems: Sequence[LabelledProblem]) -> dict[str, Any]:

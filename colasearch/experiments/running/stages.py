@@ -87,6 +87,11 @@ class Stage:
         return self.folder.rpartition("/")[2]
 
     @property
+    def number(self) -> int:
+        """Its place in the recipe, from 1 on."""
+        return int(self.label.partition("-")[0])
+
+    @property
     def command(self) -> str:
         """What one would type in the run's folder."""
         return shlex.join(("colasearch", *self.args))
@@ -128,7 +133,7 @@ class Stages:
         return target
 
 
-def run_stages(folder: RunFolder, stages: Sequence[Stage], say: Say, jobs: int = 1) -> None:
+def run_stages(folder: RunFolder, stages: Sequence[Stage], say: Say, jobs: int = 1, *, of: int | None = None) -> None:
     """Run what is not done yet.
 
     Args:
@@ -136,13 +141,15 @@ def run_stages(folder: RunFolder, stages: Sequence[Stage], say: Say, jobs: int =
         stages: In order: a stage reads what earlier ones write.
         say: Shows a line to people.
         jobs: Most stages at a time; the first of those that may run are run.
+        of: How many the whole recipe has, where these are a part of it whose forerunners are done.
 
     Raises:
         InputError: A finished stage was run with another command (an older version of the recipe).
         ColasearchError: A stage failed; of the class that its exit code stands for. Others that run are ended in good
             order, to be gone on with.
     """
-    heads = {stage.name: f"[{number}/{len(stages)}] {stage.name}" for number, stage in enumerate(stages, 1)}
+    total = len(stages) if of is None else of
+    heads = {stage.name: f"[{stage.number}/{total}] {stage.name}" for stage in stages}
     waiting: list[Stage] = []
     for stage in stages:
         record = folder.find(stage.name)

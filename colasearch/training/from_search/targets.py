@@ -99,7 +99,7 @@ def search_data(traces: Iterable[Trace], targets: Targets = "completed", judge: 
             at the root is the trace's own target; ``visits``: shares of visits.
 
     Raises:
-        InputError: There is no trace, or one searched without latent codes.
+        InputError: There is no trace, or one searched without latent codes or over the actions of an environment.
     """
     documents: list[Document] = []
     nodes: list[NodeTarget] = []
@@ -107,6 +107,12 @@ def search_data(traces: Iterable[Trace], targets: Targets = "completed", judge: 
     count = 0
     for trace in traces:
         count += 1
+        if trace.task.startswith("env:"):
+            raise InputError(
+                f"the trace of episode {trace.problem_id} has whole actions of {trace.task} for edges, which have no "
+                "codes to learn; clone its solved episodes (`train problems --kind solved`), or learn values from "
+                "`train rollouts --data env:NAME`"
+            )
         if trace.actions != "latent":
             raise InputError(
                 f"the trace of problem {trace.problem_id} searched {trace.actions} actions; only searches over "
