@@ -87,7 +87,7 @@ class IterateSettings(Numbers, EpisodeNumbers):
 
     def has(self, size: str) -> bool:
         """Whether the model has a part, by its ``size``; one not at hand is asked for its parts when it is loaded."""
-        from colasearch.model.latent_lm import latents_folder
+        from colasearch.model.folders import latents_folder
         from colasearch.storage.files import read_json
 
         folder = latents_folder(self.model)
