@@ -44,6 +44,12 @@ KNOWN = {
         tasks=("countdown",),
         unasked=("use",),  # it was trained on "each at most once", and uses all numbers nearly always
     ),
+    "house-tiny": KnownBase(
+        name="house-tiny",
+        hub=None,
+        about="tiny Llama with latent modules for the environment house, part of the package: no download",
+        tasks=("env:house",),
+    ),
     "smollm2-135m": KnownBase(
         name="smollm2-135m",
         hub="HuggingFaceTB/SmolLM2-135M-Instruct",
