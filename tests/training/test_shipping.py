@@ -126,7 +126,9 @@ def test_a_base_alone_is_exported_too(base_folder, problems, origin, tmp_path):
 def test_a_model_of_an_environment_is_compared_by_its_episodes(origin, tmp_path):
     catalogue = catalogue_of(find("house")[0])
     asked = Episodes(catalogue, catalogue.starts("fetch", "dev", limit=2))
-    shipped = ship(str(make_base(tmp_path / "base", context=2048)), tmp_path / "player", asked, origin, storage="float32")
+    shipped = ship(
+        str(make_base(tmp_path / "base", context=2048)), tmp_path / "player", asked, origin, storage="float32"
+    )
     assert (shipped.problems, shipped.compared, shipped.same, shipped.solved) == (2, 2, {"float32": 2}, 0)
     card = (shipped.folder / "README.md").read_text()
     assert "2 greedy texts on 2 held-out episodes" in card
