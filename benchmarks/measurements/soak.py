@@ -17,6 +17,7 @@ import http.client
 import json
 import os
 import random
+import signal
 import statistics
 import sys
 import time
@@ -83,6 +84,7 @@ def main() -> None:
     given.queue, given.slots, given.timeout = 64, 16, 300.0
     if given.minutes < given.warm + 4:
         sys.exit(f"--minutes is {given.minutes:g}; at least four must come after the {given.warm:g} of --warm")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the server must not stay behind
     rng, model, rows = random.Random(given.seed), load(MODEL), []
     requests = solves = 0
     with server(given, []) as (process, port):
