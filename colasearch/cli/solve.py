@@ -199,8 +199,8 @@ def _ready(
         settings = replace(settings, actions=actions_for(lm, settings.actions, line.note))
         if settings.actions == "sampled" and (said := sampling_said(lm.base, settings.temperature)):
             line.note(said)
-        work = "whole texts" if settings.searcher in BASELINES else "simulations"
-        line.say(f"searching, {settings.sims} {work} ({settings.searcher})")
+        work = f"{settings.sims} {'whole texts' if settings.searcher in BASELINES else 'simulations'}"
+        line.say(f"searching, {'one whole text' if settings.searcher == 'greedy' else work} ({settings.searcher})")
         search = settings.search(lm.base, {problem.task for problem in problems})
         search.check()
         yield lm, pool, search

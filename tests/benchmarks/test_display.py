@@ -12,6 +12,7 @@ from colasearch.benchmarks.data_sets.base import make_item
 from colasearch.benchmarks.data_sets.load import DataSet
 from colasearch.benchmarks.harness.arms import ArmSettings
 from colasearch.benchmarks.harness.runner import Plan
+from colasearch.benchmarks.harness.summary import GREEDY_SIMS
 from colasearch.cli.bench_display import Display, clock, pace
 
 DATA = DataSet([make_item(str(i), "p", "1") for i in range(4)], 9, "d", "s", "x", None)
@@ -73,7 +74,7 @@ def test_the_time_left_counts_searches_in_progress_and_texts_that_are_shared_onc
     monkeypatch.setattr(bench_display.time, "monotonic", lambda: now[0])
     one, _ = display(terminal=False)
     many = Plan("svamp", "gumbel", ("gumbel", "greedy", "majority", "best_of_n"), (8,), ArmSettings())
-    one.start(many, DATA, [record("greedy", 1) for _ in range(4)])
+    one.start(many, DATA, [record("greedy", GREEDY_SIMS) for _ in range(4)])
     one.began("gumbel", 8)
     now[0] = 10.0
     one.working(100, 16)  # of the 64 simulations' worth that the search and the texts of two votes take
