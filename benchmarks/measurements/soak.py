@@ -85,7 +85,8 @@ def main() -> None:
     if given.minutes < given.warm + 4:
         sys.exit(f"--minutes is {given.minutes:g}; at least four must come after the {given.warm:g} of --warm")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the server must not stay behind
-    rng, model, rows = random.Random(given.seed), load(MODEL), []
+    rng, model = random.Random(given.seed), load(MODEL)
+    rows: list[dict[str, Any]] = []
     requests = solves = 0
     with server(given, []) as (process, port):
         begun = time.monotonic()
