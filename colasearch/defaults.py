@@ -73,7 +73,7 @@ def actions_for(lm: LatentLM, wanted: str = "auto", say: Callable[[str], None] =
         return wanted
     if lm.latents is not None:
         return "latent"
-    say(f"{lm.name} has no latent actions (`colasearch adapt` gives it some): steps begin with tokens that it draws")
+    say(f"{lm.name} has no latent actions (`colasearch adapt` gives it some): it draws tokens instead")
     return "sampled"
 
 

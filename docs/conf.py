@@ -22,6 +22,8 @@ autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_title = f"colasearch {release}"
 html_show_sourcelink = False
 html_theme_options = {"navigation_with_keys": True}

@@ -35,7 +35,7 @@ class Scales:
         self.left -= 1
         heavier = [side for side in found.groups() if self.heavy in side.split()]
         said = f"{heavier[0].strip()} goes down" if heavier else "It stays level"
-        return f"{said}. {self.left} weighings are left.", 0.0, False
+        return f"{said}. Weighings left: {self.left}.", 0.0, False
 
     def gold(self):
         """Actions that solve the episode: a third of the coins is left after each weighing, as for a player."""

@@ -133,7 +133,7 @@ def verdict(searcher: str, arms: Mapping[str, Any], comparisons: Sequence[Mappin
     alone = f"{searcher} alone solves {control['only_first']}, best-of-N alone {control['only_second']}"
     said = f"{start} At equal {equal}, of {control['n']} episodes {alone}"
     if control["only_first"] + control["only_second"] < LEAST_DISCORDANT:
-        return f"{said}: too few to tell, {LEAST_DISCORDANT} are the least."
+        return f"{said}: too few to tell, it takes {LEAST_DISCORDANT}."
     if not control["separate"]:
         return f"{said} (exact p = {control['p_value']:.2g}): it is not shown that the search is worth running."
     worth = "worth" if control["difference"] > 0 else "not worth"

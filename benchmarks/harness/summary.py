@@ -275,7 +275,7 @@ def _sentence(searcher: str, c: Mapping[str, Any]) -> str:
     if not discordant:
         sure = "no problem tells them apart"
     elif discordant < LEAST_DISCORDANT:
-        sure = f"{alone}: too few to tell, {LEAST_DISCORDANT} are the least"
+        sure = f"{alone}: too few to tell, it takes {LEAST_DISCORDANT}"
     else:
         sure = f"{alone}; exact p = {c['p_value']:.2g}, paired bootstrap {low:+.1f} to {high:+.1f}"
     words = ("beats", "loses to") if c["separate"] else ("is ahead of", "is behind")

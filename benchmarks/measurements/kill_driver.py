@@ -50,7 +50,7 @@ def _records(output: Path) -> list[tuple[Any, ...]]:
     return found
 
 
-def _family(pid: int) -> set[int]:
+def family(pid: int) -> set[int]:
     """A process and all its descendants."""
     parents: dict[int, int] = {}
     for entry in Path("/proc").iterdir():
@@ -59,13 +59,14 @@ def _family(pid: int) -> set[int]:
                 parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
             except OSError:
                 continue
-    family = {pid}
-    while more := {child for child, parent in parents.items() if parent in family} - family:
-        family |= more
-    return family
+    found = {pid}
+    while more := {child for child, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found
 
 
-def _alive(pids: set[int]) -> set[int]:
+def alive(pids: set[int]) -> set[int]:
+    """Those of the processes that have not ended."""
     found = set()
     for pid in pids:
         try:
@@ -114,13 +115,13 @@ def command(benchmark: str, model: str, limit: int, sims: str, workers: int, kil
                 time.sleep(drawn.uniform(0, 0.5))
             if process.poll() is not None:
                 break  # it has ended before it could be killed
-            family = _family(process.pid)
+            pids = family(process.pid)
             os.kill(process.pid, signal.SIGKILL)
             process.wait()
             strikes += 1
             early += len(_records(killed)) == len(before)
             end = time.monotonic() + ORPHANS_S
-            while (left := _alive(family)) and time.monotonic() < end:
+            while (left := alive(pids)) and time.monotonic() < end:
                 time.sleep(0.2)
             slowest = max(slowest, time.monotonic() - end + ORPHANS_S)
             orphans += len(left)

@@ -134,10 +134,20 @@ class Display:
 
     def _left(self) -> float | None:
         """Seconds left, by work done in this session; a text costs about what a simulation costs."""
-        todo = sum((arm.total - arm.done) * max(1, arm.sims) for arm in self.arms.values())
-        if not self._worked or not todo:
+        todo = sum((arm.total - arm.done) * self._cost(*key) for key, arm in self.arms.items())
+        begun = min(self.sims_now, todo)  # of problems in progress: a chunk's all end at about the same time
+        if not self._worked + begun or not todo:
             return None
-        return (time.monotonic() - self.begun) * todo / self._worked
+        return (time.monotonic() - self.begun) * (todo - begun) / (self._worked + begun)
+
+    def _cost(self, arm: str, sims: int) -> int:
+        """Work of a problem, in simulations.
+
+        Majority vote and best-of-N choose from the same texts, which are decoded once, as do further arms that choose
+        among texts: only the first of them costs anything.
+        """
+        first = next((name for name, many in self.arms if name in CHOOSERS and many == sims), arm)
+        return 0 if arm in CHOOSERS and arm != first else max(1, sims)
 
     def say(self, text: str) -> None:
         """A line about what is being done."""
@@ -195,14 +205,11 @@ class Display:
     def finished(self, record: dict[str, Any]) -> None:
         """A record has been written."""
         self._count(record)
-        self._worked += max(1, record["sims"])
-        # Majority vote and best-of-N choose from the same texts, which are decoded once,
-        # as do further arms that choose among texts.
-        first = next((arm for arm, sims in self.arms if arm in CHOOSERS and sims == record["sims"]), None)
-        shared = record["arm"] in CHOOSERS and record["arm"] != first
+        cost = self._cost(record["arm"], record["sims"])
+        self._worked += cost
         if record["status"] != "ok":
             self.warn(record["error"]["message"])
-        elif not shared:
+        elif cost:
             self.tokens += record["generated_tokens"]
             self._chunk_tokens += record["generated_tokens"]
             self.sims += record["sims_done"] if record["effective_branching"] is not None else 0

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from colasearch.benchmarks.names import BASELINES
 from colasearch.cli.inputs import read_text_file
 from colasearch.cli.options import (
     actions_option,
@@ -198,7 +199,8 @@ def _ready(
         settings = replace(settings, actions=actions_for(lm, settings.actions, line.note))
         if settings.actions == "sampled" and (said := sampling_said(lm.base, settings.temperature)):
             line.note(said)
-        line.say(f"searching, {settings.sims} simulations")
+        work = f"{settings.sims} {'whole texts' if settings.searcher in BASELINES else 'simulations'}"
+        line.say(f"searching, {'one whole text' if settings.searcher == 'greedy' else work} ({settings.searcher})")
         search = settings.search(lm.base, {problem.task for problem in problems})
         search.check()
         yield lm, pool, search

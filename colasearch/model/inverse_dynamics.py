@@ -33,6 +33,9 @@ class InverseDynamicsModel(BlockStack):
             outputs=config.num_codes,
         )
 
+    def require(self) -> None:
+        """Nothing: it is there (:class:`AbsentIDM` refuses)."""
+
     def transition_scores(self, hidden: Tensor) -> Tensor:
         """Scores ``[B, T-1, K]`` of the codes of transitions t -> t+1, from hidden states ``[B, T, D]``."""
         scores: Tensor = self(hidden)
@@ -51,7 +54,11 @@ class AbsentIDM(InverseDynamicsModel):
         nn.Module.__init__(self)
 
     def forward(self, *_: object) -> NoReturn:
-        """Refuse.
+        """Refuse, as :meth:`require` does."""
+        self.require()
+
+    def require(self) -> NoReturn:
+        """Refuse; to be called before work that needs its codes.
 
         Raises:
             PrerequisiteError: Always.

@@ -359,7 +359,7 @@ def whole(talker_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tupl
     return folder / "sums.jsonl", folder / "run"
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
 def test_a_killed_run_keeps_what_is_finished_and_resumes_to_the_same(talker_folder, whole, tmp_path, number, code):
     sums, undisturbed = whole
     process = start(talker_folder, sums, tmp_path / "cut")
@@ -370,6 +370,7 @@ def test_a_killed_run_keeps_what_is_finished_and_resumes_to_the_same(talker_fold
     assert "Traceback" not in err
     kept = read_records(tmp_path / "cut")
     assert 6 <= len(kept) < 32
+    lines = (tmp_path / "cut" / "problems.jsonl").read_bytes().splitlines()[: len(kept)]
     if number != signal.SIGKILL:
         partial = json.loads((tmp_path / "cut" / "summary.json").read_text())
         assert partial["complete"] is False
@@ -380,6 +381,9 @@ def test_a_killed_run_keeps_what_is_finished_and_resumes_to_the_same(talker_fold
     _, err = again.communicate(timeout=200)
     assert again.returncode == 0, err
     assert f"{len(kept)} records are there" in err
+    ended = (tmp_path / "cut" / "problems.jsonl").read_bytes().splitlines()
+    assert ended[: len(kept)] == lines, "what was finished is as it was, its seconds too: nothing was done again"
+    assert len(ended) == len({(r["problem_id"], r["arm"]) for r in read_records(tmp_path / "cut")}) == 32
     assert summary_of(tmp_path / "cut") == summary_of(undisturbed)
 
 

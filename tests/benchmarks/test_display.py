@@ -12,6 +12,7 @@ from colasearch.benchmarks.data_sets.base import make_item
 from colasearch.benchmarks.data_sets.load import DataSet
 from colasearch.benchmarks.harness.arms import ArmSettings
 from colasearch.benchmarks.harness.runner import Plan
+from colasearch.benchmarks.harness.summary import GREEDY_SIMS
 from colasearch.cli.bench_display import Display, clock, pace
 
 DATA = DataSet([make_item(str(i), "p", "1") for i in range(4)], 9, "d", "s", "x", None)
@@ -64,6 +65,20 @@ def test_tokens_are_counted_once():
         one.finished(record("majority", 8))
         one.finished(record("best_of_n", 8))  # the same texts
         assert one.tokens + one.tokens_now == 200
+
+
+def test_the_time_left_counts_searches_in_progress_and_texts_that_are_shared_once(monkeypatch):
+    from colasearch.cli import bench_display
+
+    now = [0.0]
+    monkeypatch.setattr(bench_display.time, "monotonic", lambda: now[0])
+    one, _ = display(terminal=False)
+    many = Plan("svamp", "gumbel", ("gumbel", "greedy", "majority", "best_of_n"), (8,), ArmSettings())
+    one.start(many, DATA, [record("greedy", GREEDY_SIMS) for _ in range(4)])
+    one.began("gumbel", 8)
+    now[0] = 10.0
+    one.working(100, 16)  # of the 64 simulations' worth that the search and the texts of two votes take
+    assert one.rates().endswith("about 0:30 left")
 
 
 def test_without_a_terminal_there_are_plain_lines():

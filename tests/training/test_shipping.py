@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 from safetensors.torch import load_file, save_file
 from tiny import make_base
 
+from colasearch.cli.main import main
 from colasearch.environments import catalogue_of, find
 from colasearch.errors import CorruptFileError, InputError, PrerequisiteError
 from colasearch.model.base import BaseModel
@@ -172,6 +173,10 @@ def test_a_fine_tuned_base_is_merged_and_the_idm_left_out(tuned_folder, problems
     assert "inverse dynamics model is left out" in (shipped.folder / "README.md").read_text()
     with pytest.raises(PrerequisiteError, match="idm_layers is 0"):
         after.require_latents().idm.codes(torch.zeros(1, 3, 16))
+    for command in (("policy",), ("guide", "--codes", "idm")):  # before hidden states are computed, or a run begun
+        given = ("--model", shipped.folder, "--data", shipped.folder / "README.md", "--output", tmp_path / "run")
+        assert main(["train", *command, *map(str, given)]) == 3
+        assert not (tmp_path / "run").exists()
     after.save_pretrained(tmp_path / "again")
     assert load(tmp_path / "again").require_latents().config.idm_layers == 0
 

@@ -92,13 +92,15 @@ def run(settings: GuideSettings) -> None:
 
     settings = settings.with_dtype()
     loaded = load(settings.model, settings)
-    loaded.require_latents()
+    modules = loaded.require_latents()
+    if settings.codes_from == "idm":
+        modules.idm.require()
     config = settings.record()
     corpus = responses(corpus_of(loaded, settings))
     train, held = split(corpus, settings.heldout, measured=False)
     codes = None
     if settings.codes_from == "idm":
-        codes = frozen_codes(loaded, settings, corpus) or idm_codes(loaded.require_latents(), states_of(loaded, corpus))
+        codes = frozen_codes(loaded, settings, corpus) or idm_codes(modules, states_of(loaded, corpus))
     loop = settings.loop(weight_decay=0.0, beta2=0.95)
     opened = settings.start("guide", loaded, config, loop)
     tunable = TunableBase(loaded, settings.tuning(), settings.seed)

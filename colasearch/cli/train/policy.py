@@ -86,6 +86,7 @@ def run(settings: PolicySettings) -> None:
     if settings.traces:
         _from_search(loaded, settings)
         return
+    modules.idm.require()
     micro_tokens = settings.micro_tokens
     train_on_text(
         "policy",
