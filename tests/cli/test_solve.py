@@ -272,6 +272,11 @@ def test_the_time_limit_ends_the_search_with_what_it_has(solve):
     assert result["seconds"] < 20
 
 
+def _cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def _interrupt(model_folder: Path, problem: Path, number: signal.Signals) -> tuple[int, str, str]:
     process = subprocess.Popen(
         [sys.executable, "-m", "colasearch.cli.main", "solve", str(problem), "--model", str(model_folder), "--json",
@@ -282,7 +287,9 @@ def _interrupt(model_folder: Path, problem: Path, number: signal.Signals) -> tup
     for line in process.stderr:
         if line.startswith("searching"):
             break
-    time.sleep(0.3)
+    begun = _cpu_seconds(process.pid)
+    while _cpu_seconds(process.pid) < begun + 0.3:  # on a busy machine a pause says nothing
+        time.sleep(0.02)
     process.send_signal(number)
     try:
         out, err = process.communicate(timeout=60)
