@@ -31,6 +31,7 @@ LONGEST = (
     "experiments/test_iterate.py",
     "experiments/test_iterate_episodes.py",
     "benchmarks/test_file_faults.py",
+    "benchmarks/test_bench_killed.py",
     "benchmarks/test_bench_run.py",
     "experiments/test_stages_run.py",
     "cli/test_documents.py",
