@@ -11,7 +11,7 @@ from colasearch.cli.main import main
 from colasearch.errors import InputError
 from colasearch.experiments.recipes.agents import SIZES, Agents, bench_name, rl_name, stages
 from colasearch.experiments.recipes.overrides import override
-from colasearch.experiments.reports.agents_results import contrast
+from colasearch.experiments.reports.agents_results import contrast, gain_of
 from colasearch.experiments.running.stages import _inputs
 
 
@@ -85,6 +85,13 @@ def test_a_difference_is_shown_over_episodes_and_over_seeds_or_not_at_all():
     assert lucky["ci95"][0] > 0
     assert not lucky["shown"]
     assert not contrast([solved(0.8)], [solved(0.5)], 0)["shown"]
+
+
+def test_a_gain_is_of_the_same_episodes_and_a_better_start_is_none():
+    before, after = {"a": 1.0, "b": 0.0, "c": 0.0}, {"a": 0.0, "b": 1.0, "c": 0.0}
+    assert gain_of(after, before) == {"a": -1.0, "b": 1.0, "c": 0.0}
+    still = [gain_of(before, before)] * 3
+    assert contrast(still, [gain_of(after, after)] * 3, 0)["success"] == 0
 
 
 def test_a_file_of_ones_own_is_found_from_the_run_folder(monkeypatch, capsys, tmp_path):

@@ -38,7 +38,7 @@ def lead(summary: Mapping[str, Any]) -> str:
     one = summary["contrast"]
     said = "a difference is shown" if one["shown"] else "no difference is shown"
     return (
-        "Greedy success after RL on codes less that after RL on tokens: "
+        "What RL on codes gained in greedy success, less what RL on tokens gained: "
         f"{_points(one['success'], one['ci95'])} points; {said}."
     )
 

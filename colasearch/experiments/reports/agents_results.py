@@ -9,7 +9,7 @@
      "arms": [{"on", "seeds", "success", "ci95", "score",           # greedy, means over seeds
                "gain": {"success", "ci95"},                         # less that before RL, the same episodes
                "text": {"difference", "lowest", "highest"}}],       # nats a token of held-out observations
-     "contrast": {"success", "ci95", "seeds_ci95", "shown"},        # codes less tokens
+     "contrast": {"success", "ci95", "seeds_ci95", "shown"},        # gain on codes less that on tokens
      "search": [{"sims", "equal", "arms": {ARM: PLAYED}, "less_best_of_n": {"success", "ci95", "shown"}}]}
 
 PLAYED is ``{"success", "ci95", "score", "score_ci95", "tasks": {TASK: success}, "environment_steps", "tokens"}``.
@@ -41,7 +41,7 @@ from colasearch.storage.records import read_records
 
 CURVE = {"reward": "reward", "success": "success", "turns": "turns", "kl": "kl"}
 Successes = dict[str, float]
-"""Success, 0 or 1, of each episode, by its id."""
+"""Success, 0 or 1, of each episode, by its id; or how it changed."""
 
 
 def summarise(
@@ -51,15 +51,15 @@ def summarise(
     results = {name: record.get("result") or {} for name, record in records.items()}
     runs: list[dict[str, Any]] = []
     arms: list[dict[str, Any]] = []
-    found: dict[str, list[Successes]] = {}
+    gained: dict[str, list[Successes]] = {}
     trained: dict[str, int] = {}
     for level in LEVELS:
-        found[level] = []
+        found: list[Successes] = []
         first = len(runs)
         for seed in range(how.seed, how.seed + how.seeds):
             name, bench = rl_name(level, seed), bench_name(level, seed)
             trained[level] = int(results[name]["trained_parameters"])
-            found[level].append(_successes(folders[bench]))
+            found.append(_successes(folders[bench]))
             runs.append(
                 {
                     "on": level,
@@ -72,7 +72,8 @@ def summarise(
                 }
             )
         start = _successes(folders[START_BENCHES[level]])
-        arms.append({"on": level, **arm_of(start, found[level], runs[first:], how.seed)})
+        arms.append({"on": level, **arm_of(start, found, runs[first:], how.seed)})
+        gained[level] = [gain_of(one, start) for one in found]
     return {
         "schema": 1,
         "experiment": "agents",
@@ -83,7 +84,7 @@ def summarise(
         "before": {level: played(results[START_BENCHES[level]]["arms"][GREEDY]) for level in LEVELS},
         "runs": runs,
         "arms": arms,
-        "contrast": contrast(found["codes"], found["tokens"], how.seed),
+        "contrast": contrast(gained["codes"], gained["tokens"], how.seed),
         "search": [*_search(results[SEARCH], "steps"), *_search(results[SEARCH_TOKENS], "tokens")],
     }
 
@@ -136,8 +137,13 @@ def arm_of(
     }
 
 
+def gain_of(after: Successes, before: Successes) -> Successes:
+    """Success after RL less that before it, episode by episode; codes and tokens begin from different success."""
+    return {key: after[key] - before[key] for key in after}
+
+
 def contrast(codes: Sequence[Successes], tokens: Sequence[Successes], seed: int) -> dict[str, Any]:
-    """Greedy success after RL on codes less that after RL on tokens: over episodes, and over seeds."""
+    """What RL on codes gained in greedy success less what RL on tokens gained: over episodes, and over seeds."""
     first, second = over_seeds(codes), over_seeds(tokens)
     pairs = mean_of([first[key] - second[key] for key in first], seed)
     means = [sum(a.values()) / len(a) - sum(b.values()) / len(b) for a, b in zip(codes, tokens, strict=True)]
