@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from colasearch.cli.options import config_option, option
+from colasearch.cli.options import config_option, option, stage_log_option
 
 EPILOG = """\b
 Examples:
@@ -65,6 +65,7 @@ class Tokens(click.ParamType[int]):
 @option("--dtype", default="auto", help="Element type of the base's weights.")
 @option("--threads", type=COUNT, help="CPU threads [default: torch's choice].")
 @option("--seed", type=int, default=0)
+@stage_log_option
 @click.option("--resume", is_flag=True, help="Go on with the run in --output.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object, the last line.")
 @config_option

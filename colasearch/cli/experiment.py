@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from colasearch.cli.groups import NamedGroup
+from colasearch.cli.options import stage_log_option
 from colasearch.cli.train.options import together
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ running_options = together(
         show_default=False,
         help="Most stages at a time; no result depends on it. [default: a core each, at most 4]",
     ),
+    stage_log_option,
     click.option("--show", is_flag=True, help="Print the recipe and its commands, and run nothing."),
     click.option("--json", "as_json", is_flag=True, help="Print summary.json on standard output."),
 )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from colasearch.cli.environments import server_options
-from colasearch.cli.options import config_option, key_values, option, worker_options
+from colasearch.cli.options import config_option, key_values, option, stage_log_option, worker_options
 from colasearch.cli.tasks import task_options
 from colasearch.experiments.recipes.episode_iterations import EpisodeNumbers
 from colasearch.experiments.recipes.iterations import Iterations, Numbers
@@ -190,6 +190,7 @@ class IterateSettings(Numbers, EpisodeNumbers):
 @option("--threads", type=COUNT, help="CPU threads [default: torch's choice].")
 @worker_options
 @server_options
+@stage_log_option
 @click.option("--output", required=True, type=PATH, help="Run folder.")
 @click.option("--resume", is_flag=True, help="Go on with the run in --output.")
 @config_option

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,26 @@ def option(name: str, **settings: Any) -> Callable[[Any], Any]:
     """A click option that also reads an environment variable and shows its default."""
     variable = "COLASEARCH_" + name.partition("/")[0].lstrip("-").replace("-", "_").upper()
     return click.option(name, envvar=variable, show_default=True, **settings)
+
+
+LOGS = ("jsonl", "tensorboard", "wandb")
+
+
+def stage_log_option(function: Any) -> Any:
+    """``--log`` of commands that train in stages, which take it from the environment."""
+
+    def leave(context: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> None:
+        if value:
+            os.environ["COLASEARCH_LOG"] = " ".join(value)
+
+    return option(
+        "--log",
+        multiple=True,
+        type=click.Choice(LOGS),
+        expose_value=False,
+        callback=leave,
+        help="Where the metrics of trainings go beside each stage's metrics.jsonl; may be repeated.",
+    )(function)
 
 
 def model_options(function: Any) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from colasearch.cli.environments import server_options
+from colasearch.cli.options import LOGS
 from colasearch.cli.tasks import task_options
 
 Decorator = Callable[[Any], Any]
@@ -100,7 +101,8 @@ def loop_options(*, lr: float, warmup_steps: int = 50, save_every: int = 100, ev
         click.option(
             "--log",
             multiple=True,
-            type=click.Choice(["jsonl", "tensorboard", "wandb"]),
+            envvar="COLASEARCH_LOG",
+            type=click.Choice(LOGS),
             help="Where metrics go beside metrics.jsonl, which is always written; may be repeated.",
         ),
         click.option("--tensorboard", is_flag=True, help="Short for --log tensorboard."),

@@ -280,9 +280,13 @@ def _run(root: Path, stage: Stage, session: Session, say: Say, name: str) -> dic
     }
 
 
+PASSED = ("COLASEARCH_CACHE", "COLASEARCH_LOG")
+"""Variables of ours that say nothing of what a stage computes."""
+
+
 def environment() -> dict[str, str]:
     """Our environment without the variables that give options to commands: the recipe alone says what is run."""
-    return {k: v for k, v in os.environ.items() if not k.startswith("COLASEARCH_") or k == "COLASEARCH_CACHE"}
+    return {k: v for k, v in os.environ.items() if not k.startswith("COLASEARCH_") or k in PASSED}
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
