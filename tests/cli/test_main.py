@@ -11,12 +11,11 @@ from pathlib import Path
 import pytest
 
 from colasearch.cli import main as cli
+from colasearch.model.known import KNOWN
 
 HELPS = """
 import contextlib, io, json, os, sys
 from colasearch.cli.main import COMMANDS, main
-from colasearch.model.known import KNOWN
-from colasearch.model.known import KNOWN
 for name in ("", *COMMANDS):
     if child := os.fork():  # each command is the first of its process
         assert os.waitpid(child, 0)[1] == 0, name
