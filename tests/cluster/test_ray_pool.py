@@ -213,7 +213,7 @@ def test_a_worker_that_hangs_is_replaced_and_nothing_is_missing(tmp_path):
 
 
 def test_an_item_at_which_every_worker_hangs_is_given_up():
-    with toy_pool(silent_seconds=1.5, retries=1) as pool:
+    with toy_pool(silent_seconds=1.5, retries=2) as pool:
         values, errors = squares(pool.run(Squares(hangs=(5,)), range(8)))
         assert values == {i: i * i for i in range(8) if i != 5}
         assert list(errors) == [5]

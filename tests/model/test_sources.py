@@ -329,13 +329,13 @@ def test_the_end_token_is_what_the_config_says(base_folder, tmp_path):
 @pytest.fixture
 def package(base_folder, tmp_path, monkeypatch):
     """A stand-in for the folder of shipped models, with a ``countdown-tiny`` made of the tiny base."""
-    from colasearch.model import latent_lm
+    from colasearch.model import folders, latent_lm
     from colasearch.model.latent_lm import new_latents, write_modules
 
     root = tmp_path / "pretrained"
     inside = Path(shutil.copytree(base_folder, root / "countdown-tiny" / "base"))
     write_sums(inside)
-    for module in (sources, latent_lm):
+    for module in (sources, folders, latent_lm):
         monkeypatch.setattr(module, "pretrained_root", lambda: root)
     base = BaseModel.load("countdown-tiny", device="cpu")
     write_modules(new_latents(base, seed=1, num_codes=8), inside.parent)
