@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import random
 import threading
 import time
@@ -47,6 +48,16 @@ def test_one_that_runs_alone_has_nobody_beside_it():
     assert most_together > 1
 
 
+def queued() -> bool:
+    """Whether somebody waits for the machine."""
+    with turns.QUEUE.open() as queue:
+        try:
+            fcntl.flock(queue, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
 def test_who_asks_later_waits_behind_one_that_wants_to_be_alone():
     order: list[str] = []
 
@@ -59,9 +70,11 @@ def test_who_asks_later_waits_behind_one_that_wants_to_be_alone():
             threading.Thread(target=take, args=("alone", True)),
             threading.Thread(target=take, args=("later", False)),
         ]
-        for thread in waiting:
-            thread.start()
-            time.sleep(0.2)
+        waiting[0].start()
+        while not queued():
+            time.sleep(0.01)
+        waiting[1].start()
+        time.sleep(0.1)
         assert order == []
     for thread in waiting:
         thread.join()
