@@ -8,12 +8,15 @@ import signal
 import subprocess
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
 
 from colasearch.errors import CorruptFileError, InputError, PrerequisiteError
+from colasearch.storage import runs
 from colasearch.storage.records import RECORDS_NAME, read_records
 from colasearch.storage.runs import RunFolder, file_name, load_summary, manifest_of, read_manifest
 
@@ -58,6 +61,47 @@ def test_a_record_is_written_once(tmp_path):
         first = folder.append(record(1))
         assert folder.append({**record(1), "text": "other"}) == first
     assert len(read_records(tmp_path / "run")) == 1
+
+
+def interrupted_at(moment: int, work: Callable[[], object]) -> bool:
+    """Do ``work``, raising as a signal's handler would before the line of ``runs.py`` that is the moment-th to run."""
+    left = moment
+
+    def trace(frame: FrameType, event: str, arg: object) -> Any:
+        nonlocal left
+        if frame.f_code.co_filename != runs.__file__:
+            return None
+        if event == "line":
+            left -= 1
+            if left == 0:
+                raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        work()
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
+def test_an_interrupt_at_any_line_finds_a_record_in_the_file_and_among_the_found_or_in_neither(tmp_path):
+    written = []
+    for moment in range(1, 100):
+        path = filled(tmp_path / str(moment), 1)
+        with RunFolder(path, manifest(), resume=True) as folder:
+            was_interrupted = interrupted_at(moment, lambda folder=folder: folder.append(record(7)))
+            assert read_records(path) == folder.records, f"interrupted at line {moment}"
+            written.append(len(folder.records) == 2)
+        if not was_interrupted:
+            break
+    assert written[0] is False
+    assert written[-1] is True
+    assert not was_interrupted, "append came to its end"
+    assert 8 < len(written) == moment
 
 
 def failed(number: int, kind: str) -> dict[str, Any]:

@@ -38,7 +38,7 @@ import socket
 import subprocess
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -192,7 +192,7 @@ class RunFolder:
             self.again = {key for key, record in self._found.items() if was_lost(record)}
             self.resumed = len(self.finished)
             with naming(self._records):
-                self._stream = self._records.open("ab")
+                self._stream = self._records.open("ab", buffering=0)  # what is written is in the file at once
                 self._stream.truncate(good)
                 self._end_line()
         except BaseException:
@@ -270,13 +270,26 @@ class RunFolder:
             return self._found[key]
         full["sum"] = record_sum(full)
         with naming(self._records):
-            self._stream.write(json.dumps(full, ensure_ascii=False).encode() + b"\n")
-            self._stream.flush()
-            # Before the disk has it, which takes long: an interrupt meanwhile must find it among what is done.
-            self._found[key] = full
-            self.again.discard(key)
+            self._write(json.dumps(full, ensure_ascii=False).encode() + b"\n", key, full)
             os.fsync(self._stream.fileno())
         return full
+
+    def _write(self, line: bytes, key: Hashable, record: dict[str, Any]) -> None:
+        """Write a line and count its record as found: both or none, also where an interrupt comes between the two."""
+        end = os.fstat(self._stream.fileno()).st_size + len(line)
+        try:
+            rest = memoryview(line)
+            while rest:
+                rest = rest[self._stream.write(rest) :]
+            self._note(key, record)
+        except BaseException:
+            if os.fstat(self._stream.fileno()).st_size == end:
+                self._note(key, record)
+            raise
+
+    def _note(self, key: Hashable, record: dict[str, Any]) -> None:
+        self._found[key] = record
+        self.again.discard(key)
 
     def trace_path(self, group: str, name: str) -> Path:
         """Where the trace of a record goes; makes its folder. Pass it to ``relative`` for the record."""
