@@ -33,7 +33,6 @@ test-fast: $(VENV)/.installed-dev
 # Plants bugs and checks that the tests notice; ARGS="NAME ..." plants some.
 mutations: $(VENV)/.installed-dev
 	$(VENV)/bin/python $(ROOT)/scripts/mutations.py $(ARGS)
-	$(VENV)/bin/python $(ROOT)/tests/searchers/mutation_check.py
 
 # Style and types. Types are checked on the installed wheel, as our package mapping asks for.
 lint: $(VENV)/.installed-dev
