@@ -169,6 +169,7 @@ def test_text_ends(base):
     assert ends.is_finished(ids(r"it is \boxed{\frac{1}{2}}"))
     assert not ends.is_finished(ids(r"it is \boxed{\frac{1}{2}"))
     assert not ends.is_finished(ids("a } b"))
+    assert not ends.is_finished(ids(r"put it in a \boxed{}")), "a box that was asked for, not filled"
     assert not ends.is_finished([])
     assert ends.is_boundary(ids(".")[0])
     assert ends.is_boundary(ids("\n")[0])
