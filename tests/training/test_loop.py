@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from colasearch.errors import ColasearchError, PrerequisiteError
+from colasearch.training.reinforcement.rl import rounds
 from colasearch.training.running.loop import LoopConfig, TrainRun, fit
 
 
@@ -106,3 +107,14 @@ def test_boards_get_what_metrics_jsonl_has(tmp_path, monkeypatch):
     with pytest.raises(PrerequisiteError, match="--log wandb needs"):
         TrainRun(tmp_path / "other", {"config": {}}, False, ["wandb"])
     TrainRun(tmp_path / "other", {"config": {}}, True).close()  # the lock was given back
+
+
+def test_an_epoch_of_rl_asks_every_problem_once_and_the_next_one_in_another_order():
+    plan = rounds(12, batch=5, updates=2, seed=3)
+    first, second = plan(0), plan(1)
+    for groups in (first, second):
+        assert [len(group) for group in groups] == [5, 5, 5, 5, 2, 2]
+        assert groups[::2] == groups[1::2], "each round is updated on twice"
+        assert sorted(sum(groups[::2], [])) == list(range(12))
+    assert first != second
+    assert first == rounds(12, batch=5, updates=2, seed=3)(0) != rounds(12, batch=5, updates=2, seed=4)(0)
