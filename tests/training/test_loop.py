@@ -115,6 +115,6 @@ def test_an_epoch_of_rl_asks_every_problem_once_and_the_next_one_in_another_orde
     for groups in (first, second):
         assert [len(group) for group in groups] == [5, 5, 5, 5, 2, 2]
         assert groups[::2] == groups[1::2], "each round is updated on twice"
-        assert sorted(sum(groups[::2], [])) == list(range(12))
+        assert sorted(one for group in groups[::2] for one in group) == list(range(12))
     assert first != second
     assert first == rounds(12, batch=5, updates=2, seed=3)(0) != rounds(12, batch=5, updates=2, seed=4)(0)
