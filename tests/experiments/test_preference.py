@@ -105,6 +105,9 @@ def test_gold_scorers_want_what_they_say():
     same, other = gold.difference(["p", "p"], ["a b", "a b"]), gold.difference(["p", "p"], ["a b", "c d"])
     assert (same, other) == ([0.0, 0.0], [1.0, 1.0])
     assert gold.variety(problems, ["a b a b", "a"]) == [pytest.approx(2 / 3), 0.0]
+    assert gold.difference(["p", "p"], ["1 + 2", "1 + 3"]) == [0.5, 0.5]
+    sums = ["Make 15 from 3, 5.", "Make 12 from 3, 4."]
+    assert gold.solved(sums, ["3*5=15\n\\boxed{3*5}"] * 2) == [1.0, 0.0]
 
 
 def test_scores_are_compared_at_equal_divergence():

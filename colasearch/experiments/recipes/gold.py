@@ -3,7 +3,8 @@
 This file is copied into the run's folder and used as ``gold.py:NAME``. A kind of writing is wanted (``academy``,
 ``business``, ``entertainment``, ``literature``, as in the paper), in a text that is on the topic, does not repeat
 itself and has an end. A reward model that saw few pairs learns of the first what it can; what it missed of the rest
-is where it can be gamed. ``brief`` wants short texts. ``variety`` and ``difference`` are measures, not wishes.
+is where it can be gamed. ``brief`` wants short texts, ``solved`` right answers to Countdown. ``variety`` and
+``difference`` are measures, not wishes.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 _WORD = re.compile(r"[^\W\d_][\w']*")
+_PART = re.compile(r"\w+|[^\w\s]")
+"""What texts are compared by: words, numbers and signs."""
 _SENTENCE_END = re.compile(r"[.!?]+[\"')]*(?:\s|$)")
 
 
@@ -48,9 +51,8 @@ def _words(text: str) -> list[str]:
     return [word.lower() for word in _WORD.findall(text)]
 
 
-def _distinct_bigrams(text: str) -> float:
-    """Different pairs of neighbouring words, as a share; 0 for a text of fewer than two words."""
-    words = _words(text)
+def _distinct_bigrams(words: Sequence[str]) -> float:
+    """Different pairs of neighbours, as a share; 0 for fewer than two words."""
     pairs = list(pairwise(words))
     return len(set(pairs)) / len(pairs) if pairs else 0.0
 
@@ -61,7 +63,7 @@ def _sound(problem: str, text: str) -> float:
     said = {word[:5] for word in _words(text)}
     on_topic = len(topic & said) / len(topic) if topic else 1.0
     ended = 1.0 if _SENTENCE_END.search(text[-3:]) else 0.6
-    return float((0.4 + 0.6 * on_topic) * _distinct_bigrams(text) ** 2 * ended)
+    return float((0.4 + 0.6 * on_topic) * _distinct_bigrams(_words(text)) ** 2 * ended)
 
 
 def _share(words: Sequence[str], wanted: Callable[[str], bool], enough: float) -> float:
@@ -119,17 +121,27 @@ def brief(problems: Sequence[str], texts: Sequence[str]) -> list[float]:
     return [1 / (1 + len(text) / 40) for text in texts]
 
 
+def solved(problems: Sequence[str], texts: Sequence[str]) -> list[float]:
+    """Right answers to Countdown problems."""
+    from colasearch.tasks.reading import parse_problem
+    from colasearch.verifiers import get_verifier
+
+    verifier = get_verifier("countdown")
+    asked = [parse_problem(problem, "countdown") for problem in problems]
+    return [float(verifier.score(one, text).reward == 1) for one, text in zip(asked, texts, strict=True)]
+
+
 def variety(problems: Sequence[str], texts: Sequence[str]) -> list[float]:
-    """Different pairs of neighbouring words within a text, as a share."""
-    return [_distinct_bigrams(text) for text in texts]
+    """Different pairs of neighbouring words and signs within a text, as a share."""
+    return [_distinct_bigrams(_PART.findall(text.lower())) for text in texts]
 
 
 def difference(problems: Sequence[str], texts: Sequence[str]) -> list[float]:
-    """How different a text is from the others of its problem: 1 less the mean Jaccard similarity of their words."""
+    """How different a text is from the others of its problem: 1 less the mean Jaccard similarity of words and signs."""
     groups: dict[str, list[int]] = defaultdict(list)
     for place, problem in enumerate(problems):
         groups[problem].append(place)
-    sets = [set(_words(text)) for text in texts]
+    sets = [set(_PART.findall(text.lower())) for text in texts]
     found = [1.0] * len(texts)
     for places in groups.values():
         for i in places:

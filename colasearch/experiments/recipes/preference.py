@@ -59,6 +59,7 @@ class Preference:
         model: With a policy; RL starts from it, and the proxy is made of its base.
         golds: Kinds of preference: functions of ``gold.py``.
         prompts: A file of prompts of one's own; empty for ours.
+        task: Of the prompts: how the model is asked.
         label_prompts, samples: Prompts whose texts are scored for pairs, and texts of each.
         pairs: Pairs that the proxy sees, held-out ones included.
         rm_tune, rm_rank, rm_epochs, rm_lr, rm_batch, rm_heldout: Of the proxy's training.
@@ -73,6 +74,7 @@ class Preference:
     model: str = "smollm2-135m"
     golds: tuple[str, ...] = ("academy", "business", "entertainment", "literature")
     prompts: str = ""
+    task: str = "format"
     label_prompts: int = 64
     samples: int = 8
     pairs: int = 150
@@ -106,7 +108,7 @@ class Preference:
         for name in self.golds:
             if not callable(getattr(gold, name, None)) or name.startswith("_") or name in MEASURES:
                 raise InputError(
-                    f"golds has {name!r}; it must be of academy, business, entertainment, literature and brief"
+                    f"golds has {name!r}; it must be of academy, business, entertainment, literature, brief and solved"
                 )
         least = {"label_prompts": 1, "samples": 2, "pairs": 2, "rl_prompts": 1, "seeds": 1, "rounds": 1, "group": 2}
         for field, most in least.items():
@@ -158,13 +160,13 @@ def stages(how: Preference) -> list[Stage]:
         wanted = f"{GOLD}:{gold}"
         rollouts = plan.add(
             f"label-{gold}", f"texts of the starting model, scored by the gold scorer {gold}", "train", "rollouts",
-            "--model", how.model, "--data", LABEL, "--task", "format", "--on", "tokens", "--samples", how.samples,
+            "--model", how.model, "--data", LABEL, "--task", how.task, "--on", "tokens", "--samples", how.samples,
             "--max-new-tokens", how.max_new_tokens, "--reward", wanted, "--heldout", 0, "--seed", how.seed, *threads,
             output="rollouts.jsonl", goes_on=True,
         )  # fmt: skip
         pairs = plan.add(
             f"pairs-{gold}", "few pairs of them", "train", "pairs", "--rollouts", rollouts, "--model", how.model,
-            "--data", LABEL, "--task", "format", "--most", how.pairs, "--per-problem", how.samples // 2, "--seed",
+            "--data", LABEL, "--task", how.task, "--most", how.pairs, "--per-problem", how.samples // 2, "--seed",
             how.seed, output="pairs.jsonl",
         )  # fmt: skip
         proxy = plan.add(
@@ -181,7 +183,7 @@ def stages(how: Preference) -> list[Stage]:
                     plan.add(
                         run_name(gold, level, beta, how.seed + number),
                         f"RL on {level}, paid by the proxy, beta {beta:g}, seed {how.seed + number}",
-                        *("train", "rl", "--model", how.model, "--data", PROMPTS, "--task", "format", "--on", level),
+                        *("train", "rl", "--model", how.model, "--data", PROMPTS, "--task", how.task, "--on", level),
                         *(*equal, "--algorithm", "grpo", "--rounds", how.rounds, "--batch", how.batch, "--group"),
                         *(how.group, "--lr", how.lr_codes if level == "codes" else how.lr_tokens, "--beta", beta),
                         *("--max-new-tokens", how.max_new_tokens, "--temperature", how.temperature, "--heldout", 0),
