@@ -31,6 +31,7 @@ from typing import Any
 
 from colasearch.errors import InputError
 from colasearch.verifiers import extract_answer
+from colasearch.wording import countdown_data
 
 TEXT_NAMES = ("problem", "question", "prompt", "text")
 GOLD_NAMES = ("answer", "final_answer", "gold")
@@ -269,16 +270,21 @@ def gold_of(row: Row, extract: Callable[[str], str | None] = extract_answer) -> 
 
 
 def countdown_of(row: Row, defaults: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """``numbers``, ``target`` and, where given, ``use`` of a Countdown row.
+    """``numbers``, ``target`` and, where given, ``use`` of a Countdown row, or of its wording if it lacks both.
 
     Raises:
         InputError: They are missing, or not whole numbers.
     """
     given = {key: row.fields[key] for key in COUNTDOWN_DATA if row.fields.get(key) is not None}
+    words = row.fields.get("problem")
+    if not given.keys() & {"numbers", "target"} and isinstance(words, str):
+        given = {**(countdown_data(words.strip()) or {}), **given}
     data = {**(defaults or {}), **given}
     numbers, target = data.get("numbers"), data.get("target")
     if not (isinstance(numbers, list) and numbers and all(type(n) is int for n in numbers) and type(target) is int):
-        raise InputError(f'{row.where} has no whole "numbers" and "target", which a Countdown row needs')
+        raise InputError(
+            f'{row.where} has no whole "numbers" and "target", which a Countdown row needs, nor says them as "Make 24 from 3, 5, 9."'
+        )
     return data
 
 

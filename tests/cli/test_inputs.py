@@ -8,6 +8,7 @@ import pytest
 
 from colasearch.errors import InputError
 from colasearch.problem import Problem
+from colasearch.rows import countdown_of, parse_rows
 from colasearch.tasks import prompt_text
 from colasearch.tasks.reading import parse_problem, parse_problems
 from colasearch.training.generated.countdown import countdown_rows
@@ -65,6 +66,19 @@ def test_our_own_wordings_are_read_back():
 def test_a_row_can_ask_for_every_number():
     problem = parse_problem('{"numbers": [4, 6, 1, 1], "target": 24, "use": "all"}')
     assert problem.data["use"] == "all"
+
+
+def test_a_row_may_say_its_numbers_in_its_wording_alone():
+    row = {"problem": "Make 52 from 4, 7, 8.", "id": "a"}
+    for task in (None, "countdown"):
+        problem = parse_problem(json.dumps(row), task)
+        assert (problem.task, problem.data, problem.id) == ("countdown", GIVEN, "a")
+    assert parse_problem(json.dumps({**row, "answer": "4"})).task == "math"
+    (found,) = parse_rows(json.dumps(row), "rows.jsonl")
+    assert countdown_of(found) == GIVEN
+    (found,) = parse_rows(json.dumps({"problem": "With 4 and 7 reach 11"}), "rows.jsonl")
+    with pytest.raises(InputError, match='rows.jsonl line 1 has no whole "numbers" and "target"'):
+        countdown_of(found)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from colasearch.errors import InputError
 from colasearch.problem import LabelledProblem, Problem
 from colasearch.training.data.problems import load_problems
 from colasearch.training.reinforcement.rewards import SpecReward
@@ -46,6 +47,16 @@ def test_problems_need_no_answers_and_keep_their_columns(tmp_path):
     first, second = load_problems([data], "math", gold=False)
     assert (first.problem.text, first.problem.data["topic"], first.gold) == ("Write of trees.", "oak", "")
     assert second.gold == "5"
+
+
+def test_what_a_question_is_made_of_cannot_be_left_out(tmp_path):
+    data = tmp_path / "rows.jsonl"
+    data.write_text('{"problem": "Make 52 from 4, 7, 8."}\n')
+    (labelled,) = load_problems([data], "countdown", gold=False)
+    assert labelled.problem.data == {"numbers": [4, 7, 8], "target": 52}
+    data.write_text('{"problem": "Reach 52."}\n')
+    with pytest.raises(InputError, match='no whole "numbers" and "target"'):
+        load_problems([data], "countdown", gold=False)
 
 
 def test_rl_learns_from_a_users_function(colasearch, model_folder, tmp_path, file):

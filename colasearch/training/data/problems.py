@@ -62,10 +62,12 @@ def _unlabelled(row: Row, task: str) -> LabelledProblem:
 
 
 def _asked(row: Row, task: str) -> Problem:
-    """The problem of a row that may lack what the task's verifier needs."""
+    """The problem of a row that may lack what the task's verifier needs, but not what the question is made of."""
     try:
         return problem_of(row, task)
     except InputError:
+        if get_task(task).wording is not None:
+            raise
         return Problem.from_text(text_of(row), task)
 
 
