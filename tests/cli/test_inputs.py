@@ -77,7 +77,7 @@ def test_a_row_may_say_its_numbers_in_its_wording_alone():
     (found,) = parse_rows(json.dumps(row), "rows.jsonl")
     assert countdown_of(found) == GIVEN
     (found,) = parse_rows(json.dumps({"problem": "With 4 and 7 reach 11"}), "rows.jsonl")
-    with pytest.raises(InputError, match='rows.jsonl line 1 has no whole "numbers" and "target"'):
+    with pytest.raises(InputError, match=r'rows\.jsonl line 1 has no whole "numbers" and "target"'):
         countdown_of(found)
 
 
