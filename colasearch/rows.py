@@ -283,8 +283,8 @@ def countdown_of(row: Row, defaults: Mapping[str, Any] | None = None) -> dict[st
     numbers, target = data.get("numbers"), data.get("target")
     if not (isinstance(numbers, list) and numbers and all(type(n) is int for n in numbers) and type(target) is int):
         raise InputError(
-            f'{row.where} has no whole "numbers" and "target", which a Countdown row needs; give them, or a wording such '
-            'as "Make 24 from 3, 5, 9."'
+            f'{row.where} has no whole "numbers" and "target", which a Countdown row needs; give them, or a wording '
+            'such as "Make 24 from 3, 5, 9."'
         )
     return data
 
