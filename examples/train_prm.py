@@ -15,7 +15,6 @@ import random
 from pathlib import Path
 
 import torch
-from datasets import Dataset
 from transformers import AutoModelForTokenClassification, DataCollatorForTokenClassification, Trainer, TrainingArguments
 
 from colasearch import load
@@ -71,8 +70,7 @@ def main(rollouts, problems, output, epochs=3.0, model="countdown-tiny", task="c
     names = sorted({row["problem"] for row in rows})
     random.Random(seed).shuffle(names)
     held = set(names[: max(1, len(names) // 10)])
-    kept = [row for row in rows if row["problem"] not in held]
-    training = Dataset.from_list([{key: row[key] for key in ("input_ids", "labels")} for row in kept])
+    training = [{key: row[key] for key in ("input_ids", "labels")} for row in rows if row["problem"] not in held]
     torch.manual_seed(seed)
     base.model.save_pretrained(output)
     judge = AutoModelForTokenClassification.from_pretrained(output, num_labels=2)

@@ -31,6 +31,7 @@ NOT_RUN = {
     r"(view|compare|export) runs/(?!gumbel)": "shows a run that is not made here; the README's own are shown",
     r"bench forgetting": "compares models that are not made here; tests/benchmarks/test_forgetting.py runs it",
     r"--model q/model": "needs a model with a Q head; tests/engine/test_q_values.py runs such searches",
+    r"prm:prm": "needs a model that is not made here; tests/examples makes one and scores with it",
     r"bench env:": "plays with a model of the user's; tests/agents runs such benchmarks",
     r"serve ": "runs until a signal comes; tests/serve runs servers, and the blocks of docs/serve.md",
     r"verify (outputs|countdown)\.jsonl": "grades a file of the user's; the README's example is graded",

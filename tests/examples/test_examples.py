@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import runpy
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,31 @@ def test_a_reward_model_values_the_leaves():
     assert all(0 < score < 1 for score in scores)
     assert scores[0] != scores[1]
     assert result.sims == 3
+
+
+def test_a_process_reward_model_is_made_of_rollouts(tmp_path):
+    from colasearch import load
+    from colasearch.rewards import reward_of, settled
+    from colasearch.tasks import prompt_tokens
+
+    tokenizer = load("countdown-tiny", device="cpu").base.tokenizer
+    problems = [parse_problem(f"Make {n + 3} from {n}, 3.", "countdown") for n in (4, 5)]
+    rows = [
+        {"prompt": prompt_tokens(tokenizer, problem), "tokens": tokenizer(text)["input_ids"], "reward": right}
+        for problem, n in zip(problems, (4, 5), strict=True)
+        for text, right in ((f"{n}+3={n + 3}\n\\boxed{{{n}+3}}", 1.0), (f"{n}*3={n * 3}\n\\boxed{{{n}*3}}", 0.0))
+    ]
+    asked = [{"problem": problem.text, **problem.data} for problem in problems]
+    for name, lines in (("rollouts", rows), ("problems", asked)):
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    made = [tmp_path / "rollouts.jsonl", tmp_path / "problems.jsonl", tmp_path / "prm"]
+    share, pairs = example("train_prm")["main"](*made, epochs=40)
+    assert pairs == 1, "one problem is held out, with a right and a wrong text"
+    assert 0 <= share <= 1
+    judge = reward_of(settled([f"prm:{tmp_path / 'prm'}"]), unit=True)
+    texts = [tokenizer.decode(row["tokens"]) for row in rows]
+    scores = [one.value for one in judge.score([p for p in problems for _ in range(2)], texts)]
+    assert max(scores[0] - scores[1], scores[2] - scores[3]) > 0.2, "the texts that it learned from are told apart"
 
 
 def test_trl_trains_with_our_verifiers(tmp_path):
