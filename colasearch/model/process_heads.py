@@ -27,7 +27,10 @@ class QwenProcessModel(Qwen2PreTrainedModel):  # type: ignore[misc]
         self.score = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, LABELS))
         self.post_init()
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None, use_cache: bool = False) -> Any:
-        """Of padded rows of tokens ``[B, T]``; the result has ``logits``, as transformers' classifiers have."""
-        out = self.model(input_ids=input_ids, attention_mask=attention_mask, use_cache=use_cache)
+    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None, **more: Any) -> Any:
+        """Of padded rows of tokens ``[B, T]``; the result has ``logits``, as transformers' classifiers have.
+
+        ``more`` goes to the model: ``position_ids``, ``past_key_values``, ``use_cache``.
+        """
+        out = self.model(input_ids=input_ids, attention_mask=attention_mask, **more)
         return SimpleNamespace(logits=self.score(out.last_hidden_state))

@@ -17,6 +17,7 @@ from colasearch.disk import raise_disk
 from colasearch.errors import CorruptFileError, InputError, PrerequisiteError
 from colasearch.model.base import pick_device, pick_dtype
 from colasearch.model.ends import chat_text, encode, first_tokens
+from colasearch.model.prefixes import Prefixes, can_be_read_in_parts
 from colasearch.model.quiet import quiet_transformers
 from colasearch.model.sources import find_base
 from colasearch.model.tensors import check_tensors
@@ -25,6 +26,8 @@ from colasearch.verifiers.rewards.spec import Spec
 from colasearch.verifiers.rewards.steps import AGGREGATIONS, aggregate, steps_of
 
 BATCH = 16
+MEMORY = 512
+"""MiB of keys and values that a process reward model keeps of what it has read."""
 HEADS = {
     "rm": ("AutoModelForSequenceClassification", "ForSequenceClassification", "what TRL's RewardTrainer saves"),
     "prm": ("AutoModelForTokenClassification", "ForTokenClassification", "what TRL's PRMTrainer saves"),
@@ -50,12 +53,16 @@ class Classifier:
         tokenizer: Its tokenizer.
         batch: Most texts in one pass.
         length: Most tokens of a text with its problem.
+        columns: Logits that are wanted; None: all.
+        prefixes: What it has read, where that is kept.
     """
 
     model: Any
     tokenizer: Any
     batch: int
     length: int
+    columns: tuple[int, ...] | None = None
+    prefixes: Prefixes | None = None
 
     @classmethod
     def load(cls, spec: Spec, kind: str) -> Classifier:
@@ -96,25 +103,39 @@ class Classifier:
         model.requires_grad_(False).eval().to(device)
         return cls(model, tokenizer, int(spec.number("batch", BATCH, 1)), min(length, context))
 
+    def keep(self, most: int) -> None:
+        """Keep up to ``most`` bytes of what is read, if the model can go on from there."""
+        if most and can_be_read_in_parts(self.model):
+            self.prefixes = Prefixes(self.model, most, self.columns)
+
     @torch.inference_mode()
     def logits(self, rows: Sequence[Sequence[int]]) -> list[Tensor]:
         """What the model says of each row of tokens: ``[C]`` of a sequence classifier, else ``[T, C]``; in float32.
 
-        Rows of like length share a pass, padded on the right.
+        Rows with alike many tokens to read share a pass, padded on the right.
         """
         found: list[Tensor | None] = [None] * len(rows)
-        order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
-        pad = self.padding
+        unread = len if self.prefixes is None else self.prefixes.unread
+        order = sorted(range(len(rows)), key=lambda i: unread(rows[i]))
         for at in range(0, len(order), self.batch):
             part = order[at : at + self.batch]
-            longest = max(len(rows[i]) for i in part)
-            tokens = torch.tensor([[*rows[i], *[pad] * (longest - len(rows[i]))] for i in part])
-            mask = torch.tensor([[1] * len(rows[i]) + [0] * (longest - len(rows[i])) for i in part])
-            device = self.model.device
-            out = self.model(input_ids=tokens.to(device), attention_mask=mask.to(device), use_cache=False).logits
-            for row, i in zip(out.float().cpu(), part, strict=True):
-                found[i] = row if out.dim() == 2 else row[: len(rows[i])]
+            for i, logits in zip(part, self._pass([rows[i] for i in part]), strict=True):
+                found[i] = logits
         return [row for row in found if row is not None]
+
+    def _pass(self, rows: Sequence[Sequence[int]]) -> Sequence[Tensor]:
+        pad = self.padding
+        if self.prefixes is not None:
+            return self.prefixes.logits(rows, pad)
+        longest = max(map(len, rows))
+        tokens = torch.tensor([[*row, *[pad] * (longest - len(row))] for row in rows])
+        mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows])
+        device = self.model.device
+        out = self.model(input_ids=tokens.to(device), attention_mask=mask.to(device), use_cache=False).logits
+        if self.columns is not None:
+            out = out[..., list(self.columns)]
+        said = out.float().cpu()
+        return list(said) if out.dim() == 2 else [row[: len(given)] for row, given in zip(said, rows, strict=True)]
 
     @property
     def padding(self) -> int:
@@ -218,7 +239,8 @@ class ProcessModel:
         self.classifier = Classifier.load(spec, "prm" if self.kind == "trl" else self.kind)
         tokenizer = self.classifier.tokenizer
         if self.kind in ("shepherd", "rlhflow"):
-            self.tag, self.good, self.bad = (encode(tokenizer, word)[-1] for word in (SHEPHERD_TAG, "+", "-"))
+            self.tag, good, bad = (encode(tokenizer, word)[-1] for word in (SHEPHERD_TAG, "+", "-"))
+            self.classifier.columns = (bad, good)
         elif self.kind == "trl" and int(self.classifier.model.config.num_labels) not in (1, 2):
             labels = int(self.classifier.model.config.num_labels)
             raise PrerequisiteError(f"{spec.text} has {labels} labels; a process reward model has two: wrong, right")
@@ -229,6 +251,7 @@ class ProcessModel:
             )
         if self.kind in ("qwen", "rlhflow") and not getattr(tokenizer, "chat_template", None):
             raise PrerequisiteError(f"{spec.text} has no chat template, which ?kind={self.kind} needs")
+        self.classifier.keep(int(spec.number("memory", MEMORY) * 2**20))
 
     def score(self, problems: Sequence[Item], texts: Sequence[str]) -> list[Score]:
         """One score a text; see ``RewardSource``."""
@@ -251,9 +274,8 @@ class ProcessModel:
             found.append(fail if fail is not None else self._values(next(logits)[at]) if at else [])
         return found
 
-    def _values(self, logits_SC: Tensor) -> list[float]:
-        if self.kind in ("shepherd", "rlhflow"):
-            logits_SC = logits_SC[:, [self.bad, self.good]]
+    @staticmethod
+    def _values(logits_SC: Tensor) -> list[float]:
         if logits_SC.shape[-1] == 1:
             return [float(v) for v in logits_SC[:, 0].sigmoid()]
         return [float(v) for v in logits_SC.softmax(-1)[:, 1]]

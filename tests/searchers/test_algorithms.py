@@ -178,6 +178,15 @@ def test_ab_mcts_goes_deeper_where_scores_are_good() -> None:
     assert visits[0] > visits[1:].max() * 2
 
 
+def test_ab_mcts_learns_of_a_child_from_what_is_found_below_it() -> None:
+    """Two children of equal score: below the first all is good, below the second all is bad."""
+    table = {0: {0: 1, 1: 2}, 1: {a: 100 + a for a in range(40)}, 2: {a: 200 + a for a in range(40)}}
+    reward = {**{100 + a: 0.95 for a in range(40)}, **{200 + a: 0.05 for a in range(40)}}
+    out = run("ab_mcts", Steps(table, value={1: 0.5, 2: 0.5}, reward=reward), [0] * 8, sims=30)
+    good, bad = out.visits_BA.sum(axis=0)[:2]
+    assert good > 3 * bad
+
+
 def test_ab_mcts_clips_scores_to_its_bounds() -> None:
     out = run(AbMcts(max_value=0.5), comb(3), [0], sims=20)
     assert path(out) == [0, 0, 0]

@@ -25,7 +25,7 @@ OPTIONS: Mapping[str, Collection[str]] = {
     "http": SERVER_OPTIONS,
     "judge": ("batch", "concurrency", "timeout", "tries", "cache"),
     "rm": ("scale", "device", "dtype", "batch", "length"),
-    "prm": ("kind", "separator", "aggregation", "device", "dtype", "batch", "length"),
+    "prm": ("kind", "separator", "aggregation", "device", "dtype", "batch", "length", "memory"),
     "verifier": (),
     **dict.fromkeys(INSIDE, ()),
 }
