@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from colasearch.searchers.cola_reference import ColaReference, Place
+from colasearch.searchers.cola_reference import ColaReference
 from colasearch.searchers.programs import Branch
 
 
@@ -13,8 +13,6 @@ from colasearch.searchers.programs import Branch
 class ColaMended(ColaReference):
     """``cola_reference`` with these rules mended.
 
-    - *Value.* ``V`` is the mean reward of all rollouts from a node and from below it: no reward counts twice, and
-      values stay on the scale of rewards. Published values are sums of differences of rewards and may exceed them.
     - *Prior.* The policy's own. Published, the k-th child has the probability that is left over after the k - 1 before
       it, so that improbable actions get priors near 1.
     - *Gate.* ``(r + γ max_a' Q(s', a') - Q(s, a))²`` with the reward ``r`` of the step and the world's discount, asked
@@ -46,11 +44,3 @@ class ColaMended(ColaReference):
 
     def _goes_on(self, branch: Branch, node: int, action: int, child: int) -> bool:
         return self._consistent(branch, node, action, child)
-
-    def _back_up(self, branch: Branch, new: Place) -> None:
-        place: Place | None = new
-        while place is not None:
-            place.visits += 1
-            place.total += new.reward
-            place.value = place.total / place.visits
-            place = place.above

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -25,9 +25,6 @@ class Place:
         prior: Mean probability of the actions on its edge.
         reward: R, what its rollout was paid; 0 at the root, which has none.
         visits: N, rollouts from here and from places below.
-        value: V.
-        total: Sum of the rewards of those rollouts.
-        below: The places at the ends of its edges.
     """
 
     slot: int
@@ -35,9 +32,6 @@ class Place:
     prior: float
     reward: float = 0.0
     visits: int = 0
-    value: float = 0.0
-    total: float = 0.0
-    below: list[Place] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -64,7 +58,7 @@ class ColaReference:
     """MCTS-Q: global best-first choice, one rollout a node, and edges that go on while Q is consistent with itself.
 
     *Choice.* Each round takes, over all open nodes of the tree, the one with the largest
-    ``V(n) + c_puct · p(n) · √N(parent) / (N(n) + 1)``, and gives it all its ``b`` children: its actions of largest
+    ``R(n) + c_puct · p(n) · √N(parent) / (N(n) + 1)``, and gives it all its ``b`` children: its actions of largest
     prior, the prior of each renormalised over the actions not tried before it.
 
     *Gate.* Where ``(Q(s, a) - γ max_a' Q(s', a'))² < td_threshold`` nothing is decided at s': the edge goes on by
@@ -72,8 +66,8 @@ class ColaReference:
 
     *Rollout.* The policy draws from the end of the edge to the end of the text, whose reward is R.
 
-    *Backup.* ``V = R`` at a new node; above it ``V = Σ_c N_c ((R_c - R) + γ V_c) / Σ_c N_c`` over its children, with
-    ``R = 0`` at the root. This counts rewards more than once, as published.
+    *Backup.* The rollout counts as a visit of its node and of all above. (The published code also backs up values. No
+    choice sees one: a node is open until it is branched at, once, and until then its value is its own reward.)
 
     *Answer.* The text with the best reward, the first of equals. (The published second rule, that a finished node whose
     value is above that wins, never decides: that value is a reward.)
@@ -92,7 +86,7 @@ class ColaReference:
         td_threshold: Bound below which an edge goes on; 0 never extends.
         chunk: Most steps by which an edge is extended.
         depth: Nodes so many steps below the root are not branched at.
-        gamma: γ of the gate and of the backup.
+        gamma: γ of the gate.
     """
 
     name: ClassVar[str] = "cola_reference"
@@ -150,8 +144,7 @@ class ColaReference:
             for one in rollouts.values():
                 branch.end(one.tip)
                 new = Place(one.end, place, sum(one.priors) / len(one.priors), branch.score(one.tip))
-                place.below.append(new)
-                self._back_up(branch, new)
+                _count(new)
                 if not branch.finished(one.end) and branch.depth(one.end) < self.depth:
                     open_places.append(new)
         return StopReason.EXHAUSTED
@@ -174,7 +167,7 @@ class ColaReference:
 
     def _urgency(self, place: Place) -> float:
         visits = 1 if place.above is None else place.above.visits
-        return place.value + self.c_puct * place.prior * math.sqrt(visits) / (place.visits + 1)
+        return place.reward + self.c_puct * place.prior * math.sqrt(visits) / (place.visits + 1)
 
     def _priors(self, branch: Branch, node: int, actions: list[int]) -> list[float]:
         """Priors of a node's children, in the order in which they are tried."""
@@ -203,12 +196,10 @@ class ColaReference:
         """Whether an edge that has been extended is extended further; the gate is asked once an edge."""
         return True
 
-    def _back_up(self, branch: Branch, new: Place) -> None:
-        """Take a new place's reward into its value and the values above."""
-        new.visits, new.value = 1, new.reward
-        place = new.above
-        while place is not None:
-            place.visits += 1
-            weighted = [c.visits * (c.reward - place.reward + self.gamma * c.value) for c in place.below]
-            place.value = sum(weighted) / sum(c.visits for c in place.below)
-            place = place.above
+
+def _count(new: Place) -> None:
+    """Count a new place's rollout there and at all places above."""
+    place: Place | None = new
+    while place is not None:
+        place.visits += 1
+        place = place.above

@@ -83,7 +83,7 @@ class Restated:
         return passed
 
     def run(self, steps: int) -> None:
-        root: dict[str, Any] = {"s": 0, "up": None, "p": 0.5, "R": 0.0, "N": 0, "V": 0.0, "kids": [], "all": []}
+        root: dict[str, Any] = {"s": 0, "up": None, "p": 0.5, "R": 0.0, "N": 0, "V": 0.0, "kids": []}
         open_nodes, started = [root], 0
         while open_nodes and len(self.calls) < steps:
             node = open_nodes.pop(int(np.argmax([self.urgency(n) for n in open_nodes])))
@@ -117,13 +117,11 @@ class Restated:
         reward = self.world.reward(lane["tip"])
         self.texts.append((reward, lane["tip"]))
         new = {"s": lane["edge"], "up": node, "p": np.mean(lane["p"]), "R": reward, "N": 1, "V": reward, "kids": []}
-        new["all"] = [reward]
         node["kids"].append(new)
         while node is not None:
             node["N"] += 1
-            node["all"].append(reward)
             above = sum(k["N"] * ((k["R"] - node["R"]) + GAMMA * k["V"]) for k in node["kids"])
-            node["V"] = np.mean(node["all"]) if self.mended else above / sum(k["N"] for k in node["kids"])
+            node["V"] = above / sum(k["N"] for k in node["kids"])  # as published; no choice comes to see it
             node = node["up"]
         if self.world.depth(new["s"]) < DEPTH:
             open_nodes.append(new)
@@ -168,6 +166,21 @@ def test_without_q_values_every_edge_is_one_step(name: str) -> None:
     shut = QWorld(3, 0.7)
     run(name, shut, [0], sims=100, seed=1, td_threshold=0, chunk=CHUNK)
     assert shut.calls == world.calls
+
+
+def test_the_published_gate_discounts_what_comes_after() -> None:
+    """With Q(s, a) = γ max Q(s', a') an edge goes on; by the differences of the Q-values alone it would not."""
+
+    class Discounted(QWorld):
+        def q(self, state: int) -> np.ndarray:
+            return np.full(ACTIONS, 0.5 ** (DEPTH - self.depth(state)))
+
+    for gamma, goes_on in ((0.5, True), (1.0, False)):
+        world = Discounted(1, 0.0)
+        out = run("cola_reference", world, [0], sims=60, chunk=2, gamma=gamma)
+        ends = {int(state) for state, _ in world.calls if sum(s == state for s, _ in world.calls) > 2}
+        assert (not any(world.depth(state) == DEPTH - 2 for state in ends)) == goes_on
+        assert out.sims_B[0] > 0
 
 
 def test_the_mended_gate_counts_the_reward_of_the_step() -> None:
