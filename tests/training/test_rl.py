@@ -120,7 +120,7 @@ def train(learner: RLLearner, folder, count: int, *, resume=False, stop=None, up
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_a_bandit_is_solved(algorithm, tmp_path):
     world, learner = make(1, RLConfig(algorithm, group=4, beta=0.0))
-    train(learner, tmp_path / "run", 40)
+    train(learner, tmp_path / "run", 30)
     assert torch.softmax(world.policy(world.vector(())[None, None])[0, 0], -1)[2] > 0.9
 
 

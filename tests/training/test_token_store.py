@@ -30,7 +30,7 @@ def one_core(monkeypatch):
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     path = tmp_path / "rows.jsonl"
-    rows = [{**row, "n": n} for n in range(300) for row in ROWS]
+    rows = [{**row, "n": n} for n in range(150) for row in ROWS]
     path.write_text("\n\n".join(json.dumps(row) for row in rows))
     return path
 
@@ -42,7 +42,7 @@ def test_a_store_holds_the_documents_and_the_digest_of_the_corpus_in_memory(base
     assert list(stored.documents) == list(inside.documents)
     assert (stored.sha256, stored.tokens) == (inside.sha256, inside.tokens)
     assert split_heldout(stored, 0.3) == split_heldout(inside, 0.3)
-    chosen = list(range(0, 1500, 3))
+    chosen = list(range(0, 750, 3))
     assert batches(stored.documents, chosen, 512, 1, 0) == batches(inside.documents, chosen, 512, 1, 0)
 
 
