@@ -128,7 +128,7 @@ def test_a_bandit_is_solved(algorithm, tmp_path):
 def test_a_three_step_decision_process_is_solved(algorithm, tmp_path):
     world, learner = make(3, RLConfig(algorithm, group=4, beta=0.0))
     assert world.greedy() != GOAL
-    train(learner, tmp_path / "run", 80, lr=1e-2)
+    train(learner, tmp_path / "run", 50, lr=2e-2)
     assert world.greedy() == GOAL
     rewards = [
         json.loads(line)["reward"] for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[:-1]
