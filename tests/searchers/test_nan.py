@@ -57,7 +57,7 @@ BAD = [
 
 
 @pytest.mark.parametrize("algorithm", sorted(ALGORITHMS))
-@pytest.mark.parametrize(("what", "bad", "flying"), [(*row, 1 if at % 2 else 4) for at, row in enumerate(BAD)])
+@pytest.mark.parametrize(("flying", "what", "bad"), [(4 if at % 2 else 1, *row) for at, row in enumerate(BAD)])
 def test_the_sick_tree_stops_and_the_others_are_bit_identical(
     algorithm: str, what: str, bad: float, flying: int
 ) -> None:
