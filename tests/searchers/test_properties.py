@@ -84,7 +84,7 @@ def check_tree(world: TableWorld, out: Outcome, sims: int) -> None:
         assert not out.policy_target_BA[place][tree.prior[place, 0] == 0].any()
 
 
-@examples(70)
+@examples(120)
 @given(st.data())
 def test_counts_add_up_for_every_algorithm(data: st.DataObject) -> None:
     algorithm = data.draw(st.sampled_from(sorted(ALGORITHMS)))
@@ -164,7 +164,7 @@ def test_batch_mates_change_nothing(data: st.DataObject) -> None:
     assert alone.best_action_B[0] == together.best_action_B[place]
 
 
-@examples(70)
+@examples(120)
 @given(st.data())
 def test_puct_and_gumbel_equal_a_naive_serial_search(data: st.DataObject) -> None:
     algorithm = data.draw(st.sampled_from(["puct", "gumbel"]))
