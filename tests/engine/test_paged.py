@@ -49,9 +49,7 @@ def page(request, monkeypatch) -> int:
     return request.param
 
 
-@pytest.mark.parametrize(
-    ("page", "searcher"), [(1, "gumbel"), (1, "best_of_n"), (16, "puct")], indirect=["page"]
-)
+@pytest.mark.parametrize(("page", "searcher"), [(1, "gumbel"), (1, "best_of_n"), (16, "puct")], indirect=["page"])
 def test_pages_give_the_trees_of_panels(wide_lm, page, searcher):
     """Bit for bit, with a long prompt among short ones, with room for few nodes, and with nothing left in the end."""
     assert len(PROBLEMS[2].text) > LONG_PROMPT
