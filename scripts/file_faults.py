@@ -42,7 +42,7 @@ def commands(root: Path) -> dict[str, list[str]]:
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
     common = ["--data", data, "--threads", 1, "--device", "cpu"]
     saving = ["--epochs", 2, "--batch-tokens", 512, "--save-every", 1, "--evaluate-every", 2, "--heldout", 0.3]
-    sizes = ["--limit", 2, "--sims", 4, "--max-tokens", 32, "--batch-size", 2, "--threads", 1, "--device", "cpu"]
+    sizes = ["--limit", 2, "--sims", 2, "--max-tokens", 12, "--batch-size", 2, "--threads", 1, "--device", "cpu"]
     found: dict[str, list[Any]] = {
         "bench": ["bench", "countdown", "--model", "countdown-tiny", *sizes],
         "base": ["train", "base", "--model", "countdown-tiny", *TINY, *common, *saving],

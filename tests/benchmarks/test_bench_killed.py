@@ -20,7 +20,7 @@ from colasearch.storage.records import read_records
 def start(talker_folder: Path, sums: Path, output: Path, *more: object) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "colasearch.cli.main", "bench", "svamp", "--data", str(sums), "--model",
-         str(talker_folder), "--actions", "sampled", "--max-tokens", "12", "--threads", "1", "--sims", "80",
+         str(talker_folder), "--actions", "sampled", "--max-tokens", "12", "--threads", "1", "--sims", "60",
          "--batch-size", "1", "--output", str(output), *map(str, more)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"},
     )  # fmt: skip
@@ -40,7 +40,7 @@ def wait_for_records(path: Path, process: subprocess.Popen[str], count: int) -> 
 def whole(talker_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Problems, and the folder of a run of them that nobody disturbed."""
     folder = tmp_path_factory.mktemp("whole")
-    rows = [{"id": f"sum/{i}", "problem": f"What is {i}+2?", "answer": str(i + 2)} for i in range(8)]
+    rows = [{"id": f"sum/{i}", "problem": f"What is {i}+2?", "answer": str(i + 2)} for i in range(5)]
     (folder / "sums.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     process = start(talker_folder, folder / "sums.jsonl", folder / "run")
     _, err = process.communicate(timeout=200)
@@ -58,7 +58,7 @@ def test_a_killed_run_keeps_what_is_finished_and_resumes_to_the_same(talker_fold
     assert process.returncode == code, err
     assert "Traceback" not in err
     kept = read_records(tmp_path / "cut")
-    assert 6 <= len(kept) < 32
+    assert 6 <= len(kept) < 20
     lines = (tmp_path / "cut" / "problems.jsonl").read_bytes().splitlines()[: len(kept)]
     if number != signal.SIGKILL:
         partial = json.loads((tmp_path / "cut" / "summary.json").read_text())
@@ -72,7 +72,7 @@ def test_a_killed_run_keeps_what_is_finished_and_resumes_to_the_same(talker_fold
     assert f"{len(kept)} records are there" in err
     ended = (tmp_path / "cut" / "problems.jsonl").read_bytes().splitlines()
     assert ended[: len(kept)] == lines, "what was finished is as it was, its seconds too: nothing was done again"
-    assert len(ended) == len({(r["problem_id"], r["arm"]) for r in read_records(tmp_path / "cut")}) == 32
+    assert len(ended) == len({(r["problem_id"], r["arm"]) for r in read_records(tmp_path / "cut")}) == 20
     assert summary_of(tmp_path / "cut") == summary_of(undisturbed)
 
 
@@ -98,5 +98,5 @@ def test_a_run_killed_again_and_again_ends_the_same(talker_folder, whole, tmp_pa
             break
         assert kills < 40
     assert kills >= 1
-    assert len(read_records(output)) == 32
+    assert len(read_records(output)) == 20
     assert summary_of(output) == summary_of(undisturbed)

@@ -41,8 +41,8 @@ RUN = (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in QUICK))
 """Documents whose quick commands are run."""
 SMALL = {
     "view": ["--no-open"],
-    "bench": ["--limit", "2", "--sims", "2", "--max-tokens", "60"],
-    "solve": ["--sims", "2", "--max-tokens", "60"],
+    "bench": ["--limit", "1", "--sims", "2", "--max-tokens", "16"],
+    "solve": ["--sims", "2", "--max-tokens", "24"],
 }
 """What is given besides: how much a command computes is not what is tested."""
 RECORDS = ("results.md", "performance.md", "gpu-queue.md", "latent-actions.md")

@@ -29,7 +29,7 @@ from colasearch.problem import Problem
 NEVER = Rules(lambda token: False, lambda tokens: False, max_step_tokens=1 << 20, rollout=True)
 SHAPE = KVShape(base_layers=1, policy_layers=0, heads=1, head_dim=4)
 WORLD = WorldConfig(max_tokens=14, max_step_tokens=4, branch_below=0.0, references=3)
-SETTINGS = SearchSettings(sims=8, leaves_in_flight=4, world=WORLD)
+SETTINGS = SearchSettings(sims=6, leaves_in_flight=4, world=WORLD)
 PROBLEMS = [Problem.from_text(f"What is {i} + {i * i}?" + " Think!" * (60 * (i == 2))) for i in range(3)]
 
 
@@ -49,9 +49,7 @@ def page(request, monkeypatch) -> int:
     return request.param
 
 
-@pytest.mark.parametrize(
-    ("page", "searcher"), [(1, "gumbel"), (1, "puct"), (1, "beam"), (1, "best_of_n"), (16, "gumbel")], indirect=["page"]
-)
+@pytest.mark.parametrize(("page", "searcher"), [(1, "gumbel"), (1, "best_of_n"), (16, "puct")], indirect=["page"])
 def test_pages_give_the_trees_of_panels(wide_lm, page, searcher):
     """Bit for bit, with a long prompt among short ones, with room for few nodes, and with nothing left in the end."""
     assert len(PROBLEMS[2].text) > LONG_PROMPT

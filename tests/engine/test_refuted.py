@@ -175,14 +175,14 @@ def test_best_of_n_thinks_less_of_texts_that_leave_numbers_out_as_searches_do(wi
     assert scores(["1", "2"], check=False) == scores([], check=False)
 
 
-@pytest.mark.parametrize("searcher", ["weighted_vote", "rebase", "puct"])
+@pytest.mark.parametrize(("searcher", "sims"), [("weighted_vote", 24), ("rebase", 12), ("puct", 12)])
 def test_votes_of_all_kinds_of_searches_think_less_of_texts_that_leave_numbers_out(
-    wide_lm, refuting, monkeypatch, searcher
+    wide_lm, refuting, monkeypatch, searcher, sims
 ):
     monkeypatch.setattr("colasearch.engine.texts.choosing.false_equation", lambda text, complete, start=0: None)
     for module in ("trees.forest", "trees.nodes", "trees.world"):
         monkeypatch.setattr(f"colasearch.engine.{module}.answer_of", lambda text, task: str(len(text) % 3))
-    settings = SearchSettings(sims=24, world=replace(WORLD, rollouts=True), searcher=searcher)
+    settings = SearchSettings(sims=sims, world=replace(WORLD, rollouts=True), searcher=searcher)
 
     def weights(left: list[str], answer: str) -> list[dict[str, float]]:
         """Each problem's answers with their shares of the vote; texts with ``answer`` leave ``left`` out."""

@@ -61,7 +61,7 @@ def test_cached_logits_equal_recomputed_ones(lm):
     assert place.panel.columns == 2 * COLUMNS
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(st.data())
 def test_rows_come_and_go_without_touching_each_other(wide_base, data):
     """Random entering, feeding and leaving; a row's hidden states are bit for bit those it has alone."""
@@ -117,7 +117,7 @@ def needle_text(lm: LatentLM, others: int, place: int, *, keyed_by_place: bool =
 def test_a_needle_decodes_alike_alone_and_among_63_others(any_lm):
     alone = needle_text(any_lm, 0, 0)
     assert len(set(alone[1])) > 1  # else nothing was drawn
-    for place in (0, 1, 17, 40, 63):
+    for place in (0, 17, 63):
         assert needle_text(any_lm, 63, place) == alone
 
 

@@ -31,7 +31,7 @@ def tiny() -> LatentLM:
 
 
 def test_a_rejected_text_is_not_searched_again(tiny):
-    how = SearchSettings(sims=24, stop_when_solved=False, world=WorldConfig(max_tokens=128))
+    how = SearchSettings(sims=16, stop_when_solved=False, world=WorldConfig(max_tokens=128))
     done = {
         revisit: search_one(tiny, HARD, replace(how, options=options))
         for revisit, options in ((False, {}), (True, {"revisit": True}))

@@ -1,4 +1,4 @@
-"""Properties that hold for every algorithm on any world, over a few thousand random ones."""
+"""Properties that hold for every algorithm on any world, over some hundreds of random ones."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_counts_add_up_for_every_algorithm(data: st.DataObject) -> None:
     assert not search.asked_B.any()
 
 
-@examples(90)
+@examples(50)
 @given(st.data())
 def test_values_stay_within_the_bounds_of_the_rewards(data: st.DataObject) -> None:
     algorithm = data.draw(st.sampled_from(sorted(ALGORITHMS)))
@@ -113,7 +113,7 @@ def test_values_stay_within_the_bounds_of_the_rewards(data: st.DataObject) -> No
     assert (out.tree.q <= 1 + 1e-12).all()
 
 
-@examples(60)
+@examples(35)
 @given(st.data())
 def test_tell_in_any_order_and_twice_gives_the_same_tree(data: st.DataObject) -> None:
     algorithm = data.draw(st.sampled_from(sorted(ALGORITHMS)))
@@ -137,7 +137,7 @@ def test_tell_in_any_order_and_twice_gives_the_same_tree(data: st.DataObject) ->
     same_tree(straight, shuffled)
 
 
-@examples(90)
+@examples(50)
 @given(st.data())
 def test_batch_mates_change_nothing(data: st.DataObject) -> None:
     algorithm = data.draw(st.sampled_from(sorted(ALGORITHMS)))
@@ -182,7 +182,7 @@ def test_puct_and_gumbel_equal_a_naive_serial_search(data: st.DataObject) -> Non
         assert mine == naive.expanded
 
 
-@examples(60)
+@examples(35)
 @given(st.data())
 def test_parallel_machinery_with_one_leaf_equals_the_serial_tree(data: st.DataObject) -> None:
     """With the in-flight counters at work but one leaf at a time, every bit is that of the serial search."""

@@ -19,8 +19,7 @@ def world(**more: object) -> TableWorld:
 
 
 @pytest.mark.parametrize("algorithm", DESCENTS)
-@pytest.mark.parametrize("flying", [1, 4])
-@pytest.mark.parametrize("merged", [False, True])
+@pytest.mark.parametrize(("flying", "merged"), [(1, False), (4, True)])
 def test_each_node_is_visited_once_until_the_tree_is_explored(algorithm: str, flying: int, merged: bool) -> None:
     starts = world().starts(8)
     options = {"max_depth": 4, "leaves_in_flight": flying, "merge_equal_states": merged, "seed": 0}
@@ -44,6 +43,6 @@ def test_it_differs_from_mctx_only_once_something_is_finished(algorithm: str) ->
     plain = TableWorld(3, states=500, actions=3, terminal=0.0, discount=1.0)
     both = [run(algorithm, plain, starts, sims=40, seed=0, revisit=revisit) for revisit in (True, False)]
     np.testing.assert_array_equal(both[0].visits_BA, both[1].visits_BA)
-    both = [run(algorithm, world(), starts, sims=200, seed=0, revisit=revisit) for revisit in (True, False)]
+    both = [run(algorithm, world(), starts, sims=100, seed=0, revisit=revisit) for revisit in (True, False)]
     assert (both[0].visits_BA != both[1].visits_BA).any()
     assert (both[1].tree.size_B >= both[0].tree.size_B).all()

@@ -48,7 +48,7 @@ def searched(algorithm: str, sims: int, options: tuple[tuple[str, Any], ...]) ->
     ],
 )
 def test_best_action_is_found_in_99_of_100_seeds(algorithm: str, options: dict[str, Any]) -> None:
-    sims = 192 if algorithm == "best_of_n" else 512  # each of whose simulations is a whole text
+    sims = 128 if algorithm == "best_of_n" else 512  # each of whose simulations is a whole text
     assert hits_and_error(algorithm, sims, **options)[0] >= 99
 
 

@@ -296,8 +296,8 @@ def check_a_crowd(wide_lm, count: int, rude: int) -> None:
         assert len(gc.get_objects()) - objects < 5000 + 2 * count  # a request that is kept alive has hundreds
 
 
-def test_fifty_at_once_and_some_that_leave(wide_lm):
-    check_a_crowd(wide_lm, 50, 20)
+def test_thirty_at_once_and_some_that_leave(wide_lm):
+    check_a_crowd(wide_lm, 30, 12)
 
 
 @pytest.mark.slow

@@ -120,7 +120,7 @@ def train(learner: RLLearner, folder, count: int, *, resume=False, stop=None, up
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_a_bandit_is_solved(algorithm, tmp_path):
     world, learner = make(1, RLConfig(algorithm, group=4, beta=0.0))
-    train(learner, tmp_path / "run", 40)
+    train(learner, tmp_path / "run", 30)
     assert torch.softmax(world.policy(world.vector(())[None, None])[0, 0], -1)[2] > 0.9
 
 
@@ -128,7 +128,7 @@ def test_a_bandit_is_solved(algorithm, tmp_path):
 def test_a_three_step_decision_process_is_solved(algorithm, tmp_path):
     world, learner = make(3, RLConfig(algorithm, group=4, beta=0.0))
     assert world.greedy() != GOAL
-    train(learner, tmp_path / "run", 80, lr=1e-2)
+    train(learner, tmp_path / "run", 50, lr=2e-2)
     assert world.greedy() == GOAL
     rewards = [
         json.loads(line)["reward"] for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[:-1]

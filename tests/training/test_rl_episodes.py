@@ -192,7 +192,7 @@ def learn(agent, rounds: int, lr: float) -> list[float]:
 
 def test_rl_gains_score_on_codes(own):
     how = roller(own, group=4, max_tokens=4)
-    rewards = learn(LatentAgent(own.require_latents().policy, how.collect), 25, 1e-2)
+    rewards = learn(LatentAgent(own.require_latents().policy, how.collect), 16, 1.5e-2)
     assert sum(rewards[-3:]) > 1.5 * sum(rewards[:3])
 
 
@@ -208,7 +208,7 @@ def metrics(folder: Path) -> list[dict]:
 
 
 def test_a_run_that_was_cut_off_goes_on_as_if_it_had_not_been(model_folder, tmp_path, monkeypatch):
-    words = ["--model", model_folder, "--data", f"env:{USERS}:Letters", "--rounds", 4, "--batch", 2, "--group", 2]
+    words = ["--model", model_folder, "--data", f"env:{USERS}:Letters", "--rounds", 3, "--batch", 2, "--group", 2]
     words += ["--max-new-tokens", 5, "--save-every", 1, "--evaluate-every", 2, "--keep-rollouts", "--lr", 1e-2]
     whole = run(rl_command.command, *words, "--output", tmp_path / "whole")
     rows = [row for row in metrics(tmp_path / "whole") if "reward" in row]

@@ -35,7 +35,7 @@ TOKENS = torch.tensor([[5, 60, 7, 80, 9]])
 @pytest.fixture(autouse=True)
 def short_texts(monkeypatch):
     """Greedy texts are most of the time; the tiny models' say all that they have to say early."""
-    monkeypatch.setattr("colasearch.training.trained.greedy.GREEDY_TOKENS", 24)
+    monkeypatch.setattr("colasearch.training.trained.greedy.GREEDY_TOKENS", 12)
     monkeypatch.setattr("colasearch.training.trained.greedy.EPISODE_STEPS", 2)
 
 

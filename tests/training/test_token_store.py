@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ def one_core(monkeypatch):
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     path = tmp_path / "rows.jsonl"
-    rows = [{**row, "n": n} for n in range(300) for row in ROWS]
+    rows = [{**row, "n": n} for n in range(150) for row in ROWS]
     path.write_text("\n\n".join(json.dumps(row) for row in rows))
     return path
 
@@ -42,22 +43,26 @@ def test_a_store_holds_the_documents_and_the_digest_of_the_corpus_in_memory(base
     assert list(stored.documents) == list(inside.documents)
     assert (stored.sha256, stored.tokens) == (inside.sha256, inside.tokens)
     assert split_heldout(stored, 0.3) == split_heldout(inside, 0.3)
-    chosen = list(range(0, 1500, 3))
+    chosen = list(range(0, 750, 3))
     assert batches(stored.documents, chosen, 512, 1, 0) == batches(inside.documents, chosen, 512, 1, 0)
 
 
-def test_processes_parquet_and_a_second_run_change_nothing(base, data, tmp_path, monkeypatch):
+@pytest.mark.parametrize("begun", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
+def test_processes_parquet_and_a_second_run_change_nothing(base, data, tmp_path, monkeypatch, begun):
+    """Spawned processes, as outside of tests, import transformers: seconds of each."""
     pytest.importorskip("pyarrow")
     import pyarrow
     from pyarrow.parquet import write_table
 
     layout = Layout(base.tokenizer, 0, 40)
+    assert pickle.loads(pickle.dumps(layout)).max_tokens == layout.max_tokens  # as it goes to a spawned process
     alone = token_store.stored_corpus([data], layout, processes=1)
     (tmp_path / "copy").mkdir()
     copy = tmp_path / "copy" / "rows.jsonl"
     copy.write_bytes(data.read_bytes() + b"\n")  # other bytes, so another store; the same rows
     with monkeypatch.context() as cores:
         cores.setattr(token_store.os, "sched_getaffinity", lambda process: {0, 1})
+        cores.setattr(token_store.multiprocessing, "get_context", lambda how, real=get_context: real(begun))
         assert token_store.stored_corpus([copy], layout).sha256 == alone.sha256
     table = tmp_path / "rows.parquet"
     texts = [{"text": f"Text {n}."} for n in range(700)]

@@ -23,7 +23,7 @@ def _folder() -> Path | None:
 
 @pytest.fixture(scope="session")
 def rows(request: pytest.FixtureRequest) -> Callable[[str], list[dict[str, str]]]:
-    """Reader of a data set's rows: of a large one every eighth, or all of them with ``--slow``.
+    """Reader of a data set's rows: of a large one every sixteenth, or all of them with ``--slow``.
 
     Skips the test when the data are not there.
     """
@@ -35,6 +35,6 @@ def rows(request: pytest.FixtureRequest) -> Callable[[str], list[dict[str, str]]
             pytest.skip(f"{name}.jsonl is not here (MATH and others may not be shipped); set COLASEARCH_TEST_DATA")
         with (folder / f"{name}.jsonl").open() as file:
             found = [json.loads(line) for line in file]
-        return found if whole or len(found) < LARGE else found[::8]
+        return found if whole or len(found) < LARGE else found[::16]
 
     return read

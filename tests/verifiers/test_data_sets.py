@@ -124,11 +124,11 @@ def test_perturbed_answers_are_rejected(math: Math, rows: Rows, name: str) -> No
 def test_different_golds_are_told_apart(math: Math, rows: Rows) -> None:
     golds = list(dict.fromkeys(row["answer"] for row in rows("math500")))
     rng = random.Random(0)
-    pairs = [tuple(rng.sample(golds, 2)) for _ in range(3000)]
+    pairs = [tuple(rng.sample(golds, 2)) for _ in range(1500)]
     accepted = [p for p, v in zip(pairs, math.score_pairs(pairs, bare=True), strict=True) if v.reward == 1]
     groups = [group_answers(pair) for pair in accepted]
     assert all(g[0] == g[1] for g in groups), accepted  # an accepted pair is two spellings of one answer
-    assert len(accepted) <= 15
+    assert len(accepted) <= 8
 
 
 def test_gsm8k_solutions(math: Math, rows: Rows) -> None:
