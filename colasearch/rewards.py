@@ -126,7 +126,8 @@ def _settled(spec: Spec, text: str) -> str:
     if spec.kind == "file":
         return text.replace(spec.name, str(Path(spec.name).expanduser().resolve()), 1)
     if spec.kind in ("rm", "prm") and Path(spec.name).expanduser().is_dir():
-        return text.replace(spec.name, str(Path(spec.name).expanduser().resolve()), 1)
+        kind, _, rest = text.partition(":")  # a folder may be called "prm", too
+        return f"{kind}:{rest.replace(spec.name, str(Path(spec.name).expanduser().resolve()), 1)}"
     return text
 
 
