@@ -191,6 +191,11 @@ def test_names_of_values(file):
 def test_settled_specs_hold_in_another_folder(file, monkeypatch):
     monkeypatch.chdir(file.parent)
     assert settled(["mine.py:length*2"]) == (f"{file}:length*2",)
+    for name in ("prm", "rm", "m"):
+        (file.parent / name).mkdir()
+        folder = file.parent / name
+        assert settled([f"prm:{name}?batch=2", f"rm:{name}*2"]) == (f"prm:{folder}?batch=2", f"rm:{folder}*2")
+    assert settled(["prm:org/model"]) == ("prm:org/model",)
 
 
 def test_an_openrlhf_server_is_asked_in_batches(server):
