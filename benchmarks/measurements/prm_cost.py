@@ -3,8 +3,8 @@
 python benchmarks/measurements/prm_cost.py --prm FOLDER --problems 32 --sims 64 --repeats 3
 
 The same problems are searched with the value head, with a PRM that keeps what it has read, and with one that does not:
-in turns, in one process. ``examples/train_prm.py`` makes such a folder. Printed is one JSON object: by arm the seconds a
-generated token, the least of the repeats, and their ratio to the head's.
+in turns, in one process. ``examples/train_prm.py`` makes such a folder. Printed is one JSON object: by arm the seconds
+a generated token, the least of the repeats, and their ratio to the head's.
 """
 
 from __future__ import annotations
