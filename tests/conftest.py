@@ -96,6 +96,13 @@ LONGEST = (
     "engine/test_complete.py",
     "verifiers/test_readings.py",
     "agents/test_writer.py",
+    "cli/test_train.py",
+    "benchmarks/test_forgetting.py",
+    "jobs/test_gpu_adapt.py",
+    "training/test_ranks.py",
+    "training/test_countdown_training.py",
+    "cli/test_python.py",
+    "model/test_import_cola.py",
 )
 """Files that take more than three seconds, the longest first: begun first, so that both processes of `make test` end
 together, and left out of `make test-fast`."""
