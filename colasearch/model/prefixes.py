@@ -166,6 +166,8 @@ def can_be_read_in_parts(model: Any) -> bool:
     window = getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True)
     if kinds != {"full_attention"} or (window and not getattr(config, "layer_types", None)):
         return False
+    if any(getattr(module, "is_causal", True) is False for module in model.modules()):
+        return False
     row = [1 + i % min(50, int(config.vocab_size) - 1) for i in range(2 * BLOCK + 5)]
     trial = Prefixes(model, 1 << 40)
     try:

@@ -73,10 +73,17 @@ def test_only_the_columns_that_are_wanted_are_kept():
 
 def test_models_that_look_ahead_or_forget_are_read_whole():
     assert can_be_read_in_parts(decoder())
+    torch.manual_seed(0)
     bert = transformers.BertConfig(
-        vocab_size=60, hidden_size=16, intermediate_size=24, num_hidden_layers=1, num_attention_heads=2
-    )
-    assert not can_be_read_in_parts(transformers.BertForTokenClassification(bert).eval())
+        vocab_size=60, hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=2,
+        initializer_range=0.4,
+    )  # fmt: skip
+    encoder = transformers.BertForTokenClassification(bert).eval()
+    assert not can_be_read_in_parts(encoder)
+    for module in encoder.modules():
+        if hasattr(module, "is_causal"):
+            module.is_causal = True  # it says so, and looks ahead all the same
+    assert not can_be_read_in_parts(encoder)
     mistral = transformers.MistralConfig(
         vocab_size=60, hidden_size=16, intermediate_size=24, num_hidden_layers=1, num_attention_heads=2,
         num_key_value_heads=1, head_dim=8, sliding_window=8,
