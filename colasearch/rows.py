@@ -276,9 +276,7 @@ def countdown_of(row: Row, defaults: Mapping[str, Any] | None = None) -> dict[st
         InputError: They are missing, or not whole numbers.
     """
     given = {key: row.fields[key] for key in COUNTDOWN_DATA if row.fields.get(key) is not None}
-    words = row.fields.get("problem")
-    if not given.keys() & {"numbers", "target"} and isinstance(words, str):
-        given = {**(countdown_data(words.strip()) or {}), **given}
+    given = {**worded_countdown(row), **given}
     data = {**(defaults or {}), **given}
     numbers, target = data.get("numbers"), data.get("target")
     if not (isinstance(numbers, list) and numbers and all(type(n) is int for n in numbers) and type(target) is int):
@@ -287,6 +285,14 @@ def countdown_of(row: Row, defaults: Mapping[str, Any] | None = None) -> dict[st
             'such as "Make 24 from 3, 5, 9."'
         )
     return data
+
+
+def worded_countdown(row: Row) -> dict[str, Any]:
+    """What a row without numbers and target says of a Countdown problem in its wording; empty where it says none."""
+    words = row.fields.get("problem")
+    if not isinstance(words, str) or row.fields.keys() & {"numbers", "target"}:
+        return {}
+    return countdown_data(words.strip()) or {}
 
 
 def is_countdown(row: Row) -> bool:

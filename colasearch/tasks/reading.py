@@ -10,7 +10,7 @@ from typing import Any
 
 from colasearch.errors import InputError
 from colasearch.problem import Problem
-from colasearch.rows import COUNTDOWN_DATA, Row, countdown_text, parse_rows
+from colasearch.rows import COUNTDOWN_DATA, Row, countdown_text, parse_rows, worded_countdown
 from colasearch.tasks.problems import problem_of
 from colasearch.tasks.registry import TASKS, get_task, settled
 from colasearch.wording import countdown_data
@@ -112,9 +112,11 @@ def _row_problem(row: Row, task: str | None) -> Problem:
         if named not in (None, *TASKS) or (task and named and named != task):
             rule = f"--task says {task}" if task else f"it must be one of {', '.join(sorted(TASKS))}"
             raise InputError(f'the "task" of {row.where} is {named!r}; {rule}')
-        task = task or named or ("countdown" if "numbers" in row.fields or _worded(row) else "math")
+        # With an answer beside it, what is worded like Countdown is a question of mathematics.
+        worded = "answer" not in row.fields and bool(worded_countdown(row))
+        task = task or named or ("countdown" if "numbers" in row.fields or worded else "math")
     if get_task(task).name == "countdown":
-        fields = {**dict.fromkeys(COUNTDOWN_DATA), **_worded(row), **row.fields}
+        fields = {**dict.fromkeys(COUNTDOWN_DATA), **worded_countdown(row), **row.fields}
         problem = _countdown(json.dumps(row.fields), fields["numbers"], fields["target"], fields["use"], task)
         words = row.fields.get("problem")
         text = words if isinstance(words, str) and words.strip() else countdown_text(problem.data)
@@ -124,14 +126,6 @@ def _row_problem(row: Row, task: str | None) -> Problem:
         problem = Problem.from_text(problem.text.strip(), task, problem.data)
     identity = row.fields.get("id")
     return problem if identity in (None, "") else replace(problem, id=str(identity))
-
-
-def _worded(row: Row) -> dict[str, Any]:
-    """What a row says of a Countdown problem in its wording alone; an answer beside it makes it one of mathematics."""
-    words = row.fields.get("problem")
-    if not isinstance(words, str) or row.fields.keys() & {"numbers", "target", "answer"}:
-        return {}
-    return countdown_data(words.strip()) or {}
 
 
 def _countdown(text: str, numbers: Any, target: Any, use: Any, task: str) -> Problem:

@@ -74,6 +74,7 @@ def test_a_row_may_say_its_numbers_in_its_wording_alone():
         problem = parse_problem(json.dumps(row), task)
         assert (problem.task, problem.data, problem.id) == ("countdown", GIVEN, "a")
     assert parse_problem(json.dumps({**row, "answer": "4"})).task == "math"
+    assert parse_problem(json.dumps({**row, "answer": "4"}), "countdown").data == GIVEN
     (found,) = parse_rows(json.dumps(row), "rows.jsonl")
     assert countdown_of(found) == GIVEN
     (found,) = parse_rows(json.dumps({"problem": "With 4 and 7 reach 11"}), "rows.jsonl")
