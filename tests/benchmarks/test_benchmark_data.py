@@ -169,7 +169,7 @@ def test_generated_countdown_shares_no_numbers_and_no_target_with_training(name)
     assert {split_of(p["numbers"], p["target"]) for p in problems} == {"heldout"}
     sizes, targets, _ = COUNTDOWNS[name]
     # As training makes them, and as it would for this set's own sizes and targets.
-    own = CountdownConfig(sizes=(min(sizes), max(sizes)), targets=(targets[0], targets[-1]))
+    own = CountdownConfig(sizes=tuple(sizes), targets=(targets[0], targets[-1]), last=999)
     rows = [r for seed in (0, 1) for c in (CountdownConfig(), own) for r in countdown_rows(400, seed, config=c)]
     assert {tuple(sorted(p["numbers"])) for p in problems}.isdisjoint(tuple(sorted(r["numbers"])) for r in rows)
     assert {p["target"] for p in problems}.isdisjoint(r["target"] for r in rows)

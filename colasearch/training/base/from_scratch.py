@@ -31,19 +31,21 @@ UNKNOWN = "<unknown>"
 
 
 def wording() -> list[str]:
-    """The fixed parts of Countdown's prompt, as prompts without a chat template are laid out."""
+    """The fixed parts of Countdown's prompt under both rules, as prompts without a chat template are laid out."""
 
     class Plain:
         chat_template = None
 
     marks = ("\ue000", "\ue001")
-    problem = Problem("", "", "countdown", {"numbers": [marks[0]], "target": marks[1]})
-    rest = prompt_text(Plain(), problem)
-    parts = []
-    for mark in marks:
-        before, _, rest = rest.partition(mark)
-        parts.append(before)
-    return [*parts, rest, ", ", "\\boxed{"]
+    parts = [", ", "\\boxed{"]
+    for use in ({}, {"use": "all"}):
+        problem = Problem("", "", "countdown", {"numbers": [marks[0]], "target": marks[1], **use})
+        rest = prompt_text(Plain(), problem)
+        for mark in marks:
+            before, _, rest = rest.partition(mark)
+            parts.append(before)
+        parts.append(rest)
+    return parts
 
 
 def frequent_words(texts: Iterable[str], most: int) -> list[str]:

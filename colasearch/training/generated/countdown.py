@@ -13,6 +13,10 @@ An attempt is drawn at random or, with a given probability, is one that works. A
 gives up without an answer, or boxes what it tried last, which is wrong. A model trained on such text finds some answers
 and misses many: room for search and RL. Everything follows from (seed, number), whatever machine and Python.
 
+Half of the problems ask for every number exactly once (``"use": "all"``), the others for each at most once; there some
+attempts leave numbers out. A problem's target is drawn from those that many attempts reach, all equally likely: what one
+expression gives would mostly be a sum or a difference, and targets that need a product or a quotient would be rare.
+
 What is held out is held out twice over: a held-out problem's set of numbers and its target both never occur in
 training.
 """
@@ -37,19 +41,27 @@ class CountdownConfig:
     """Settings of the generator.
 
     Attributes:
-        sizes: Fewest and most given numbers.
+        sizes: How many numbers a problem has; one of these, all equally likely.
         largest: Largest given number; the smallest is 1.
         targets: Smallest and largest target.
-        most: Largest number on the way; the arithmetic that a small model must learn grows with it.
+        most: Largest number on the way; 9801 leaves out no product of two given numbers.
+        last: Largest number that a failing attempt ends with: nobody hopes to make 52 by 98*97.
+        exactly: Share of problems that ask for every number exactly once.
+        fewer: Share of attempts that leave numbers out where a problem allows it.
+        reached: How many attempts a target is drawn from.
         attempts: Most attempts in a solution.
         skill: Probability that an attempt works.
         gives_up: Probability that a solution without success ends without an answer.
     """
 
-    sizes: tuple[int, int] = (3, 4)
+    sizes: tuple[int, ...] = (3, 3, 4, 4, 5)
     largest: int = 99
     targets: tuple[int, int] = (10, 99)
-    most: int = 198
+    most: int = 9801
+    last: int = 198
+    exactly: float = 0.5
+    fewer: float = 0.3
+    reached: int = 30
     attempts: int = 2
     skill: float = 0.3
     gives_up: float = 0.5
@@ -60,11 +72,12 @@ class CountdownConfig:
         Raises:
             InputError: One is out of range.
         """
-        fine = 2 <= self.sizes[0] <= self.sizes[1] and 2 <= self.largest <= self.most and self.attempts >= 1
-        if not fine or not 0 <= self.skill <= 1 or not 0 <= self.gives_up <= 1:
+        fine = self.sizes and min(self.sizes) >= 2 and 2 <= self.largest <= self.last <= self.most
+        shares = (self.skill, self.gives_up, self.exactly, self.fewer)
+        if not fine or min(self.attempts, self.reached) < 1 or not all(0 <= share <= 1 for share in shares):
             raise InputError(
-                f"{self}: sizes must be at least 2 and in order, largest at least 2 and at most `most`, attempts at "
-                "least 1, skill and gives_up in [0, 1]"
+                f"{self}: sizes must be at least 2, 2 <= largest <= last <= most, attempts and reached at least 1, "
+                "skill, gives_up, exactly and fewer in [0, 1]"
             )
 
 
@@ -100,20 +113,43 @@ def countdown_rows(
     while made < count:
         draw += 1
         rng = random.Random(f"colasearch countdown training {seed} {draw}")
-        numbers = [1 + _below(rng, config.largest) for _ in range(_between(rng, *config.sizes))]
-        right = attempt(rng, numbers, config.most)
-        if not config.targets[0] <= right.value <= config.targets[1] or right.value in numbers:
+        numbers = [1 + _below(rng, config.largest) for _ in range(config.sizes[_below(rng, len(config.sizes))])]
+        use = {"use": "all"} if rng.random() < config.exactly else {}
+        right = _right(rng, numbers, not use, split, config)
+        if right is None:
             continue
-        if split_of(numbers, right.value) != split:
-            continue
+        asked = ", using each exactly once." if use else "."
         yield {
             "id": f"countdown-{split}-{seed}-{made}",
-            "problem": f"Make {right.value} from {', '.join(map(str, numbers))}.",
+            "problem": f"Make {right.value} from {', '.join(map(str, numbers))}{asked}",
             "numbers": numbers,
             "target": right.value,
-            "solution": solution(rng, numbers, right, config),
+            **use,
+            "solution": solution(rng, numbers, right, config, fewer=not use),
         }
         made += 1
+
+
+def _right(rng: random.Random, numbers: list[int], fewer: bool, split: str, config: CountdownConfig) -> Attempt | None:
+    """An attempt that ends with a target of ``split``, all targets that were reached equally likely; None if none was."""
+    found: dict[int, Attempt] = {}
+    for _ in range(config.reached):
+        tried = _tried(rng, numbers, fewer, config)
+        value = tried.value
+        if config.targets[0] <= value <= config.targets[1] and value not in numbers:
+            found.setdefault(value, tried)
+    targets = sorted(value for value in found if split_of(numbers, value) == split)
+    return found[targets[_below(rng, len(targets))]] if targets else None
+
+
+def _tried(rng: random.Random, numbers: list[int], fewer: bool, config: CountdownConfig) -> Attempt:
+    """A random attempt; ``fewer``: it may leave numbers out."""
+    if fewer and len(numbers) > 2 and rng.random() < config.fewer:
+        left = list(numbers)
+        for _ in range(1 + _below(rng, len(numbers) - 2)):
+            left.pop(_below(rng, len(left)))
+        numbers = left
+    return attempt(rng, numbers, config.most)
 
 
 def split_of(numbers: list[int], target: int) -> str | None:
@@ -157,11 +193,21 @@ def attempt(rng: random.Random, numbers: list[int], most: int) -> Attempt:
     return Attempt(tuple(steps), left[0][1], left[0][0])
 
 
-def solution(rng: random.Random, numbers: list[int], right: Attempt, config: CountdownConfig) -> str:
-    """Attempts until one works or none is left; then an expression in a box, or the end."""
+def solution(rng: random.Random, numbers: list[int], right: Attempt, config: CountdownConfig, fewer: bool) -> str:
+    """Attempts until one works or none is left; then an expression in a box, or the end.
+
+    Args:
+        rng: Where every draw comes from.
+        numbers: What is given.
+        right: The attempt that works.
+        config: Settings.
+        fewer: Attempts may leave numbers out.
+    """
     lines: list[str] = []
     for number in range(1, config.attempts + 1):
-        tried = right if rng.random() < config.skill else attempt(rng, numbers, config.most)
+        tried = right if rng.random() < config.skill else _tried(rng, numbers, fewer, config)
+        while tried.value > config.last:
+            tried = _tried(rng, numbers, fewer, config)
         lines += tried.steps
         if tried.value == right.value:
             break
@@ -175,7 +221,3 @@ def solution(rng: random.Random, numbers: list[int], right: Attempt, config: Cou
 def _below(rng: random.Random, count: int) -> int:
     # Of all of random's methods only random() is promised to keep its sequence.
     return int(rng.random() * count)
-
-
-def _between(rng: random.Random, least: int, most: int) -> int:
-    return least + _below(rng, most - least + 1)
