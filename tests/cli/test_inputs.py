@@ -57,7 +57,7 @@ def test_our_own_wordings_are_read_back():
 
     for row in countdown_rows(50, 0):
         wanted = {"numbers": row["numbers"], "target": row["target"]}
-        assert parse_problem(row["problem"]).data == wanted
+        assert parse_problem(row["problem"]).data == wanted | ({"use": "all"} if "use" in row else {})
         for use in ({}, {"use": "all"}):
             asked = prompt_text(Plain(), Problem.from_text("", "countdown", {**wanted, **use}))
             assert parse_problem(asked.removeprefix("Problem: ").removesuffix("\nSolution: ")).data == {**wanted, **use}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 
 import pytest
 import torch
@@ -46,11 +47,13 @@ def test_solutions_are_true_and_boxes_hold_the_last_attempt():
     for row in rows:
         attempts, box = attempts_of(row)
         for equations in attempts:
-            assert len(equations) == len(row["numbers"]) - 1
+            fewest = len(row["numbers"]) - 1 if row.get("use") == "all" else 1
+            assert fewest <= len(equations) <= len(row["numbers"]) - 1
             for equation in equations:
                 left, value = equation.split("=")
                 assert evaluate_expression(left)[0] == int(value)
-                assert 1 <= int(value) <= 198
+                assert 1 <= int(value) <= 9801
+            assert 1 <= int(equations[-1].split("=")[1]) <= 198
         results = [int(equations[-1].split("=")[1]) for equations in attempts]
         assert row["target"] not in results[:-1]
         without += box is None
@@ -65,7 +68,32 @@ def test_solutions_are_true_and_boxes_hold_the_last_attempt():
     assert 0.1 < without / len(rows) < 0.4
 
 
-@pytest.mark.parametrize(("skill", "least", "most"), [(1.0, 1.0, 1.0), (0.0, 0.2, 0.5)])
+def test_problems_have_all_shapes_and_both_rules():
+    rows = rows_of(600, skill=1.0)
+    exactly = [row for row in rows if row.get("use") == "all"]
+    assert 0.4 < len(exactly) / len(rows) < 0.6
+    assert all(row["problem"].endswith("using each exactly once.") == (row.get("use") == "all") for row in rows)
+    counts = [[len(row["numbers"]) for row in rows].count(size) / len(rows) for size in (3, 4, 5)]
+    assert [round(share, 1) for share in counts] == [0.4, 0.4, 0.2]
+    left_out = [row for row in rows if row["solution"].count("=") < len(row["numbers"]) - 1]
+    assert all("use" not in row for row in left_out)
+    assert 0.1 < len(left_out) / (len(rows) - len(exactly)) < 0.4
+    boxes = [attempts_of(row)[1] for row in rows]
+    # Products and quotients are not left to chance: drawn as one expression falls, they would be 6 and 7 in 100.
+    assert all(sum(sign in box for box in boxes) / len(boxes) > 0.1 for sign in "*/")
+    largest = [max(int(n) for n in re.findall(r"=(\d+)", row["solution"])) for row in rows]
+    assert any(n > 1000 for n in largest)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"sizes": ()}, {"sizes": (1,)}, {"last": 98}, {"most": 197}, {"reached": 0}, {"exactly": 1.5}]
+)
+def test_settings_out_of_range_are_refused(changes):
+    with pytest.raises(InputError, match="sizes must be at least 2"):
+        rows_of(1, **changes)
+
+
+@pytest.mark.parametrize(("skill", "least", "most"), [(1.0, 1.0, 1.0), (0.0, 0.1, 0.3)])
 def test_skill_says_how_many_are_solved(skill, least, most):
     rows = rows_of(skill=skill)
     solved = sum(int(attempts_of(r)[0][-1][-1].split("=")[1]) == r["target"] for r in rows)
@@ -95,8 +123,9 @@ def test_equal_seeds_give_equal_problems_everywhere():
     assert rows_of(20) == rows_of(20)
     assert rows_of(3) == rows_of(20)[:3]
     first = rows_of(1)[0]
-    assert (first["numbers"], first["target"]) == ([69, 64, 46, 50], 37)
-    assert first["solution"] == "50+46=96\n69+64=133\n133-96=37\n\\boxed{69+64-(50+46)}"
+    assert (first["numbers"], first["target"], first["use"]) == ([16, 80, 54, 90, 76], 81, "all")
+    wrong = "90+80=170\n76+54=130\n130-16=114\n170-114=56\nno\n80+54=134\n76-16=60\n134-90=44\n60-44=16\nno"
+    assert first["solution"] == wrong
 
 
 def test_brackets_stand_only_where_they_are_needed():

@@ -14,8 +14,8 @@ gives up without an answer, or boxes what it tried last, which is wrong. A model
 and misses many: room for search and RL. Everything follows from (seed, number), whatever machine and Python.
 
 Half of the problems ask for every number exactly once (``"use": "all"``), the others for each at most once; there some
-attempts leave numbers out. A problem's target is drawn from those that many attempts reach, all equally likely: what one
-expression gives would mostly be a sum or a difference, and targets that need a product or a quotient would be rare.
+attempts leave numbers out. A problem's target is drawn from those that many attempts reach, all equally likely: what
+one expression gives would mostly be a sum or a difference, and targets that need a product or a quotient would be rare.
 
 What is held out is held out twice over: a held-out problem's set of numbers and its target both never occur in
 training.
@@ -47,7 +47,7 @@ class CountdownConfig:
         most: Largest number on the way; 9801 leaves out no product of two given numbers.
         last: Largest number that a failing attempt ends with: nobody hopes to make 52 by 98*97.
         exactly: Share of problems that ask for every number exactly once.
-        fewer: Share of attempts that leave numbers out where a problem allows it.
+        fewer: Share of attempts that leave numbers out where a problem allows it; of those that work it is more.
         reached: How many attempts a target is drawn from.
         attempts: Most attempts in a solution.
         skill: Probability that an attempt works.
@@ -60,7 +60,7 @@ class CountdownConfig:
     most: int = 9801
     last: int = 198
     exactly: float = 0.5
-    fewer: float = 0.3
+    fewer: float = 0.1
     reached: int = 30
     attempts: int = 2
     skill: float = 0.3
@@ -72,12 +72,13 @@ class CountdownConfig:
         Raises:
             InputError: One is out of range.
         """
-        fine = self.sizes and min(self.sizes) >= 2 and 2 <= self.largest <= self.last <= self.most
+        fine = self.sizes and min(self.sizes) >= 2 and 2 <= self.largest <= self.most
+        fine = fine and self.targets[1] <= self.last <= self.most
         shares = (self.skill, self.gives_up, self.exactly, self.fewer)
         if not fine or min(self.attempts, self.reached) < 1 or not all(0 <= share <= 1 for share in shares):
             raise InputError(
-                f"{self}: sizes must be at least 2, 2 <= largest <= last <= most, attempts and reached at least 1, "
-                "skill, gives_up, exactly and fewer in [0, 1]"
+                f"{self}: sizes must be at least 2, 2 <= largest <= most, targets at most last, last at most most, "
+                "attempts and reached at least 1, skill, gives_up, exactly and fewer in [0, 1]"
             )
 
 
@@ -131,7 +132,7 @@ def countdown_rows(
 
 
 def _right(rng: random.Random, numbers: list[int], fewer: bool, split: str, config: CountdownConfig) -> Attempt | None:
-    """An attempt that ends with a target of ``split``, all targets that were reached equally likely; None if none was."""
+    """An attempt that ends with a target of ``split``, all that were reached equally likely; None if none was."""
     found: dict[int, Attempt] = {}
     for _ in range(config.reached):
         tried = _tried(rng, numbers, fewer, config)
