@@ -157,6 +157,25 @@ class IterateSettings(Numbers, EpisodeNumbers):
     type=click.Choice(["completed", "visits"]),
     help="What the policy learns from traces, as in `train policy` [default: completed for gumbel, else visits].",
 )
+@option(
+    "--target-temperature",
+    type=click.FloatRange(min=0, min_open=True),
+    default=1.0,
+    help="Of what the policy learns from traces: above 1 the targets are less sharp.",
+)
+@option(
+    "--prior-mix",
+    type=click.FloatRange(min=0, max=1, max_open=True),
+    default=0.0,
+    help="Share of the policy before in those targets.",
+)
+@option(
+    "--entropy-floor",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    help="Least mean entropy of the codes along a text, in nats, for the policy in traces and in RL.",
+)
+@option("--buffer", type=COUNT, default=1, help="Learn from the traces of so many last iterations.")
 @option("--min-visits", type=COUNT, default=2, help="Nodes visited less teach the policy nothing.")
 @option("--value-epochs", type=COUNT, default=5, help="Epochs of learning the value head.")
 @option("--value-lr", type=float, default=1e-3)

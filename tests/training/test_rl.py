@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import itertools
 import json
 
@@ -11,89 +10,14 @@ import pytest
 import torch
 
 from colasearch.errors import InputError
-from colasearch.model.config import BaseIdentity, LatentConfig
 from colasearch.model.latent_lm import LatentLM
-from colasearch.model.policy import Policy, sample_codes, sampling_log_probs
+from colasearch.model.policy import sample_codes, sampling_log_probs
 from colasearch.training.base.tuning import TunableBase, Tuning
 from colasearch.training.reinforcement.agents import LatentAgent, TokenAgent
 from colasearch.training.reinforcement.estimators import ALGORITHMS
 from colasearch.training.reinforcement.rl import Episode, RLConfig, RLLearner, rounds
 from colasearch.training.running.loop import LoopConfig, TrainRun, fit
-
-WIDTH, CODES = 16, 4
-GOAL = (2, 0, 3)
-
-
-def make_policy(seed: int = 0) -> Policy:
-    config = LatentConfig(
-        BaseIdentity("toy"), WIDTH, 8, num_codes=CODES, num_heads=2, num_kv_heads=2, head_dim=8, policy_layers=1,
-        policy_ffn=16,
-    )  # fmt: skip
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return Policy(config)
-
-
-class ToyWorld:
-    """Choose ``steps`` codes; the state after each is a fixed random vector of the codes so far.
-
-    With one step it is a bandit whose arms pay 0.2, 0.4, 0.9 and 0.6; with three, a decision process that pays 1 for
-    one sequence of 64, 0.4 for its first two codes and 0.1 for the first: credit has to reach the first choice.
-    """
-
-    def __init__(self, steps: int) -> None:
-        self.steps = steps
-        self.policy: Policy | None = None
-        self.seed = 0
-
-    @staticmethod
-    @functools.cache
-    def vector(codes: tuple[int, ...]) -> torch.Tensor:
-        generator = torch.Generator().manual_seed(sum((c + 1) * 5**i for i, c in enumerate(codes)))
-        return torch.randn(WIDTH, generator=generator)
-
-    def reward(self, codes: tuple[int, ...]) -> float:
-        if self.steps == 1:
-            return (0.2, 0.4, 0.9, 0.6)[codes[0]]
-        right = next((i for i, (a, b) in enumerate(zip(codes, GOAL, strict=True)) if a != b), 3)
-        return (0.0, 0.1, 0.4, 1.0)[right]
-
-    @staticmethod
-    @functools.cache
-    def hidden(codes: tuple[int, ...]) -> torch.Tensor:
-        """The states after each code, from the one before the first."""
-        return torch.stack([ToyWorld.vector(codes[:i]) for i in range(len(codes) + 1)])
-
-    @torch.no_grad()
-    def play(self, uniforms_NS: torch.Tensor, temperature: float = 1.0, top_k: int = 0) -> list[tuple[int, ...]]:
-        """Codes of each row of random numbers."""
-        played: list[tuple[int, ...]] = [()] * len(uniforms_NS)
-        for uniforms_N in uniforms_NS.T:
-            scores = self.policy(torch.stack([self.hidden(codes) for codes in played]))[:, -1]
-            drawn = sample_codes(sampling_log_probs(scores, temperature, top_k), uniforms_N)
-            played = [(*codes, code) for codes, code in zip(played, drawn.tolist(), strict=True)]
-        return played
-
-    @torch.no_grad()
-    def greedy(self) -> tuple[int, ...]:
-        codes: tuple[int, ...] = ()
-        for _ in range(self.steps):
-            codes = (*codes, int(self.policy(self.hidden(codes)[None])[0, -1].argmax()))
-        return codes
-
-    def collect(self, group: int, temperature: float = 1.0, top_k: int = 0):
-        def run(problems, round_number: int) -> list[Episode]:
-            greedy = self.reward(self.greedy())
-            seeds = [self.seed * 10**6 + round_number * 1000 + problem for problem in problems]
-            uniforms = [torch.rand(group, self.steps, generator=torch.Generator().manual_seed(s)) for s in seeds]
-            played = self.play(torch.cat(uniforms), temperature, top_k)
-            episodes = []
-            for i, codes in enumerate(played):
-                given = (problems[i // group], (0, *codes), 1, codes, self.reward(codes), greedy)
-                episodes.append(Episode(*given, hidden_TD=self.hidden(codes)))
-            return episodes
-
-        return run
+from tests.toy_rl import CODES, GOAL, WIDTH, ToyWorld, make_policy
 
 
 def make(steps: int, config: RLConfig, **sampler) -> tuple[ToyWorld, RLLearner]:
@@ -152,6 +76,21 @@ def test_a_strong_kl_weight_holds_the_policy_back(tmp_path):
         after = torch.softmax(world.policy(world.vector(())[None, None])[0, 0], -1)
         moved.append(float((after - before).detach().abs().sum()))
     assert moved[1] < 0.5 * moved[0]
+
+
+def test_a_floor_under_the_entropy_leaves_the_policy_choices(tmp_path):
+    """Of four arms the best gets nearly everything; with a floor of one nat the others keep about their share of it."""
+    entropies = []
+    for floor in (0.0, 1.0):
+        world, learner = make(1, RLConfig("rloo", group=4, beta=0.0, entropy_floor=floor))
+        train(learner, tmp_path / str(floor), 40)
+        p = torch.softmax(world.policy(world.vector(())[None, None])[0, 0], -1).detach()
+        assert int(p.argmax()) == 2
+        entropies.append(float(-(p * p.log()).sum()))
+    assert entropies[0] < 0.5
+    assert 0.8 < entropies[1] < 1.3
+    with pytest.raises(InputError, match="entropy_floor is -1"):
+        RLConfig(entropy_floor=-1.0).check()
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -300,113 +239,3 @@ def test_the_learner_s_expected_gradient_is_the_objective_s(algorithm):
         weight = float(total.detach()[list(chosen)].sum().exp())
         expected -= weight * torch.cat([p.grad.flatten() for p in agent.parameters()])
     torch.testing.assert_close(expected, exact, atol=2e-6, rtol=1e-3)
-
-
-LEADS_TO = torch.tensor([0, 0, 1, 0])
-"""Tokens that the codes lead to in ``Merged``."""
-
-
-class Merged:
-    """Two choices of four codes, three of which lead to the same token; what follows depends on the tokens alone."""
-
-    def __init__(self, beta: float, merged: int) -> None:
-        self.world = ToyWorld(2)
-        self.policy = self.world.policy = make_policy()
-        self.now: list[Episode] = []
-        self.agent = LatentAgent(
-            self.policy, lambda problems, number: list(self.now), merged=merged,
-            tokens_under=lambda states_BD, codes_BM: LEADS_TO[codes_BM],
-        )  # fmt: skip
-        with torch.no_grad():
-            self.start = self.token_log_probs()
-            for p in self.policy.parameters():
-                p.add_(0.3 * torch.randn(p.shape, generator=torch.Generator().manual_seed(p.numel())))
-        self.learner = RLLearner(self.agent, RLConfig("remax", group=1, beta=beta), width=WIDTH)
-
-    def tokens(self, codes: tuple[int, ...]) -> tuple[int, ...]:
-        return tuple(LEADS_TO[list(codes)].tolist())
-
-    def episode(self, codes: tuple[int, ...]) -> Episode:
-        tokens = self.tokens(codes)
-        payoff = float(torch.rand((), generator=torch.Generator().manual_seed(2 * tokens[0] + tokens[1])))
-        return Episode(0, (0, *tokens), 1, codes, payoff, 0.5, hidden_TD=self.world.hidden(tokens))
-
-    def gradients(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Of every sequence of codes (ascent), their probabilities, and the log-probabilities of their tokens."""
-        plain = LatentAgent(self.policy, lambda problems, number: [])
-        found, weights = [], []
-        for codes in itertools.product(range(CODES), repeat=2):
-            self.now[:] = [self.episode(codes)]
-            weights.append(float(plain.score(self.now).log_probs_NL.detach().sum().exp()))
-            for p in self.agent.parameters():
-                p.grad = None
-            self.learner.accumulate([0], 0, 1)
-            found.append(-torch.cat([p.grad.flatten() for p in self.agent.parameters()]))
-        return torch.stack(found), torch.tensor(weights), self.token_log_probs()
-
-    def token_log_probs(self) -> torch.Tensor:
-        """Of the sequences of two tokens, by adding up codes."""
-        rows = []
-        for tokens in itertools.product(range(2), repeat=2):
-            hidden = self.world.hidden(tokens[:1])[None]
-            log_probs = torch.log_softmax(self.policy(hidden)[0], -1)
-            parts = [log_probs[i].masked_fill(t != LEADS_TO, -torch.inf).logsumexp(-1) for i, t in enumerate(tokens)]
-            rows.append(parts[0] + parts[1])
-        return torch.stack(rows)
-
-
-@pytest.mark.parametrize("beta", [0.0, 0.3])
-def test_codes_that_lead_to_the_same_token_are_one_action(beta):
-    """The expected gradient is that of reward and of divergence over tokens, by exact enumeration."""
-    toy = Merged(beta, CODES)
-    found, weights, log_probs = toy.gradients()
-    assert (log_probs - toy.start).abs().max() > 0.1
-    first_of = {token: LEADS_TO.tolist().index(token) for token in (0, 1)}
-    rewards = torch.tensor(
-        [toy.episode((first_of[a], first_of[b])).reward for a, b in itertools.product(range(2), repeat=2)]
-    )
-    objective = (log_probs.exp() * (rewards - beta * (log_probs - toy.start))).sum()
-    exact = torch.cat([g.flatten() for g in torch.autograd.grad(objective, toy.agent.parameters())])
-    torch.testing.assert_close((weights[:, None] * found).sum(0), exact, atol=2e-6, rtol=1e-3)
-
-
-def test_merging_codes_takes_noise_and_leaves_what_is_expected():
-    """None merged, the two likeliest, all: the same mean, less and less variance."""
-    means, variances = [], []
-    for merged in (0, 2, CODES):
-        found, weights, _ = Merged(0.0, merged).gradients()
-        means.append((weights[:, None] * found).sum(0))
-        variances.append(float((weights * (found - means[-1]).square().sum(1)).sum()))
-    for mean in means[1:]:
-        torch.testing.assert_close(mean, means[0], atol=2e-6, rtol=1e-3)
-    assert variances[0] > variances[1] > variances[2]
-    assert variances[2] < 0.95 * variances[0]
-
-
-def test_which_codes_are_merged_does_not_depend_on_the_one_drawn():
-    toy = Merged(0.0, 2)
-    toy.now[:] = [toy.episode(codes) for codes in itertools.product(range(CODES), repeat=2)]
-    toy.agent.score_at_start(toy.now)
-    equal = {e.actions[0]: e.equal_LK[0].tolist() for e in toy.now}
-    assert len({e.actions for e in toy.now}) == 16
-    for code, row in equal.items():
-        assert row[code]
-        for other, theirs in equal.items():
-            assert theirs == row if row[other] else not theirs[code]
-
-
-def test_improbable_codes_stay_apart_and_are_not_looked_at():
-    """All codes lead to the same token; those below a hundredth and those beyond the number asked for do not count."""
-    passes: list[tuple[int, ...]] = []
-
-    def tokens_under(states_BD, codes_BM):
-        passes.append(tuple(codes_BM.shape))
-        return torch.zeros_like(codes_BM)
-
-    agent = LatentAgent(make_policy(), lambda problems, number: [], merged=3)
-    likely = [[0.4, 0.3, 0.2, 0.1], [0.97, 0.02, 0.006, 0.004], [0.997, 0.001, 0.001, 0.001], [0.4, 0.3, 0.2, 0.1]]
-    episode = Episode(0, (0,) * 5, 1, (0, 1, 0, 3), 0.0)
-    codes = torch.tensor(episode.actions)
-    agent._find_equal([episode], torch.tensor(likely).log(), torch.zeros(4, WIDTH), codes, tokens_under)
-    assert episode.equal_LK.long().tolist() == [[1, 1, 1, 0], [1, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]]
-    assert passes == [(1, 2), (2, 3)]

@@ -14,7 +14,7 @@ from colasearch.model.value import QHead, ValueHead
 from colasearch.problem import Problem
 from colasearch.storage.traces import Trace
 from colasearch.training.data.hidden_cache import hidden_states
-from colasearch.training.from_search.policy import SearchPolicyLearner, group_loss
+from colasearch.training.from_search.policy import SearchPolicyConfig, SearchPolicyLearner, group_loss
 from colasearch.training.from_search.targets import find_traces, improved_policy, search_data
 from colasearch.training.values.heads import (
     HeadLearner,
@@ -153,7 +153,7 @@ def test_the_policy_learns_root_and_interior_targets(own, traces, tmp_path):
     data = search_data(traces)
     states = hidden_states(own.base, data.corpus, lambda a, b: None, tmp_path / "h")
     modules = own.require_latents()
-    learner = SearchPolicyLearner(modules, states, data.nodes, min_visits=2, micro_tokens=512)
+    learner = SearchPolicyLearner(modules, states, data.nodes, micro_tokens=512)
     documents = sorted(learner.by_document)
     kept = [n for nodes in learner.by_document.values() for n in nodes]
     roots = sum(data.corpus.documents[n.document].prompt == n.position + 1 for n in kept)
@@ -171,16 +171,19 @@ def test_the_policy_learns_root_and_interior_targets(own, traces, tmp_path):
     assert after["kl"] >= -1e-6
     assert {n.split(".")[0] for n, p in modules.named_parameters() if p.grad is not None} == {"policy"}
     with pytest.raises(InputError, match="was visited 1000 times"):
-        SearchPolicyLearner(modules, states, data.nodes, min_visits=1000)
+        SearchPolicyLearner(modules, states, data.nodes, SearchPolicyConfig(min_visits=1000))
 
 
-def test_the_policy_before_holds_the_policy_back_wherever_texts_go(model_folder, traces, tmp_path):
+@pytest.fixture
+def learned(model_folder, traces, tmp_path):
+    """A function: the policy's held-out measures after it learned from ``traces``, and before."""
     data = search_data(traces)
 
-    def learned(beta: float) -> dict[str, float]:
+    def learn(**changes: float) -> tuple[dict[str, float], dict[str, float], float]:
         lm = LatentLM.from_pretrained(str(model_folder), "cpu", "float32")
         states = hidden_states(lm.base, data.corpus, lambda a, b: None, tmp_path / "h")
-        learner = SearchPolicyLearner(lm.require_latents().float(), states, data.nodes, micro_tokens=512, beta=beta)
+        config = SearchPolicyConfig(**changes)
+        learner = SearchPolicyLearner(lm.require_latents().float(), states, data.nodes, config, micro_tokens=512)
         documents = sorted(learner.by_document)
         start = learner.evaluate(documents)
         assert start["drift"] == pytest.approx(0, abs=1e-6)
@@ -189,15 +192,65 @@ def test_the_policy_before_holds_the_policy_back_wherever_texts_go(model_folder,
             optimizer.zero_grad()
             learner.accumulate(documents, step, 14)
             optimizer.step()
-        end = learner.evaluate(documents)
-        assert end["kl"] < start["kl"]  # it does learn
-        return end
+        return start, learner.evaluate(documents), entropy_of(lm, states, documents)
 
-    free, held = learned(0.0), learned(1.0)
+    return learn
+
+
+def entropy_of(lm: LatentLM, states, documents) -> float:
+    """Mean over texts of the mean entropy of the policy's codes along a text."""
+    means = []
+    for i in documents:
+        with torch.no_grad():
+            p = torch.softmax(lm.require_latents().policy(states.of(i)[None])[0], -1)
+        means.append(float(-(p * p.log()).sum(-1)[states.documents[i].prompt - 1 :].mean()))
+    return float(np.mean(means))
+
+
+def test_the_policy_before_holds_the_policy_back_wherever_texts_go(learned):
+    (start, free, _), (_, held, _) = learned(), learned(beta=1.0)
+    assert free["kl"] < start["kl"]  # it does learn
+    assert held["kl"] < start["kl"]
     assert 0 < held["drift"] < 0.5 * free["drift"]
     assert free["kl"] < held["kl"]
     with pytest.raises(InputError, match="beta is -1"):
-        learned(-1.0)
+        learned(beta=-1.0)
+
+
+@pytest.mark.parametrize("changes", [{"target_temperature": 3.0}, {"prior_mix": 0.7}, {"entropy_floor": 1.6}])
+def test_a_policy_can_be_kept_from_growing_sure_of_itself(learned, changes):
+    (_, free, sharp), (_, kept, wide) = learned(), learned(**changes)
+    assert sharp < 1.5
+    assert wide > sharp + 0.05
+    assert kept["drift"] < free["drift"]
+    if "entropy_floor" in changes:
+        assert wide > 1.55
+
+
+def test_targets_at_a_temperature_and_mixed_with_the_policy_before(own, traces, tmp_path):
+    data = search_data(traces, "visits")
+    states = hidden_states(own.base, data.corpus, lambda a, b: None, tmp_path / "h")
+    for changes in ({"target_temperature": 2.0}, {"prior_mix": 0.25}):
+        learner = SearchPolicyLearner(own.require_latents(), states, data.nodes, SearchPolicyConfig(**changes))
+        documents = sorted(learner.by_document)
+        wanted = []
+        for i in documents:
+            prior = torch.softmax(own.require_latents().policy(states.of(i)[None])[0].detach(), -1)
+            for node in learner.by_document[i]:
+                shares = torch.tensor([c.target for c in node.children])
+                sums = torch.stack([prior[node.position, list(c.codes)].sum() for c in node.children])
+                mixed, soft = 0.75 * shares + 0.25 * sums, shares.sqrt() / shares.sqrt().sum()
+                target = mixed if "prior_mix" in changes else soft
+                rest = 1 - float(sums.sum())
+                lost = -float((target * sums.log()).sum())
+                wanted.append(lost - (0.25 * rest * float(np.log(max(rest, 1e-20))) if "prior_mix" in changes else 0))
+        assert learner.evaluate(documents)["ce"] == pytest.approx(float(np.mean(wanted)), rel=1e-4)
+
+
+@pytest.mark.parametrize("changes", [{"target_temperature": 0.0}, {"prior_mix": 1.0}, {"entropy_floor": -0.1}])
+def test_numbers_of_learning_from_search_that_are_out_of_range(learned, changes):
+    with pytest.raises(InputError, match="they must be above 0"):
+        learned(**changes)
 
 
 def test_drift_is_the_mean_divergence_over_the_states_that_choose_tokens(own, traces, tmp_path):

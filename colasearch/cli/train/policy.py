@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,6 +32,9 @@ class PolicySettings(StageSettings):
     targets: Literal["completed", "visits"] = "completed"
     min_visits: int = 2
     beta: float = 0.0
+    target_temperature: float = 1.0
+    prior_mix: float = 0.0
+    entropy_floor: float = 0.0
 
     def check(self) -> None:
         """Check what one flag alone does not show.
@@ -63,6 +66,27 @@ class PolicySettings(StageSettings):
     default=0.0,
     show_default=True,
     help="With --traces: weight of the KL divergence from the policy before, over all states of the texts.",
+)
+@click.option(
+    "--target-temperature",
+    type=click.FloatRange(min=0, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="With --traces: above 1 the targets are less sharp.",
+)
+@click.option(
+    "--prior-mix",
+    type=click.FloatRange(min=0, max=1, max_open=True),
+    default=0.0,
+    show_default=True,
+    help="With --traces: share of the policy before in the targets.",
+)
+@click.option(
+    "--entropy-floor",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    show_default=True,
+    help="With --traces: least mean entropy of the codes along a text, in nats.",
 )
 @loop_options(lr=1e-3)
 @batch_options()
@@ -101,7 +125,7 @@ def _from_search(loaded: Any, settings: PolicySettings) -> None:
     from colasearch.storage.traces import Trace
     from colasearch.training.data.corpus import batches
     from colasearch.training.data.problems import is_heldout
-    from colasearch.training.from_search.policy import SearchPolicyLearner
+    from colasearch.training.from_search.policy import SearchPolicyConfig, SearchPolicyLearner
     from colasearch.training.from_search.targets import find_traces, search_data
     from colasearch.training.running.loop import fit
 
@@ -109,9 +133,8 @@ def _from_search(loaded: Any, settings: PolicySettings) -> None:
     files = (file for path in settings.traces for file in find_traces(path))
     data = search_data((Trace.read(file) for file in files), settings.targets)
     states = states_of(loaded, data.corpus)
-    learner = SearchPolicyLearner(
-        modules, states, data.nodes, settings.min_visits, settings.micro_tokens, settings.beta
-    )
+    how = SearchPolicyConfig(**{field.name: getattr(settings, field.name) for field in fields(SearchPolicyConfig)})
+    learner = SearchPolicyLearner(modules, states, data.nodes, how, settings.micro_tokens)
     held = [i for i, nodes in sorted(learner.by_document.items()) if is_heldout(nodes[0].problem, settings.heldout)]
     train = [i for i in sorted(learner.by_document) if i not in set(held)]
     if not train:
@@ -123,8 +146,10 @@ def _from_search(loaded: Any, settings: PolicySettings) -> None:
         "model": settings.model,
         "traces": [p.name for p in settings.traces],
         "targets": settings.targets,
-        "min_visits": settings.min_visits,
-        "beta": settings.beta,
+        "min_visits": how.min_visits,
+        "beta": how.beta,
+        # As in runs from before there was a choice.
+        **{name: value for name, value in asdict(how).items() if value != getattr(SearchPolicyConfig(), name)},
         "nodes": sum(len(nodes) for nodes in learner.by_document.values()),
         "heldout": settings.heldout,
         "epochs": settings.epochs,

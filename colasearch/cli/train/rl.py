@@ -53,16 +53,19 @@ class RLSettings(Problems, Run, Tuned):
     keep_rollouts: bool = False
     micro_tokens: int | None = None
     merge_codes: int = 0
+    entropy_floor: float = 0.0
     match_policy: bool = False
 
     def check(self) -> None:
         """Check what one flag alone does not show.
 
         Raises:
-            UsageError: Codes are to be merged where there are none.
+            UsageError: Codes are to be merged, or to keep their entropy, where there are none.
         """
         if self.merge_codes and self.level == "tokens":
             raise click.UsageError("--merge-codes is of --on codes; leave it out for the control on tokens")
+        if self.entropy_floor and self.level == "tokens":
+            raise click.UsageError("--entropy-floor is of --on codes; leave it out for the control on tokens")
 
     def learning(self) -> RLConfig:
         """What the algorithm is told."""
@@ -75,6 +78,7 @@ class RLSettings(Problems, Run, Tuned):
             updates=self.updates,
             clip=self.clip,
             gae_lambda=self.gae_lambda,
+            entropy_floor=self.entropy_floor,
             micro_tokens=self.micro_tokens or (8192 if self.level == "codes" else 1024),
         )
 
@@ -106,6 +110,13 @@ class RLSettings(Problems, Run, Tuned):
     default=0,
     show_default=True,
     help="Count so many of the codes likeliest at first as one action where they lead to the same token.",
+)
+@click.option(
+    "--entropy-floor",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    show_default=True,
+    help="Least mean entropy of the codes along a text, in nats, so that RL leaves a search something to choose.",
 )
 @tuning_options
 @click.option("--match-policy", is_flag=True, help="--on tokens: the rank that trains as much as the policy has.")
@@ -158,7 +169,7 @@ def run(settings: RLSettings) -> None:
         "on": settings.level,
         **settings.describe(),
         **roller.told,
-        **dataclasses.asdict(algorithm),
+        **{name: value for name, value in dataclasses.asdict(algorithm).items() if name != "entropy_floor" or value},
         "batch": settings.batch,
         "epochs": settings.epochs,
         "rounds": settings.rounds,

@@ -48,6 +48,9 @@ class Numbers(Common):
         policy_targets: ``visits`` or ``completed`` (``train policy``); None for what suits the searcher: visits say
             what ``puct`` prefers, while those of ``gumbel`` follow its schedule.
         policy_beta: Weight of the divergence from the policy before, while it learns from traces.
+        target_temperature, prior_mix: Of the policy's targets from traces (``train policy``).
+        entropy_floor: Of the policy's learning from traces, and of RL.
+        buffer: Policy and values learn from the traces of so many last iterations.
         value_targets: ``outcome`` (mean true reward of the finished texts below a state) or ``backed-up`` (what the
             search came to believe).
         format_weight: Of RL.
@@ -64,6 +67,10 @@ class Numbers(Common):
     guide_texts: int = 2
     policy_targets: str | None = None
     policy_beta: float = 0.1
+    target_temperature: float = 1.0
+    prior_mix: float = 0.0
+    entropy_floor: float = 0.0
+    buffer: int = 1
     min_visits: int = 2
     value_targets: str = "outcome"
     format_weight: float = 0.0
@@ -93,6 +100,8 @@ class Iterations(Numbers):
         """
         if self.value_targets not in ("outcome", "backed-up"):
             raise InputError(f"value_targets is {self.value_targets!r}; it must be outcome or backed-up")
+        if self.buffer < 1:
+            raise InputError(f"buffer is {self.buffer}; it must be at least 1")
         super().check()
 
 
@@ -104,6 +113,7 @@ def stages(how: Iterations, train_problems: int) -> list[Stage]:
     _check(plan, how, 0, model)
     if not how.has_value:
         model = _first_value(plan, how)
+    searches: list[str] = []
     for number in range(1, how.iterations + 1):
         traces = plan.add(
             f"search-{number}",
@@ -117,12 +127,15 @@ def stages(how: Iterations, train_problems: int) -> list[Stage]:
             problems = ("--data", f"{DATA}/{TRAIN}", "--task", how.task)
             tuning = ("--tune", how.guide_tune, "--epochs", how.guide_epochs, "--lr", how.guide_lr)
             model = guided_by_search(plan, number, model, traces, problems, how.guide_texts, tuning, seeded(how))
+        searches.append(traces)
+        learned = [part for one in searches[-how.buffer :] for part in ("--traces", one)]
         folder = plan.add(
             f"policy-{number}",
             f"iteration {number}: the policy learns what the search found",
-            *("train", "policy", "--model", model, "--traces", traces, "--min-visits", how.min_visits),
+            *("train", "policy", "--model", model, *learned, "--min-visits", how.min_visits),
             *("--targets", how.policy_targets or ("completed" if how.searcher == "gumbel" else "visits")),
             *("--epochs", how.policy_epochs, "--lr", how.policy_lr, "--beta", how.policy_beta, "--warmup-steps", 5),
+            *(*_changed(how, "target_temperature"), *_changed(how, "prior_mix"), *_changed(how, "entropy_floor")),
             *seeded(how),
         )
         named = () if how.task in TASKS else ("--task", how.task)
@@ -130,7 +143,7 @@ def stages(how: Iterations, train_problems: int) -> list[Stage]:
         folder = plan.add(
             f"value-{number}",
             f"iteration {number}: the value head learns what came of each state",
-            *("train", "value", "--model", f"{folder}/{MODEL}", "--traces", traces, *labels, "--head", "value"),
+            *("train", "value", "--model", f"{folder}/{MODEL}", *learned, *labels, "--head", "value"),
             *("--epochs", how.value_epochs, "--lr", how.value_lr, *seeded(how)),
         )
         if how.rl_rounds:
@@ -138,6 +151,12 @@ def stages(how: Iterations, train_problems: int) -> list[Stage]:
         model = f"{folder}/{MODEL}"
         _check(plan, how, number, model)
     return plan.found
+
+
+def _changed(how: Iterations, name: str) -> tuple[object, ...]:
+    """An option that is left out where it has its default: a command then is what it was before there was a choice."""
+    value = getattr(how, name)
+    return () if value == getattr(Numbers, name) else (f"--{name.replace('_', '-')}", value)
 
 
 def _bench(how: Iterations) -> tuple[str, ...]:
@@ -190,7 +209,7 @@ def _where(how: Iterations) -> tuple[object, ...]:
 def _rl(how: Iterations, number: int, folder: str) -> tuple[object, ...]:
     return (
         *("train", "rl", "--model", f"{folder}/{MODEL}", "--data", f"{DATA}/{TRAIN}", "--task", how.task),
-        *(*rl_numbers(how), "--format-weight", how.format_weight, "--heldout", 0),
+        *(*rl_numbers(how), "--format-weight", how.format_weight, "--heldout", 0, *_changed(how, "entropy_floor")),
         *(part for one in how.reward for part in ("--reward", one)),
         # Another seed each time, or every iteration would roll out the same problems in the same order.
         *seeded(how, number),

@@ -111,7 +111,7 @@ class LatentAgent:
         self._find_kept(episodes)
         log_probs, states, valid = self._distributions(episodes)
         taken = _taken(log_probs, _actions(episodes, log_probs.device), valid, episodes)
-        return _scored(taken, log_probs, states, valid)
+        return Scored(taken, _entropy(log_probs), states.detach().float(), valid)
 
     def _find_kept(self, episodes: Sequence[Episode]) -> None:
         if _lack_kept(episodes, self.top_k):
@@ -170,7 +170,9 @@ class TokenAgent:
         self._find_kept(episodes)
         log_probs, states, valid = self._distributions(episodes)
         taken = _taken(log_probs, _actions(episodes, self.base.device), valid)
-        return _scored(taken, log_probs, states, valid)
+        with torch.no_grad():  # over a vocabulary, its gradient would take the memory of another pass
+            entropy = _entropy(log_probs)
+        return Scored(taken, entropy, states.detach().float(), valid)
 
     def _find_kept(self, episodes: Sequence[Episode]) -> None:
         if _lack_kept(episodes, self.top_k):
@@ -243,8 +245,7 @@ def _taken(log_probs_NLA: Tensor, actions_NL: Tensor, valid_NL: Tensor, merging:
     return taken.masked_fill(~valid_NL, 0.0)
 
 
-def _scored(taken_NL: Tensor, log_probs_NLA: Tensor, states_NLD: Tensor, valid_NL: Tensor) -> Scored:
-    with torch.no_grad():
-        finite = log_probs_NLA.masked_fill(log_probs_NLA == float("-inf"), 0.0)
-        entropy = -(log_probs_NLA.exp() * finite).sum(-1)
-    return Scored(taken_NL, entropy, states_NLD.detach().float(), valid_NL)
+def _entropy(log_probs_NLA: Tensor) -> Tensor:
+    """``[N, L]``, in nats; actions without probability count nothing."""
+    finite = log_probs_NLA.masked_fill(log_probs_NLA == float("-inf"), 0.0)
+    return -(log_probs_NLA.exp() * finite).sum(-1)

@@ -92,7 +92,7 @@ class Scored:
 
     Attributes:
         log_probs_NL: Of the actions taken, under exactly the distribution that sampling draws from.
-        entropy_NL: Of that distribution.
+        entropy_NL: Of that distribution; of codes with gradient.
         states_NLD: The base's states before each action, without gradient.
         valid_NL: True where there is an action.
     """
@@ -142,6 +142,8 @@ class RLConfig:
         normalise: Divide GRPO's credit by the group's standard deviation.
         gae_lambda: Of PPO's advantages.
         value_weight: Weight of PPO's critic loss.
+        entropy_floor: Least mean entropy of the actions along a text, in nats: what a text lacks is added to the loss,
+            once for each of its actions, which is how credit counts there. Of codes only.
         micro_tokens: Padded tokens in one pass.
     """
 
@@ -153,6 +155,7 @@ class RLConfig:
     normalise: bool = True
     gae_lambda: float = 1.0
     value_weight: float = 1.0
+    entropy_floor: float = 0.0
     micro_tokens: int = 8192
 
     def check(self) -> None:
@@ -174,6 +177,8 @@ class RLConfig:
                 f"beta is {self.beta}, updates {self.updates}, lambda {self.gae_lambda}; they must be >= 0, >= 1 and "
                 "in [0, 1]"
             )
+        if not self.entropy_floor >= 0:
+            raise InputError(f"entropy_floor is {self.entropy_floor}; it must be at least 0")
 
 
 @dataclass(slots=True)
@@ -247,6 +252,8 @@ class RLLearner:
             length = scored.valid_NL.shape[1]
             old, advantages = this.old_NL[rows, :length], this.advantages_NL[rows, :length]
             loss = surrogate(scored.log_probs_NL, old, advantages, scored.valid_NL, self.config.clip).sum() / count
+            if self.config.entropy_floor:
+                loss = loss + lacking(scored, self.config.entropy_floor).sum() / count
             sums["loss"] += float(loss.detach())
             if self.critic is not None:
                 errors = (self.critic(scored.states_NLD) - this.returns_N[rows, None])[scored.valid_NL]
@@ -327,6 +334,12 @@ class RLLearner:
             rows.append(i)
         if rows:
             yield rows
+
+
+def lacking(scored: Scored, floor: float) -> Tensor:
+    """What each episode's entropy lacks to ``floor`` nats an action, summed over its actions, ``[N]``."""
+    entropy_N = (scored.entropy_NL * scored.valid_NL).sum(-1)
+    return (floor * scored.valid_NL.sum(-1) - entropy_N).clamp_min(0)
 
 
 def rounds(problems: int, batch: int, updates: int, seed: int) -> Callable[[int], list[list[int]]]:
