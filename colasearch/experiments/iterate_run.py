@@ -45,7 +45,7 @@ def run_iterations(
         ColasearchError: A stage failed; after the cause is mended, ``resume`` goes on with it.
     """
     plan = stages(how, len(train))
-    unused = () if how.guide_epochs else ("guide_epochs", "guide_lr", "guide_tune", "guide_texts")
+    unused: tuple[str, ...] = () if how.guide_epochs else ("guide_epochs", "guide_lr", "guide_tune", "guide_texts")
     unused = unused if how.reward else (*unused, "reward")
     # As in runs from before there was a choice.
     unused += tuple(name for name in ADDED if getattr(how, name) == getattr(Iterations, name))
