@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import signal
@@ -124,6 +125,11 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return scheduling(config, log, lambda file: file.removeprefix("tests/") in ALONE)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(config: pytest.Config) -> None:
+    config.add_cleanup(Zygote().__enter__().__exit__)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -257,7 +263,7 @@ def model_folder(base_folder: Path, base, tmp_path_factory: pytest.TempPathFacto
 @pytest.fixture(scope="session", autouse=True)
 def zygote(private_cache: Path) -> Iterator[None]:
     """Processes of ``python -m colasearch...`` are forked from one that has imported everything."""
-    with Zygote():
+    with contextlib.nullcontext() if Zygote.is_here() else Zygote():
         yield
 
 
