@@ -35,7 +35,10 @@ from typing import Any
 NESTED = "NESTED_ZYGOTE"
 WORKER = ["-u", "-c", "import sys;exec(eval(sys.stdin.readline()))"]
 """Arguments of a process of pytest-xdist, as ``execnet.gateway_io`` starts it."""
-HEAVY = ("huggingface_hub", "openai", "peft", "scipy.optimize", "scipy.stats", "uvicorn", "starlette.applications")
+HEAVY = (
+    *("huggingface_hub", "openai", "peft", "scipy.optimize", "scipy.stats", "uvicorn", "starlette.applications"),
+    *("gguf", "hypothesis", "jsonschema", "latex2sympy2_extended", "math_verify", "requests"),
+)
 """What only some tests or commands import, and takes long."""
 SET_NAME = 15
 """``PR_SET_NAME``."""
