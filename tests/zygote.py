@@ -29,7 +29,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 NESTED = "NESTED_ZYGOTE"
@@ -148,9 +148,10 @@ def _read(stream: socket.socket, count: int) -> bytes:
 
 
 def spare() -> None:
-    """Do without what takes time and shows nothing in a test: that files outlive a loss of power, and real pictures.
+    """Do without what takes time and shows nothing in a test.
 
-    Plots are drawn where ``REAL_PLOTS`` is set; the tests of reports set it.
+    That is: that files outlive a loss of power; real pictures, but where ``REAL_PLOTS`` is set, as the tests of reports
+    set it; and the drawing of weights without data, half of the time in which a tiny model is loaded.
     """
     from colasearch.report import charts
 
@@ -163,6 +164,18 @@ def spare() -> None:
 
     charts.rendered = rendered
     os.fsync = lambda descriptor: None
+    if "torch" in sys.modules:
+        from torch.nn import init
+
+        for name in ("kaiming_uniform_", "normal_", "uniform_"):
+            setattr(init, name, _but_on_meta(getattr(init, name)))
+
+
+def _but_on_meta(draw: Callable[..., Any]) -> Callable[..., Any]:
+    def drawn(tensor: Any, *args: Any, **more: Any) -> Any:
+        return tensor if tensor.is_meta else draw(tensor, *args, **more)
+
+    return drawn
 
 
 def serve(number: int) -> None:
