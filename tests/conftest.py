@@ -68,6 +68,7 @@ LONGEST = (
     "report/test_view_command.py",
     "verifiers/test_math.py",
     "verifiers/test_data_sets.py",
+    "verifiers/test_pool.py",
     "experiments/test_stages_run.py",
     "searchers/test_revisit.py",
     "searchers/test_nan.py",
