@@ -15,20 +15,20 @@ solve: $(VENV)/.installed
 	$(VENV)/bin/colasearch solve $(ROOT)/examples/problem.txt $(SOLVE_ARGS)
 	@echo "To have the command colasearch in this shell: . $(VENV)/bin/activate" >&2
 
-# Set up and run the tests, two at a time, but for those that want the machine to themselves (tests/turns.py).
-# tests/conftest.py puts the longest files first. ARGS="..." picks tests, and runs them in one process.
+# Set up and run the tests: those with Ray in a process of their own, which mostly waits, and the others two at a time, but
+# for those that want the machine to themselves (tests/turns.py). tests/conftest.py puts the longest files first. ARGS="..." picks tests, and runs them in one process.
 PYTEST := cd $(ROOT) && $(VENV)/bin/python -m pytest -q --durations=15
-PAIR := --numprocesses 2 --dist loadfile --no-loadscope-reorder
+SPREAD := --dist loadfile --no-loadscope-reorder -W "ignore:Module already imported so cannot be rewritten"
 test: $(VENV)/.installed-dev
 ifdef ARGS
 	$(PYTEST) $(ARGS)
 else
-	$(PYTEST) $(PAIR)
+	$(PYTEST) --numprocesses 3 $(SPREAD)
 endif
 
 # For the daily loop: without Ray, deadlines, browsers, and files that take longest.
 test-fast: $(VENV)/.installed-dev
-	$(PYTEST) -m "not alone and not long" $(PAIR) $(ARGS)
+	$(PYTEST) -m "not alone and not ray and not long" --numprocesses 2 $(SPREAD) $(ARGS)
 
 # Plants bugs and checks that the tests notice; ARGS="NAME ..." plants some.
 mutations: $(VENV)/.installed-dev

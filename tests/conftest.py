@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import signal
@@ -12,18 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from turns import scheduling, turn
+from turns import ALONE, RAY, scheduling, turn
 from zygote import Zygote, spare
 
 _USER_CACHE = os.environ.get("COLASEARCH_CACHE")
-ALONE = (
-    "verifiers/test_pool.py",
-    "verifiers/test_deadlines.py",
-    "cluster/test_ray_pool.py",
-    "benchmarks/test_bench_workers.py",
-    "cluster/test_iterate_workers.py",
-)
-"""They start Ray, or hold work to deadlines: `make test` runs them after the others, and nothing beside them."""
+CORNERS = {
+    **dict.fromkeys(
+        ("benchmarks/test_bench_workers.py", "cluster/test_iterate_workers.py", "cluster/test_ray_pool.py"), RAY
+    ),
+    "verifiers/test_deadlines.py": ALONE,
+}
+"""Files that start Ray: `make test` begins them first, in a process of their own. Files that measure time: it runs them
+after the others, and nothing beside them."""
 LONGEST = (
     "training/test_commands.py",
     "cli/test_documents.py",
@@ -67,6 +68,7 @@ LONGEST = (
     "report/test_view_command.py",
     "verifiers/test_math.py",
     "verifiers/test_data_sets.py",
+    "verifiers/test_pool.py",
     "experiments/test_stages_run.py",
     "searchers/test_revisit.py",
     "searchers/test_nan.py",
@@ -104,7 +106,7 @@ LONGEST = (
     "cli/test_python.py",
     "model/test_import_cola.py",
 )
-"""Files that take more than three seconds, the longest first: begun first, so that both processes of `make test` end
+"""Files that take more than three seconds, the longest first: begun first, so that the processes of `make test` end
 together, and left out of `make test-fast`."""
 
 
@@ -123,14 +125,19 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    return scheduling(config, log, lambda file: file.removeprefix("tests/") in ALONE)
+    return scheduling(config, log, lambda file: CORNERS.get(file.removeprefix("tests/")))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(config: pytest.Config) -> None:
+    config.add_cleanup(Zygote().__enter__().__exit__)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     if not hasattr(item.config, "workerinput"):
         return (yield)
-    with turn("alone" in item.keywords):
+    with turn(ALONE in item.keywords):
         return (yield)
 
 
@@ -139,13 +146,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     places = {}
     for item in items:
         name = item.path.relative_to(here).as_posix() if item.path.is_relative_to(here) else ""
-        if name in ALONE:
-            item.add_marker(pytest.mark.alone)
+        if name in CORNERS:
+            item.add_marker(CORNERS[name])
         if name in LONGEST or "browser" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.long)
-        if name in LONGEST:
-            places[item] = LONGEST.index(name)
-    items.sort(key=lambda item: ("alone" in item.keywords, places.get(item, len(LONGEST))))
+        order = list(CORNERS) if name in CORNERS else LONGEST
+        if name in order:
+            places[item] = order.index(name)
+    items.sort(key=lambda item: (RAY not in item.keywords, ALONE in item.keywords, places.get(item, len(LONGEST))))
     if not config.getoption("--slow"):
         for item in items:
             if "slow" in item.keywords:
@@ -257,7 +265,7 @@ def model_folder(base_folder: Path, base, tmp_path_factory: pytest.TempPathFacto
 @pytest.fixture(scope="session", autouse=True)
 def zygote(private_cache: Path) -> Iterator[None]:
     """Processes of ``python -m colasearch...`` are forked from one that has imported everything."""
-    with Zygote():
+    with contextlib.nullcontext() if Zygote.is_here() else Zygote():
         yield
 
 

@@ -6,6 +6,7 @@ import fcntl
 import random
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 import turns
@@ -79,3 +80,48 @@ def test_who_asks_later_waits_behind_one_that_wants_to_be_alone():
     for thread in waiting:
         thread.join()
     assert order == ["alone", "later"]
+
+
+class Node:
+    """One of pytest-xdist's processes, as its schedulers see it."""
+
+    def __init__(self) -> None:
+        self.gateway = SimpleNamespace(id="one")
+        self.given: list[int] = []
+        self.shutting_down = False
+
+    def send_runtest_some(self, indices: list[int]) -> None:
+        self.given += indices
+
+    def shutdown(self) -> None:
+        self.shutting_down = True
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_the_process_with_ray_ends_with_it_where_two_others_are_left(count):
+    tests = [f"{file}::{n}" for file in ("r1", "r2", "b", "c", "d", "e", "z") for n in range(3)]
+    corners = {"r1": turns.RAY, "r2": turns.RAY, "z": turns.ALONE}
+    tx = ["popen"] * count
+    config = SimpleNamespace(
+        getvalue=lambda name: tx,
+        getoption=lambda name, default=None: False,
+        option=SimpleNamespace(loadscopereorder=False),
+    )
+    scheduler = turns.scheduling(config, None, corners.get)
+    nodes = [Node() for _ in range(count)]
+    for node in nodes:
+        scheduler.add_node(node)
+    for node in nodes:
+        scheduler.add_node_collection(node, tests)
+    scheduler.schedule()
+    done = set()
+    while scheduler.has_pending:
+        for node in nodes:
+            if (index := next((one for one in node.given if one not in done), None)) is not None:
+                done.add(index)
+                scheduler.mark_test_complete(node, index)
+    files = [{tests[index].partition("::")[0] for index in node.given} for node in nodes]
+    assert sum(len(node.given) for node in nodes) == len(tests)
+    assert files[0] >= {"r1", "r2"}
+    assert (files[0] == {"r1", "r2"}) == (count == 3)
+    assert all(node.shutting_down for node in nodes)

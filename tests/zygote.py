@@ -7,7 +7,8 @@ handlers as it ends. What it cannot show is what a command imports: for that sta
 alone.
 
 With ``NESTED`` in its environment such a process can ask, too: it has a forking process of its own, a child named
-``zygote``.
+``zygote``. So it is with pytest-xdist's processes, which are forked, too: all that a run starts shares one set of
+imports.
 """
 
 from __future__ import annotations
@@ -28,10 +29,17 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 NESTED = "NESTED_ZYGOTE"
+WORKER = ["-u", "-c", "import sys;exec(eval(sys.stdin.readline()))"]
+"""Arguments of a process of pytest-xdist, as ``execnet.gateway_io`` starts it."""
+HEAVY = (
+    *("huggingface_hub", "openai", "peft", "scipy.optimize", "scipy.stats", "uvicorn", "starlette.applications"),
+    *("gguf", "hypothesis", "jsonschema", "latex2sympy2_extended", "math_verify", "requests"),
+)
+"""What only some tests or commands import, and takes long."""
 SET_NAME = 15
 """``PR_SET_NAME``."""
 SUBREAPER = 36
@@ -76,11 +84,18 @@ class Zygote:
             self._socket.close()
             self._server.wait()
 
+    @staticmethod
+    def is_here() -> bool:
+        """Whether this process has one, as those of pytest-xdist have."""
+        return hasattr(subprocess.Popen, "_execute_child_names")
+
     def can(self, values: dict[str, Any]) -> bool:
         """Whether a process is one of ours to fork."""
         args = values["args"]
         if not isinstance(args, (list, tuple)) or len(args) < 3:
             return False
+        if args[0] == sys.executable and list(args[1:]) == WORKER:
+            return True
         plain = values["executable"] in (None, args[0]) and not any(
             values[name] for name in ("shell", "preexec_fn", "pass_fds")
         )
@@ -96,6 +111,8 @@ class Zygote:
             "session": values["start_new_session"],
             "parent": os.getpid(),
         }
+        if values["args"][1:] == WORKER:
+            request["env"][NESTED] = "1"
         wanted = (values["p2cread"], values["c2pwrite"], values["errwrite"])
         streams = [number if given == -1 else given for number, given in enumerate(wanted)]
         with self._lock:
@@ -115,7 +132,8 @@ class Zygote:
             self._socket, theirs = socket.socketpair()
             with theirs:
                 number = theirs.fileno()
-                self._server = self._popen([sys.executable, __file__, str(number)], pass_fds=[number])
+                env = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+                self._server = self._popen([sys.executable, __file__, str(number)], pass_fds=[number], env=env)
         return self._socket
 
 
@@ -130,9 +148,10 @@ def _read(stream: socket.socket, count: int) -> bytes:
 
 
 def spare() -> None:
-    """Do without what takes time and shows nothing in a test: that files outlive a loss of power, and real pictures.
+    """Do without what takes time and shows nothing in a test.
 
-    Plots are drawn where ``REAL_PLOTS`` is set; the tests of reports set it.
+    That is: that files outlive a loss of power; real pictures, but where ``REAL_PLOTS`` is set, as the tests of reports
+    set it; and the drawing of weights without data, half of the time in which a tiny model is loaded.
     """
     from colasearch.report import charts
 
@@ -145,6 +164,18 @@ def spare() -> None:
 
     charts.rendered = rendered
     os.fsync = lambda descriptor: None
+    if "torch" in sys.modules:
+        from torch.nn import init
+
+        for name in ("kaiming_uniform_", "normal_", "uniform_"):
+            setattr(init, name, _but_on_meta(getattr(init, name)))
+
+
+def _but_on_meta(draw: Callable[..., Any]) -> Callable[..., Any]:
+    def drawn(tensor: Any, *args: Any, **more: Any) -> Any:
+        return tensor if tensor.is_meta else draw(tensor, *args, **more)
+
+    return drawn
 
 
 def serve(number: int) -> None:
@@ -168,6 +199,9 @@ def _import_ours() -> None:
     """Import every module of ours that can be, and what a first load of a model works out (0.3 s)."""
     import colasearch
 
+    for name in HEAVY:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
     for found in pkgutil.walk_packages(colasearch.__path__, "colasearch."):
         if not found.name.endswith("__main__"):
             with contextlib.suppress(ImportError):  # of an extra that is not installed
@@ -244,7 +278,11 @@ def _become(request: dict[str, Any], streams: list[int]) -> None:
     sys.modules.pop(request["args"][0], None)  # as where nothing has imported it, of which runpy would warn
     code: object = 0
     try:
-        runpy.run_module(request["args"][0], run_name="__main__", alter_sys=True)
+        if request["args"] == WORKER[1:]:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            exec(eval(sys.stdin.readline()), {"__name__": "__main__"})
+        else:
+            runpy.run_module(request["args"][0], run_name="__main__", alter_sys=True)
     except SystemExit as end:
         code = end.code
     except BaseException:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -10,6 +11,7 @@ from click.testing import CliRunner
 from colasearch.benchmarks.measurements import model_speed as speed
 from colasearch.benchmarks.measurements.published_loop import PublishedLoop
 from colasearch.benchmarks.measurements.random_model import random_model
+from colasearch.cli import bench_throughput
 from colasearch.cli.bench_throughput import throughput as command
 from colasearch.engine.settings import SearchSettings, WorldConfig
 from colasearch.searchers import run
@@ -63,10 +65,18 @@ def test_flops_count_every_linear_layer_and_the_head(random_lm):
     assert speed.flops_per_token(random_lm) == 2 * total
 
 
+@pytest.fixture(scope="module")
+def kept() -> dict[str, Any]:
+    """What a command has measured."""
+    return {}
+
+
 @pytest.fixture(autouse=True)
-def made_once(random_lm, monkeypatch):
-    """Commands measure the model that is there: to make one takes seconds."""
+def made_once(random_lm, kept, monkeypatch):
+    """Commands measure the model that is there, and the first measures for all: each takes seconds."""
     monkeypatch.setattr("colasearch.benchmarks.measurements.random_model.random_model", lambda name, **how: random_lm)
+    measure = bench_throughput._measure
+    monkeypatch.setattr(bench_throughput, "_measure", lambda *given: kept or kept.update(measure(*given)) or kept)
 
 
 def throughput(*arguments: str):

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 from hostile import RESOURCE
 
 from colasearch.problem import Problem
 from colasearch.verifiers.countdown import Countdown
 from colasearch.verifiers.math import Math
+from colasearch.verifiers.pool import WorkerPool
 
 PROMISE_S = 2.5
 """Of work that has a deadline of 2 s."""
+
+
+@pytest.fixture
+def pool() -> Iterator[WorkerPool]:
+    with WorkerPool("probe", workers=2, deadline_s=0.5) as made:
+        made.run([["echo", 0]])
+        yield made
 
 
 def test_the_promised_deadline_holds_on_a_machine_that_is_free() -> None:
@@ -49,3 +60,24 @@ def test_rejection_takes_microseconds() -> None:
     for _ in range(1000):
         verifier.score(hostile, "98**44**35**19")
     assert (time.perf_counter() - start) / 1000 < 500e-6
+
+
+def test_every_job_has_its_own_deadline(pool: WorkerPool) -> None:
+    replies = pool.run([["sleep", 0.3]] * 4)  # 1.2 s in all, over one deadline
+    assert [r.status for r in replies] == ["done"] * 4
+
+
+def test_next_answer_does_not_wait_for_a_replacement(pool: WorkerPool) -> None:
+    while len(pool.pids()) < 2:  # the spare is not there yet
+        time.sleep(0.02)
+    pool.run([["spin", 9]])
+    start = time.monotonic()
+    assert pool.run([["echo", "next"]])[0].result == "next"
+    assert time.monotonic() - start < 0.05
+
+
+def test_queue_time_does_not_count() -> None:
+    with WorkerPool("probe", workers=1, deadline_s=0.5) as small, ThreadPoolExecutor(8) as threads:
+        small.run([["echo", 0]])
+        replies = list(threads.map(lambda _: small.run([["sleep", 0.3]])[0], range(8)))  # the last waits 2.1 s
+    assert [r.status for r in replies] == ["done"] * 8
