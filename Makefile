@@ -16,7 +16,8 @@ solve: $(VENV)/.installed
 	@echo "To have the command colasearch in this shell: . $(VENV)/bin/activate" >&2
 
 # Set up and run the tests: those with Ray in a process of their own, which mostly waits, and the others two at a time, but
-# for those that want the machine to themselves (tests/turns.py). tests/conftest.py puts the longest files first. ARGS="..." picks tests, and runs them in one process.
+# for those that want the machine to themselves (tests/turns.py). tests/conftest.py puts the longest files first.
+# ARGS="..." picks tests, and runs them in one process.
 PYTEST := cd $(ROOT) && $(VENV)/bin/python -m pytest -q --durations=15
 SPREAD := --dist loadfile --no-loadscope-reorder -W "ignore:Module already imported so cannot be rewritten"
 test: $(VENV)/.installed-dev
