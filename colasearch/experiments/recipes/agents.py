@@ -31,6 +31,7 @@ class Agents:
             learns all text. Of more text the actions would be too small a part to be learned in the time.
         cloned: The first of them, whose actions get codes and are cloned. So few, and so little training, that reward
             has something to add.
+        heldout_share: Of the texts that base, codes and policy learn from, kept to measure on.
         heldout_episodes: Episodes of dev variations whose observations say what RL did to the base's text.
         words, width, layers, heads, context: Of the base: words that are tokens, and its shape.
         base_epochs, base_lr, base_batch_tokens, warmup_steps: Of its training.
@@ -52,6 +53,7 @@ class Agents:
     text_episodes: int = 400
     cloned: int = 1000
     heldout_episodes: int = 60
+    heldout_share: float = 0.05
     words: int = 150
     width: int = 64
     layers: int = 4
@@ -113,6 +115,7 @@ SIZES = {
         text_episodes=12,
         cloned=12,
         heldout_episodes=3,
+        heldout_share=0.3,  # of twelve texts five in a hundred may be none
         words=100,
         width=32,
         layers=1,
@@ -190,7 +193,7 @@ def stages(how: Agents) -> list[Stage]:
 def _start(plan: Stages, how: Agents, read: Sequence[str], cloned: str, seeded: tuple[object, ...]) -> str:
     """The base, from the files ``read``, and stages 1 and 2, from ``cloned``; returns the folder of the last."""
     data = [part for file in read for part in ("--data", file)]
-    most = ("--max-tokens", how.context, "--heldout", 0.05, "--warmup-steps", how.warmup_steps)
+    most = ("--max-tokens", how.context, "--heldout", how.heldout_share, "--warmup-steps", how.warmup_steps)
     base = plan.add(
         "base",
         "a small Llama over words, from nothing",
