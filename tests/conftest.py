@@ -116,7 +116,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     gc.disable()  # while everything is imported, which makes no garbage
-    os.environ["RAY_worker_niceness"] = "0"  # Ray's 15 would leave its workers nothing beside the other tests
+    # Ray's own 15 would leave its workers nothing beside the other tests.
+    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - that is its name
     if getattr(config, "workerinput", {}).get("workerid", "gw0") != "gw0":
         os.nice(5)  # the first process has the tests with Ray: the longer they last, the more Ray itself takes
 
