@@ -151,8 +151,8 @@ def spare() -> None:
     """Do without what takes time and shows nothing in a test.
 
     That is: that files outlive a loss of power; real pictures, but where ``REAL_PLOTS`` is set, as the tests of reports
-    set it; the drawing of weights without data, half of the time in which a tiny model is loaded; and nine in ten searches
-    for garbage, a tenth of all processor time.
+    set it; the drawing of weights without data, half of the time in which a tiny model is loaded; and most searches for
+    garbage, a tenth of all processor time.
     """
     gc.set_threshold(50_000, 50, 100)
     from colasearch.report import charts
