@@ -119,6 +119,26 @@ def test_the_plan_names_models_in_a_chain_and_leaves_rl_out_when_told_to():
     ]  # fmt: skip
 
 
+def test_what_keeps_a_policy_wide_reaches_the_commands_only_where_it_is_asked_for():
+    plain = {s.name: s.args for s in stages(Iterations("start"), 100)}
+    names = ("--target-temperature", "--prior-mix", "--entropy-floor")
+    assert not any(name in args for args in plain.values() for name in names)
+    how = Iterations("start", buffer=2, target_temperature=2.0, prior_mix=0.3, entropy_floor=0.5)
+    plan = {s.name: s for s in stages(how, 100)}
+    given = dict(zip(plan["policy-3"].args, plan["policy-3"].args[1:], strict=False))
+    assert [given[name] for name in names] == ["2.0", "0.3", "0.5"]
+    assert "--entropy-floor" in plan["rl-3"].args
+    for name in ("policy", "value"):
+        traces = [
+            [args[i + 1] for i, arg in enumerate(args) if arg == "--traces"]
+            for args in (plan[f"{name}-{number}"].args for number in (1, 2, 3))
+        ]
+        folders = [plan[f"search-{number}"].folder for number in (1, 2, 3)]
+        assert traces == [folders[:1], folders[:2], folders[1:]]
+    with pytest.raises(InputError, match="buffer is 0"):
+        stages(Iterations("start", buffer=0), 9)
+
+
 def test_how_long_texts_get_is_left_to_the_model_unless_it_is_given():
     for limit, given in ((None, []), (60, ["60"] * 5)):
         plan = stages(Iterations("start", iterations=1, has_value=False, max_tokens=limit), 9)
