@@ -8,6 +8,7 @@ import json
 
 import pytest
 import torch
+from toy_rl import CODES, GOAL, WIDTH, ToyWorld, make_policy
 
 from colasearch.errors import InputError
 from colasearch.model.latent_lm import LatentLM
@@ -17,7 +18,6 @@ from colasearch.training.reinforcement.agents import LatentAgent, TokenAgent
 from colasearch.training.reinforcement.estimators import ALGORITHMS
 from colasearch.training.reinforcement.rl import Episode, RLConfig, RLLearner, rounds
 from colasearch.training.running.loop import LoopConfig, TrainRun, fit
-from tests.toy_rl import CODES, GOAL, WIDTH, ToyWorld, make_policy
 
 
 def make(steps: int, config: RLConfig, **sampler) -> tuple[ToyWorld, RLLearner]:

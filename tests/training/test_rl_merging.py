@@ -6,10 +6,10 @@ import itertools
 
 import pytest
 import torch
+from toy_rl import CODES, WIDTH, ToyWorld, make_policy
 
 from colasearch.training.reinforcement.agents import LatentAgent
 from colasearch.training.reinforcement.rl import Episode, RLConfig, RLLearner
-from tests.toy_rl import CODES, WIDTH, ToyWorld, make_policy
 
 LEADS_TO = torch.tensor([0, 0, 1, 0])
 """Tokens that the codes lead to in ``Merged``."""
