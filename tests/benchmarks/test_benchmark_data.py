@@ -175,6 +175,25 @@ def test_generated_countdown_shares_no_numbers_and_no_target_with_training(name)
     assert {p["target"] for p in problems}.isdisjoint(r["target"] for r in rows)
 
 
+@pytest.mark.parametrize("held_out", [False, True])
+def test_the_other_countdown_asks_for_every_number_and_can_keep_to_what_training_lacks(held_out):
+    from colasearch.benchmarks.measurements.other_countdown import problems, results
+    from colasearch.training.generated.countdown import split_of
+
+    assert results((2, 3)) == {1, 5, 6}
+    assert results((1, 2, 4)) >= {8, 2, 7, 3, 5, 6, 12, 9}
+    rows = list(problems(60, 3, held_out=held_out))
+    assert rows == list(problems(60, 3, held_out=held_out))
+    assert [len(row["numbers"]) for row in rows] == [3, 4] * 30
+    assert {row["use"] for row in rows} == {"all"}
+    for row in rows:
+        assert row["target"] in reachable(tuple(sorted(row["numbers"])))
+        assert 10 <= row["target"] <= 99
+        assert row["target"] not in row["numbers"]
+    splits = [split_of(row["numbers"], row["target"]) for row in rows]
+    assert (set(splits) == {"heldout"}) == held_out
+
+
 def test_making_countdown_problems_loads_no_model_library():
     code = (
         "import sys; from colasearch.benchmarks.data_sets import countdown; countdown.BENCHMARK.source()\n"
