@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from colasearch.cli.train.environments import OF_PROBLEMS as REFUSED
 from colasearch.cli.train.environments import environment_of
+from colasearch.experiments.recipes.iterations import Numbers
 
 if TYPE_CHECKING:
     from colasearch.cli.iterate import IterateSettings
     from colasearch.experiments.recipes.episode_iterations import EpisodeIterations
 
-OF_PROBLEMS = (
-    *("heldout_data", "branch_below", "max_step_tokens", "guide_epochs", "guide_lr", "guide_tune", "guide_texts"),
-    *("policy_beta", "policy_targets", "min_visits", "value_targets", "workers", "ray_address"),
-)
+OF_PROBLEMS = ("heldout_data", *(name for name in vars(Numbers)["__annotations__"] if name not in REFUSED))
 """Fields that mean nothing for an environment, beside those that all training refuses."""
 OF_ENVIRONMENTS = ("width",)
 

@@ -24,6 +24,7 @@ from colasearch.tasks import hashes_of as task_hashes
 RUNTIME = ("workers", "ray_address", "threads", "servers", "server_timeout")
 """Which machines search is no part of the results; a run may be gone on with elsewhere."""
 ADDED = ("target_temperature", "prior_mix", "entropy_floor", "buffer")
+"""Settings that runs from before there was a choice do not have."""
 Say = Callable[[str], None]
 
 
@@ -47,7 +48,6 @@ def run_iterations(
     plan = stages(how, len(train))
     unused: tuple[str, ...] = () if how.guide_epochs else ("guide_epochs", "guide_lr", "guide_tune", "guide_texts")
     unused = unused if how.reward else (*unused, "reward")
-    # As in runs from before there was a choice.
     unused += tuple(name for name in ADDED if getattr(how, name) == getattr(Iterations, name))
     files = data_files(train, held, how.problems_per_iteration, how.seed, how.task)
     hashes = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in files.items()} | hashes_of(how.reward)

@@ -186,6 +186,8 @@ def test_slices_are_the_same_episodes_for_search_and_rollouts():
         (("--data", "env:house", "--task", "math"), "--task is for problems"),
         (("--data", "env:house", "--guide-epochs", "1"), "--guide-epochs is for problems"),
         (("--data", "env:house", "--workers", "2"), "--workers is for problems"),
+        (("--data", "env:house", "--entropy-floor", "1"), "--entropy-floor is for problems"),
+        (("--data", "env:house", "--buffer", "2"), "--buffer is for problems"),
         (("--data", "env:house", "--data", "p.jsonl"), "give it alone"),
         (("--data", "env:house", "--rl-group", "1"), "group is 1, but grpo"),
         (("--data", "env:house", "--option", "nonsense=1"), "gumbel has no option 'nonsense'"),

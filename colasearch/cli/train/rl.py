@@ -169,11 +169,11 @@ def run(settings: RLSettings) -> None:
         "on": settings.level,
         **settings.describe(),
         **roller.told,
+        # As in runs from before there was a choice: here, and of codes that are merged.
         **{name: value for name, value in dataclasses.asdict(algorithm).items() if name != "entropy_floor" or value},
         "batch": settings.batch,
         "epochs": settings.epochs,
         "rounds": settings.rounds,
-        # As in runs from before there was a choice.
         **({"merge_codes": settings.merge_codes} if settings.merge_codes else {}),
         "trained_parameters": trained,
     }
